@@ -1,0 +1,3 @@
+"""
+Pure decisions: may this identity do this, and why not.
+"""

@@ -1,0 +1,3 @@
+"""
+The data plane next to the targets: registers, authorizes again, serves, records.
+"""

@@ -1,0 +1,3 @@
+"""
+Serves shells, commands and files of this machine to SSH clients.
+"""

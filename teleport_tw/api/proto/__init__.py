@@ -1,0 +1,3 @@
+"""
+Protocol buffer schemas and the code generated from them.
+"""

@@ -1,0 +1,3 @@
+"""
+Audit events kept in order, verified and searched.
+"""

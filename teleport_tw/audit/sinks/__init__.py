@@ -1,0 +1,3 @@
+"""
+Where audit events go: files, the store, or auth by api.
+"""

@@ -1,0 +1,3 @@
+"""
+The control plane: certificate authority, sign-in, joining, resources, audit intake.
+"""

@@ -1,0 +1,3 @@
+"""
+Key-value drivers behind one small contract.
+"""

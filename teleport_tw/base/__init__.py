@@ -1,0 +1,3 @@
+"""
+Things that know Python and Twisted, and nothing of the product.
+"""

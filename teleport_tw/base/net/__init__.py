@@ -1,0 +1,3 @@
+"""
+Endpoints and transports of the data path: Twisted's interfaces on libuv's native transports.
+"""

@@ -1,0 +1,3 @@
+"""
+The programs people type: tsh, tctl, teleport.
+"""

@@ -1,0 +1,3 @@
+"""
+The user's client.
+"""

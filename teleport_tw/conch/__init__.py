@@ -1,0 +1,3 @@
+"""
+What we add to Conch: modern algorithms, certificates and a short hot path.
+"""

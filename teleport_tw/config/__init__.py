@@ -1,0 +1,3 @@
+"""
+Files and environment turned into one frozen section per service.
+"""

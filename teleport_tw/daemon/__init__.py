@@ -1,0 +1,3 @@
+"""
+The one place that knows every room: builds services out of configuration for twistd.
+"""

@@ -1,0 +1,3 @@
+"""
+Client to target, by way of the proxy.
+"""

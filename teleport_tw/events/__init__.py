@@ -1,0 +1,3 @@
+"""
+Audit facts as types, and the seam they go out by.
+"""

@@ -1,0 +1,3 @@
+"""
+Keys and certificates: what they say, who is trusted, how they are signed.
+"""

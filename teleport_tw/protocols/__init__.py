@@ -1,0 +1,3 @@
+"""
+Wire protocols as pure codecs and state machines: bytes and meaning, no IO.
+"""

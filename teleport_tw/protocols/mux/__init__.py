@@ -1,0 +1,3 @@
+"""
+Yamux: many flow-controlled streams over one ordered byte pipe.
+"""

@@ -1,0 +1,3 @@
+"""
+SSH wire types and OpenSSH certificates (RFC 4251, PROTOCOL.certkeys).
+"""

@@ -1,0 +1,3 @@
+"""
+The one public port: finds out what each connection wants and routes it.
+"""

@@ -1,0 +1,3 @@
+"""
+Session captures: recorded beside the relay, uploaded, played back, searched.
+"""

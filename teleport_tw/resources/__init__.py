@@ -1,0 +1,3 @@
+"""
+The nouns of a cluster: what an administrator creates, lists and edits.
+"""

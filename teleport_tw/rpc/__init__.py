@@ -1,0 +1,3 @@
+"""
+grpcio made to speak Deferred, and identities out of its peers.
+"""

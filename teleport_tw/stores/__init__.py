@@ -1,0 +1,3 @@
+"""
+Typed repositories over any backend.
+"""

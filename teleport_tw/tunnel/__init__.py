@@ -1,0 +1,3 @@
+"""
+Agent to proxy: many streams over few links that the agent dials.
+"""
