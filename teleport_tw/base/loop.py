@@ -1,12 +1,12 @@
 """
-The reactor: Twisted's, over a uvloop loop that is asyncio's current loop too, and awaitables of one world for the other.
+The reactor: Twisted's, over a uvloop loop that is asyncio's current loop too, and awaitables of one for the other.
 
 L{install} comes before the first import of C{twisted.internet.reactor}. One loop then serves Twisted, the transports of
 L{teleport_tw.base.net} and C{grpc.aio}. Without uvloop everything works on asyncio's own loop, slower.
 
 A loop of libuv does not survive C{fork}: parent and child would share its epoll descriptor. C{twistd} forks after the
-reactor is installed, so L{Reactor} is an C{IReactorDaemonize}: it closes its loop before the fork and opens a new one in the
-child, taking its readers, writers and timers along. Whoever needs the loop asks for L{Reactor.loop} when needed and keeps none.
+reactor is installed, so L{Reactor} is an C{IReactorDaemonize}: it closes its loop before the fork and opens a new one
+in the child, taking its readers, writers and timers along. Whoever needs the loop asks L{loop_of} and keeps none.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ class Reactor(AsyncioSelectorReactor):
 
     def startRunning(self, installSignalHandlers: bool = True) -> None:
         """
-        uvloop takes the process's signal wake-up descriptor, by which Twisted hears of ended children; so a handler of our own tells it.
+        uvloop takes the process's signal wake-up descriptor, by which Twisted hears of ended children; so a handler of
+        our own tells it.
         """
         super().startRunning(installSignalHandlers)
         if installSignalHandlers:
@@ -158,10 +159,15 @@ def as_deferred(awaitable: Awaitable[T]) -> Deferred[T]:
     Start or follow an asyncio awaitable on the current loop.
 
     @param awaitable: a coroutine or future of asyncio's.
-    @return: its result; cancelling it cancels the awaitable, and an awaitable that was cancelled ends in Twisted's C{CancelledError}.
+    @return: its result; cancelling it cancels the awaitable. An awaitable that was cancelled ends in Twisted's
+        C{CancelledError}.
     """
     future = asyncio.ensure_future(awaitable, loop=asyncio.get_event_loop())
-    deferred: Deferred[T] = Deferred(lambda _: future.cancel())
+
+    def cancel(_: Deferred[T]) -> None:
+        future.cancel()
+
+    deferred: Deferred[T] = Deferred(cancel)
 
     def ended(done: asyncio.Future[T]) -> None:
         if done.cancelled():
@@ -180,7 +186,8 @@ def as_deferred(awaitable: Awaitable[T]) -> Deferred[T]:
 def as_future(deferred: Deferred[T]) -> asyncio.Future[T]:
     """
     @param deferred: handed over; its result is the future's from here on.
-    @return: a future of the current loop; cancelling it cancels the Deferred, and a Deferred that was cancelled cancels the future.
+    @return: a future of the current loop; cancelling it cancels the Deferred, and a Deferred that was cancelled
+        cancels it.
     """
     future: asyncio.Future[T] = asyncio.get_event_loop().create_future()
 
@@ -191,10 +198,11 @@ def as_future(deferred: Deferred[T]) -> asyncio.Future[T]:
     def failed(failure: Failure) -> None:
         if future.done():
             return
-        if isinstance(failure.value, CancelledError):
+        error = failure.value
+        if isinstance(error, CancelledError) or error is None:
             future.cancel()
         else:
-            future.set_exception(failure.value)
+            future.set_exception(error)
 
     def future_ended(done: asyncio.Future[T]) -> None:
         if done.cancelled():
