@@ -1,0 +1,291 @@
+"""
+Serves the contract over gRPC: every call is turned into one on the caller's own L{Api}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from attrs import define, field
+from google.protobuf.empty_pb2 import Empty
+from twisted.internet.defer import Deferred
+
+from teleport_tw.api import ceremonies, convert
+from teleport_tw.api.contract import Api, Watched
+from teleport_tw.api.faults import to_fault
+from teleport_tw.api.proto import audit_pb2, auth_pb2, presence_pb2, resource_pb2
+from teleport_tw.base.errors import bad_parameter
+from teleport_tw.base.secret import Secret
+from teleport_tw.rpc.peer import Peer
+from teleport_tw.rpc.server import Incoming, Limits, Routes
+
+MAX_PART = 64 * 1024 * 1024
+"""Bytes in one part of a recording; the recorder's own parts are far smaller."""
+BATCH = 200
+"""Pieces of news in one message of a watch."""
+BATCH_BYTES = 1024 * 1024
+"""A message of a watch is closed once it holds this much."""
+CHUNK = 256 * 1024
+"""Bytes of a recording in one message."""
+
+
+def routes(admit: Callable[[Peer], Api], limits: Limits | None = None) -> Routes[Api]:
+    """
+    @param admit: the API of whoever is at the other end; raises where nobody may be.
+    """
+    table: Routes[Api] = Routes(admit, to_fault, limits or Limits())
+    for schema, name, calls in (
+        (resource_pb2, "ResourceService", ResourceCalls()),
+        (auth_pb2, "AuthService", AuthCalls()),
+        (presence_pb2, "PresenceService", PresenceCalls()),
+        (audit_pb2, "AuditService", AuditCalls()),
+    ):
+        table.add(schema.DESCRIPTOR.services_by_name[name], calls)
+    return table
+
+
+@define(eq=False)
+class Batches:
+    """
+    A watch's news in messages: what is there at once goes together, and nothing waits for more.
+    """
+
+    _news: AsyncIterator[Watched]
+    _next: Deferred[Any] | None = field(default=None, init=False)
+    _held: list[Any] = field(factory=list, init=False)
+    _over: BaseException | None = field(default=None, init=False)
+
+    def __aiter__(self) -> AsyncIterator[resource_pb2.WatchBatch]:
+        return self
+
+    async def __anext__(self) -> resource_pb2.WatchBatch:
+        batch, size = resource_pb2.WatchBatch(), 0
+        while len(batch.events) < BATCH and size < BATCH_BYTES and self._over is None:
+            self._ask()
+            if not self._held and self._over is None:
+                if batch.events:
+                    break
+                assert self._next is not None
+                await self._next
+            if self._held:
+                event = convert.watched_to_pb(self._held.pop())
+                size += event.ByteSize()
+                batch.events.append(event)
+        if batch.events:
+            return batch
+        assert self._over is not None
+        raise self._over
+
+    def _ask(self) -> None:
+        if self._next is None and not self._held and self._over is None:
+            self._next = Deferred.fromCoroutine(self._news.__anext__())  # type: ignore[arg-type]
+            self._next.addCallbacks(self._came, self._ended)
+
+    def _came(self, watched: Watched) -> None:
+        self._next = None
+        self._held.append(watched)
+
+    def _ended(self, failure: Any) -> None:
+        self._next = None
+        self._over = failure.value
+
+    async def aclose(self) -> None:
+        """
+        Give the watch up.
+        """
+        if self._next is not None:
+            self._next.cancel()
+        await self._news.aclose()  # type: ignore[attr-defined]
+
+
+class ResourceCalls:
+    """
+    C{teleport_tw.v1.ResourceService}.
+    """
+
+    async def Get(self, request: resource_pb2.GetResourceRequest, api: Api) -> resource_pb2.Resource:
+        """See the contract."""
+        resource = await api.get(
+            request.kind, request.name, sub_kind=request.sub_kind, with_secrets=request.with_secrets
+        )
+        return convert.resource_to_pb(resource)
+
+    async def List(self, request: resource_pb2.ListResourcesRequest, api: Api) -> resource_pb2.ListResourcesResponse:
+        """See the contract."""
+        return convert.page_to_pb(await api.list(request.kind, convert.query_from_pb(request.query)))
+
+    async def Create(self, request: resource_pb2.Resource, api: Api) -> resource_pb2.Resource:
+        """See the contract."""
+        return convert.resource_to_pb(await api.create(convert.resource_from_pb(request)))
+
+    async def Upsert(self, request: resource_pb2.Resource, api: Api) -> resource_pb2.Resource:
+        """See the contract."""
+        return convert.resource_to_pb(await api.upsert(convert.resource_from_pb(request)))
+
+    async def Update(self, request: resource_pb2.Resource, api: Api) -> resource_pb2.Resource:
+        """See the contract."""
+        return convert.resource_to_pb(await api.update(convert.resource_from_pb(request)))
+
+    async def Delete(self, request: resource_pb2.DeleteResourceRequest, api: Api) -> Empty:
+        """See the contract."""
+        await api.delete(request.kind, request.name, sub_kind=request.sub_kind)
+        return Empty()
+
+    def Watch(self, request: resource_pb2.WatchRequest, api: Api) -> Batches:
+        """See the contract."""
+        return Batches(api.watch(tuple(request.kinds), with_initial=request.with_initial))
+
+
+class AuthCalls:
+    """
+    C{teleport_tw.v1.AuthService}.
+    """
+
+    async def Ping(self, request: Empty, api: Api) -> auth_pb2.PingResponse:
+        """See the contract."""
+        return ceremonies.info_to_pb(await api.ping())
+
+    async def Join(self, request: auth_pb2.JoinRequest, api: Api) -> auth_pb2.Certificates:
+        """See the contract."""
+        return ceremonies.certificates_to_pb(await api.join(ceremonies.join_from_pb(request)))
+
+    async def RenewHost(self, request: auth_pb2.RenewHostRequest, api: Api) -> auth_pb2.Certificates:
+        """See the contract."""
+        certificates = await api.renew_host(ceremonies.keys_from_pb(request.keys), tuple(request.addresses))
+        return ceremonies.certificates_to_pb(certificates)
+
+    async def Login(self, request: auth_pb2.LoginRequest, api: Api) -> auth_pb2.Certificates:
+        """See the contract."""
+        return ceremonies.certificates_to_pb(await api.login(ceremonies.login_from_pb(request)))
+
+    async def Issue(self, request: auth_pb2.IssueRequest, api: Api) -> auth_pb2.Certificates:
+        """See the contract."""
+        return ceremonies.certificates_to_pb(await api.issue(ceremonies.issue_from_pb(request)))
+
+    async def IssueHost(self, request: auth_pb2.IssueHostRequest, api: Api) -> auth_pb2.Certificates:
+        """See the contract."""
+        return ceremonies.certificates_to_pb(await api.issue_host(ceremonies.issue_host_from_pb(request)))
+
+    async def IssueOpenSSH(self, request: auth_pb2.IssueOpenSSHRequest, api: Api) -> auth_pb2.IssueOpenSSHResponse:
+        """See the contract."""
+        certificate = await api.issue_openssh(ceremonies.issue_openssh_from_pb(request))
+        return auth_pb2.IssueOpenSSHResponse(certificate=certificate)
+
+    async def CreateSetup(self, request: auth_pb2.CreateSetupRequest, api: Api) -> auth_pb2.SetupTicket:
+        """See the contract."""
+        purpose, ttl = ceremonies.purpose_from_pb(request.purpose), convert.duration_from_pb(request.ttl)
+        return ceremonies.ticket_to_pb(await api.create_setup(request.username, purpose, ttl))
+
+    async def GetSetup(self, request: auth_pb2.GetSetupRequest, api: Api) -> auth_pb2.SetupTicket:
+        """See the contract."""
+        return ceremonies.ticket_to_pb(await api.get_setup(Secret(request.token)))
+
+    async def CompleteSetup(self, request: auth_pb2.CompleteSetupRequest, api: Api) -> Empty:
+        """See the contract."""
+        await api.complete_setup(Secret(request.token), Secret(request.password), Secret(request.otp))
+        return Empty()
+
+
+class PresenceCalls:
+    """
+    C{teleport_tw.v1.PresenceService}.
+    """
+
+    async def Heartbeat(self, request: presence_pb2.HeartbeatRequest, api: Api) -> Empty:
+        """See the contract."""
+        await api.heartbeat(convert.resource_from_pb(request.resource), convert.duration_from_pb(request.ttl))
+        return Empty()
+
+    async def Goodbye(self, request: presence_pb2.GoodbyeRequest, api: Api) -> Empty:
+        """See the contract."""
+        await api.goodbye(request.kind, request.name)
+        return Empty()
+
+    async def Acquire(self, request: presence_pb2.Semaphore, api: Api) -> presence_pb2.AcquireResponse:
+        """See the contract."""
+        return presence_pb2.AcquireResponse(lease=await api.acquire(convert.semaphore_from_pb(request)))
+
+    async def Keep(self, request: presence_pb2.SemaphoreLease, api: Api) -> Empty:
+        """See the contract."""
+        await api.keep(convert.semaphore_from_pb(request.semaphore), request.lease)
+        return Empty()
+
+    async def Release(self, request: presence_pb2.SemaphoreLease, api: Api) -> Empty:
+        """See the contract."""
+        await api.release(convert.semaphore_from_pb(request.semaphore), request.lease)
+        return Empty()
+
+
+class AuditCalls:
+    """
+    C{teleport_tw.v1.AuditService}.
+    """
+
+    async def Emit(self, request: audit_pb2.EmitRequest, api: Api) -> Empty:
+        """See the contract."""
+        await api.emit([convert.json_from_text(event) for event in request.events])
+        return Empty()
+
+    async def Search(self, request: audit_pb2.EventQuery, api: Api) -> audit_pb2.EventPage:
+        """See the contract."""
+        return convert.event_page_to_pb(await api.search(convert.event_query_from_pb(request)))
+
+    async def Verify(self, request: Empty, api: Api) -> audit_pb2.Verification:
+        """See the contract."""
+        return convert.verification_to_pb(await api.verify())
+
+    async def PutRecording(self, requests: Incoming, api: Api) -> Empty:
+        """See the contract."""
+        session, part, size = "", 0, 0
+        pieces: list[bytes] = []
+        async for message in requests:
+            if not pieces:
+                session, part = message.session, message.part
+            pieces.append(message.data)
+            size += len(message.data)
+            if size > MAX_PART:
+                raise bad_parameter(f"a part of a recording may not be longer than {MAX_PART} bytes")
+        await api.put_recording(session, part, b"".join(pieces))
+        return Empty()
+
+    async def CompleteRecording(self, request: audit_pb2.CompleteRecordingRequest, api: Api) -> Empty:
+        """See the contract."""
+        await api.complete_recording(request.session, request.parts)
+        return Empty()
+
+    def GetRecording(self, request: audit_pb2.GetRecordingRequest, api: Api) -> Chunks:
+        """See the contract."""
+        return Chunks(api.get_recording(request.session))
+
+    async def SearchRecordings(
+        self, request: audit_pb2.SearchRecordingsRequest, api: Api
+    ) -> audit_pb2.SearchRecordingsResponse:
+        """See the contract."""
+        hits = await api.search_recordings(request.text, convert.event_query_from_pb(request.query))
+        return convert.hits_to_pb(hits)
+
+
+@define(eq=False)
+class Chunks:
+    """
+    A recording's bytes in messages of bounded size.
+    """
+
+    _source: AsyncIterator[bytes]
+    _rest: memoryview = field(default=memoryview(b""), init=False)
+
+    def __aiter__(self) -> AsyncIterator[audit_pb2.RecordingChunk]:
+        return self
+
+    async def __anext__(self) -> audit_pb2.RecordingChunk:
+        while not self._rest:
+            self._rest = memoryview(await self._source.__anext__())
+        chunk, self._rest = self._rest[:CHUNK], self._rest[CHUNK:]
+        return audit_pb2.RecordingChunk(data=bytes(chunk))
+
+    async def aclose(self) -> None:
+        """
+        Give the recording up.
+        """
+        await self._source.aclose()  # type: ignore[attr-defined]
