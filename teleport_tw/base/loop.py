@@ -92,10 +92,10 @@ class Reactor(AsyncioSelectorReactor):
         self._writers.clear()
         self._asyncioEventloop = self._open_loop()
         for reader in readers:
-            self.addReader(reader)
+            self.addReader(reader)  # type: ignore[no-untyped-call]
         for writer in writers:
-            self.addWriter(writer)
-        self._reschedule()
+            self.addWriter(writer)  # type: ignore[no-untyped-call]
+        self._reschedule()  # type: ignore[no-untyped-call]
 
     def startRunning(self, installSignalHandlers: bool = True) -> None:
         """
@@ -108,7 +108,7 @@ class Reactor(AsyncioSelectorReactor):
             signal.siginterrupt(signal.SIGCHLD, False)
 
     def _child_ended(self, number: int, frame: FrameType | None) -> None:
-        self.callFromThread(process.reapAllProcesses)
+        self.callFromThread(process.reapAllProcesses)  # type: ignore[no-untyped-call]
 
 
 def _log_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

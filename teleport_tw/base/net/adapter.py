@@ -2,8 +2,8 @@
 A Twisted Protocol on one of asyncio's native transports.
 
 L{Connection} is both sides of the seam: asyncio (in practice libuv by way of uvloop) calls its snake_case methods, a
-Twisted Protocol uses it as its C{transport}. The hot path is left out of it: bytes that arrive go from the loop straight
-into C{protocol.dataReceived}, which is bound once after C{makeConnection}, and C{write} is the native transport's own.
+Twisted Protocol uses it as its C{transport}. The hot path is left out of it: bytes that arrive go from the loop to
+C{protocol.dataReceived}, which is bound once after C{makeConnection}, and C{write} is the native transport's own.
 Hence a protocol that swaps its C{dataReceived} after C{connectionMade} sets L{Connection.protocol} again.
 """
 
@@ -48,11 +48,14 @@ def address_of(family: int, name: Any) -> Address:
     """
     @param family: C{AF_INET}, C{AF_INET6} or C{AF_UNIX}.
     @param name: what the socket module has for a peer or a socket of that family.
-    @return: Twisted's form of it; a UNIX socket without a name has an empty one.
+    @return: Twisted's form of it. An IPv4 peer of a socket that serves both is IPv4; a nameless UNIX socket has an
+        empty name.
     """
     if family == socket.AF_INET:
         return IPv4Address("TCP", name[0], name[1])
     if family == socket.AF_INET6:
+        if name[0].startswith("::ffff:"):
+            return IPv4Address("TCP", name[0].removeprefix("::ffff:"), name[1])
         return IPv6Address("TCP", *name)
     return UNIXAddress(name or b"")
 
@@ -253,6 +256,21 @@ class Connection:
             self._close_if_asked()
         else:
             self._pull()
+
+    def detach(self) -> tuple[asyncio.Transport, Callable[[Connection], object] | None]:
+        """
+        Give the native transport away; this connection is spent, and its Protocol hears no more of it.
+
+        @return: the transport and who must be told when it is lost.
+        @raise ConnectionLost: there is none any more.
+        """
+        native, lost = self._native, self._lost
+        if native is None or self.disconnecting:
+            raise ConnectionLost("the connection has ended")
+        self._native = self._protocol = self._producer = self._lost = None
+        self.write = self.data_received = _drop
+        self.connected, self.disconnecting = False, True
+        return native, lost
 
     # What a Twisted Protocol calls.
 

@@ -1,0 +1,162 @@
+"""
+TLS connections: the native transport's TLS, with the standard library's contexts, as Twisted's C{ISSLTransport}.
+
+TLS ends both directions at once here: the native transports answer a peer's I{close notify} by closing, so a half-close
+becomes a close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Any, ClassVar, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IProtocol, IReactorTime, ISSLTransport
+from zope.interface import implementer
+
+from teleport_tw.base.loop import as_deferred, loop_of
+from teleport_tw.base.net.adapter import Connection
+
+HANDSHAKE_SECONDS = 15.0
+"""Time limit of a handshake; a phone on a bad network needs about five."""
+
+SHUTDOWN_SECONDS = 5.0
+"""How long we wait for the peer's I{close notify} after ours."""
+
+_UNLIMITED_READ = 256 * 1024
+
+
+class TLSError(ConnectError):
+    """
+    The handshake failed.
+
+    @ivar reason: OpenSSL's name of the fault, such as C{CERTIFICATE_VERIFY_FAILED}; empty when the peer just left.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        text = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error) or "the peer left"
+        super().__init__(osError=error, string=f"the TLS handshake failed: {text}")  # type: ignore[no-untyped-call]
+        self.reason: str = getattr(error, "reason", None) or ""
+
+
+@implementer(ISSLTransport)
+class TLSConnection(Connection):
+    """
+    A connection whose bytes TLS carries.
+    """
+
+    __slots__ = ("_ssl",)
+
+    _half_closes: ClassVar[bool] = False
+    TLS: ClassVar[bool] = True
+
+    _ssl: ssl.SSLObject | None
+
+    def connection_made(self, native: asyncio.BaseTransport) -> None:
+        """
+        The handshake is done.
+        """
+        self._ssl = native.get_extra_info("ssl_object")
+        super().connection_made(native)
+
+    def eof_received(self) -> bool:
+        """
+        The peer said I{close notify}; or, on asyncio's own loop, just closed its socket, which is not the same.
+        """
+        protocol = getattr(self._native, "_ssl_protocol", None)
+        if getattr(protocol, "_eof_received", False):
+            return False
+        return super().eof_received()
+
+    def getPeerCertificate(self) -> bytes | None:
+        """
+        @return: DER; None where the peer showed no certificate.
+        """
+        return self._ssl.getpeercert(binary_form=True) if self._ssl is not None else None
+
+    @property
+    def negotiatedProtocol(self) -> bytes | None:
+        """
+        What ALPN agreed on; None where the peers agreed on nothing.
+        """
+        name = self._ssl.selected_alpn_protocol() if self._ssl is not None else None
+        return name.encode("ascii") if name is not None else None
+
+    @property
+    def version(self) -> str:
+        """
+        C{TLSv1.3}, for the audit log.
+        """
+        return (self._ssl.version() if self._ssl is not None else None) or ""
+
+    def _pause_native(self, native: asyncio.Transport) -> None:
+        # Nothing may be read below either: a peer's end of file there would drop what was not yet decrypted.
+        cast(Any, native).set_read_buffer_limits(1, 0)  # of TLS transports only; asyncio's base class lacks it
+        native.pause_reading()
+
+    def _resume_native(self, native: asyncio.Transport) -> None:
+        cast(Any, native).set_read_buffer_limits(_UNLIMITED_READ)  # as above
+        native.resume_reading()
+
+
+def start_tls(
+    reactor: IReactorTime,
+    connection: Connection,
+    protocol: IProtocol,
+    context: ssl.SSLContext,
+    *,
+    server_side: bool = True,
+    server_hostname: str | None = None,
+    pending: bytes = b"",
+    timeout: float = HANDSHAKE_SECONDS,
+) -> Deferred[TLSConnection]:
+    """
+    Go on with TLS on a connection that has been in use, as STARTTLS of a database does.
+
+    @param connection: spent by this call, whatever comes of it; its protocol hears no more of it.
+    @param protocol: gets the TLS transport by C{makeConnection}, then the decrypted bytes.
+    @param server_hostname: the name to verify, on the client side.
+    @param pending: bytes of the peer's handshake that were read already.
+    @param timeout: seconds the handshake may take.
+    @return: the new transport; fails with L{TLSError}.
+    """
+    loop = loop_of(reactor)
+    native, lost = connection.detach()
+    upgraded = TLSConnection(loop, lambda _: protocol, lost=lost)
+    early: list[bytes] = []
+    upgraded.data_received = early.append
+
+    async def upgrade() -> TLSConnection:
+        try:
+            secured = await loop.start_tls(
+                native,
+                cast(asyncio.BaseProtocol, upgraded),
+                context,
+                server_side=server_side,
+                server_hostname=server_hostname,
+                ssl_handshake_timeout=timeout,
+                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+            )
+        except (OSError, ssl.CertificateError) as error:
+            native.abort()
+            upgraded.connection_lost(error)
+            raise TLSError(error) from error
+        if secured is None:
+            raise TLSError(ConnectionResetError("the connection was lost"))
+        upgraded.connection_made(secured)
+        for data in early:
+            upgraded.data_received(data)
+        return upgraded
+
+    def feed() -> None:
+        handshake: Any = native.get_protocol()  # the loop's own TLS protocol; its class is not public
+        view = handshake.get_buffer(len(pending))
+        view[: len(pending)] = pending
+        handshake.buffer_updated(len(pending))
+
+    result = as_deferred(upgrade())
+    if pending:
+        loop.call_soon(loop.call_soon, feed)  # the first turn puts the loop's TLS protocol in place
+    return result
