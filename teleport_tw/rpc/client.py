@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import grpc
 from attrs import define, field, frozen
@@ -21,7 +21,6 @@ from teleport_tw.rpc.faults import Fault, FromFault
 
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
-Reply_co = TypeVar("Reply_co", covariant=True)
 Stub = TypeVar("Stub")
 
 _EOF = type(aio.EOF)  # type: ignore[attr-defined]  # the stubs lack it
@@ -50,18 +49,6 @@ def server_name_for(cluster: str) -> str:
     @return: the name by which the proxy's one port hands a connection on to that cluster's auth.
     """
     return f"{cluster.encode().hex()}.{AUTH_NAME}"
-
-
-class Closable(AsyncIterator[Reply_co], Protocol[Reply_co]):
-    """
-    An async iterator that can be given up.
-    """
-
-    async def aclose(self) -> None:
-        """
-        Give it up; harmless when said twice.
-        """
-        ...
 
 
 @define(eq=False)
@@ -111,6 +98,12 @@ class Channel:
         if stub is None:
             stub = self._stubs[make] = make(self._open())
         return stub
+
+    async def connected(self) -> None:
+        """
+        Wait, without limit, until the server is reached; give up by cancelling.
+        """
+        await wait(self._open().channel_ready())
 
     def renew(self, tls: ClientTls) -> None:
         """
