@@ -8,7 +8,7 @@ our coroutine. Cancelling either side cancels the other.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -25,9 +25,10 @@ async def run(work: Coroutine[Deferred[Any], Any, T]) -> T:
     @raise asyncio.CancelledError: the work was cancelled.
     """
     deferred = Deferred.fromCoroutine(work)
-    if deferred.called and not deferred.paused and not isinstance(deferred.result, Failure):
-        result: T = deferred.result
-        return result
+    if deferred.called and not deferred.paused:
+        result = deferred.result
+        if not isinstance(result, Failure):
+            return cast(T, result)  # the stubs know it as object
     return await as_future(deferred)
 
 

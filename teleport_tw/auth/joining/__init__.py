@@ -1,0 +1,3 @@
+"""
+How hosts become members: a file per method.
+"""
