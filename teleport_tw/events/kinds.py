@@ -2,20 +2,104 @@
 Typed audit events.
 
 One frozen class per event name, named after it in CamelCase (C{session.start} is L{SessionStart}, C{user.login} is
-L{UserLogin}). Facts that many events share are groups, flattened into the JSON under the reference's field names.
+L{UserLogin}). Facts that many events share are groups, flattened into the JSON under the reference's field names. The
+classes live in a module per family and are all found here. How to add one: C{docs/how-to/add-an-audit-event.rst}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
-from attrs import field, frozen
+from teleport_tw.events.changes import (
+    AccessRequestCreate,
+    AccessRequestDelete,
+    AccessRequestReview,
+    AccessRequestUpdate,
+    AuthPreferenceUpdate,
+    BotCreate,
+    BotDelete,
+    BotJoin,
+    BotUpdate,
+    Change,
+    ClusterNetworkingConfigUpdate,
+    InstanceJoin,
+    JoinTokenCreate,
+    LockCreated,
+    LockDeleted,
+    RoleCreated,
+    RoleDeleted,
+    RoleUpdated,
+    SessionRecordingConfigUpdate,
+    TrustedClusterCreate,
+    TrustedClusterDelete,
+    Unknown,
+)
+from teleport_tw.events.files import (
+    SCP,
+    SFTP,
+    SCPAction,
+    SFTPAction,
+    SFTPSummary,
+)
+from teleport_tw.events.groups import (
+    Actor,
+    Connection,
+    Recorded,
+    Server,
+    Session,
+)
+from teleport_tw.events.rating import Fact, Judged, Name, Public, Rating, Sensitive
+from teleport_tw.events.ssh import (
+    AgentForward,
+    ClientDisconnect,
+    Exec,
+    Phase,
+    Port,
+    PortLocal,
+    PortRemote,
+    PortRemoteConnection,
+    Print,
+    Resize,
+    SessionCommand,
+    SessionConnect,
+    SessionData,
+    SessionDisk,
+    SessionEnd,
+    SessionJoin,
+    SessionLeave,
+    SessionNetwork,
+    SessionRecordingAccess,
+    SessionRejected,
+    SessionStart,
+    SessionUpload,
+    Subsystem,
+    X11Forward,
+)
+from teleport_tw.events.users import (
+    Auth,
+    CertCreate,
+    CertGenerationMismatch,
+    MFAAdd,
+    MFAAuthChallengeCreate,
+    MFAAuthChallengeValidate,
+    MFADelete,
+    PrivilegeTokenCreate,
+    RecoveryCodeGenerated,
+    RecoveryCodeUsed,
+    RecoveryTokenCreate,
+    ResetPasswordTokenCreate,
+    UserCreate,
+    UserDelete,
+    UserLogin,
+    UserPasswordChange,
+    UserUpdate,
+)
 
 
 class Event(Protocol):
     """
-    What every audit event class has.
+    What every audit event class has. Those of this room extend L{Fact}, which also rates each field; an event that
+    cannot tell its ratings is redacted whole.
     """
 
     NAME: ClassVar[str]
@@ -36,53 +120,85 @@ class Event(Protocol):
         ...
 
 
-@frozen(kw_only=True)
-class Actor:
-    """
-    Who did it: C{user}, C{login}, C{impersonator}, C{user_roles}, C{user_traits}, C{user_kind}.
-    """
-
-    user: str
-    login: str = ""
-    impersonator: str = ""
-    roles: tuple[str, ...] = ()
-    traits: Mapping[str, tuple[str, ...]] = field(factory=dict)
-    kind: str = ""
-
-
-@frozen(kw_only=True)
-class Connection:
-    """
-    Over what: C{addr.local}, C{addr.remote}, C{proto}.
-    """
-
-    remote: str = ""
-    local: str = ""
-    protocol: str = "ssh"
-
-
-@frozen(kw_only=True)
-class Server:
-    """
-    Where: C{server_id}, C{server_hostname}, C{server_addr}, C{server_labels}, C{server_version}, C{forwarded_by},
-    C{server_sub_kind}.
-    """
-
-    id: str
-    hostname: str = ""
-    address: str = ""
-    labels: Mapping[str, str] = field(factory=dict)
-    version: str = ""
-    forwarded_by: str = ""
-    sub_kind: str = ""
-
-
-@frozen(kw_only=True)
-class Session:
-    """
-    In which session: C{sid}, C{private_key_policy}, C{with_mfa}.
-    """
-
-    id: str
-    private_key_policy: str = ""
-    with_mfa: str = ""
+__all__ = [
+    "SCP",
+    "SFTP",
+    "AccessRequestCreate",
+    "AccessRequestDelete",
+    "AccessRequestReview",
+    "AccessRequestUpdate",
+    "Actor",
+    "AgentForward",
+    "Auth",
+    "AuthPreferenceUpdate",
+    "BotCreate",
+    "BotDelete",
+    "BotJoin",
+    "BotUpdate",
+    "CertCreate",
+    "CertGenerationMismatch",
+    "Change",
+    "ClientDisconnect",
+    "ClusterNetworkingConfigUpdate",
+    "Connection",
+    "Event",
+    "Exec",
+    "Fact",
+    "InstanceJoin",
+    "JoinTokenCreate",
+    "Judged",
+    "LockCreated",
+    "LockDeleted",
+    "MFAAdd",
+    "MFAAuthChallengeCreate",
+    "MFAAuthChallengeValidate",
+    "MFADelete",
+    "Name",
+    "Phase",
+    "Port",
+    "PortLocal",
+    "PortRemote",
+    "PortRemoteConnection",
+    "Print",
+    "PrivilegeTokenCreate",
+    "Public",
+    "Rating",
+    "Recorded",
+    "RecoveryCodeGenerated",
+    "RecoveryCodeUsed",
+    "RecoveryTokenCreate",
+    "ResetPasswordTokenCreate",
+    "Resize",
+    "RoleCreated",
+    "RoleDeleted",
+    "RoleUpdated",
+    "SCPAction",
+    "SFTPAction",
+    "SFTPSummary",
+    "Sensitive",
+    "Server",
+    "Session",
+    "SessionCommand",
+    "SessionConnect",
+    "SessionData",
+    "SessionDisk",
+    "SessionEnd",
+    "SessionJoin",
+    "SessionLeave",
+    "SessionNetwork",
+    "SessionRecordingAccess",
+    "SessionRecordingConfigUpdate",
+    "SessionRejected",
+    "SessionStart",
+    "SessionUpload",
+    "Subsystem",
+    "TrustedClusterCreate",
+    "TrustedClusterDelete",
+    "Unknown",
+    "UserCreate",
+    "UserDelete",
+    "UserLogin",
+    "UserPasswordChange",
+    "UserUpdate",
+    "X11Forward",
+]
