@@ -122,10 +122,11 @@ def _log_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
         _log.failure("{message}", failure=Failure(error, type(error), error.__traceback__), message=context["message"])
 
 
-def install() -> Reactor:
+def install(make_loop: Callable[[], asyncio.AbstractEventLoop] = new_loop) -> Reactor:
     """
     Make ours the process's reactor. Calling it again changes nothing.
 
+    @param make_loop: opens the loop, also after C{fork}.
     @return: the installed reactor.
     @raise ReactorAlreadyInstalledError: another reactor is there already.
     """
@@ -137,7 +138,7 @@ def install() -> Reactor:
             f"{type(installed).__name__} is installed already; call teleport_tw.base.loop.install() before anything "
             "imports twisted.internet.reactor, and give twistd no --reactor"
         )
-    reactor = Reactor()
+    reactor = Reactor(make_loop)
     installReactor(reactor)
     return reactor
 

@@ -1,0 +1,359 @@
+"""
+One port for many protocols: look at a connection's first bytes before anything reads them, then decide who gets it.
+
+The bytes are peeked at (C{MSG_PEEK}) on the accepted socket and stay in the kernel, so whoever gets the connection
+reads it from its start, and TLS runs in the loop's native transport as if nobody had looked.
+
+Until the decision a connection costs one socket and one timer. Those that do not say enough in time are dropped, and
+their number is bounded: past the bound the oldest undecided one makes room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, execute, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IListeningPort,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from teleport_tw.base.loop import as_deferred, loop_of
+from teleport_tw.base.net.adapter import Address, Connection, address_of
+from teleport_tw.base.net.tcp import BACKLOG, bind_tcp
+from teleport_tw.base.net.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, TLSConnection
+
+MAX_PEEK_BYTES = 16 * 1024
+"""A ClientHello is one TLS record, of at most this size; with post-quantum keys and many names it takes some 2 KiB."""
+
+PEEK_SECONDS = 10.0
+"""How long a client may take over its first bytes."""
+
+MAX_UNDECIDED = 4096
+"""Connections that may be undecided at once: some tens of megabytes of kernel memory."""
+
+_ACCEPTS_PER_TURN = 64
+"""So that a flood of connections leaves time for those that stand."""
+
+_PAUSE_SECONDS = 0.5
+"""How long to leave the queue alone when there is no descriptor left to accept with."""
+
+
+@frozen
+class NeedMore:
+    """
+    The bytes so far do not tell.
+    """
+
+
+@frozen
+class RawRoute:
+    """
+    Bytes go to a Protocol as they come.
+
+    @ivar factory: builds it.
+    """
+
+    factory: IProtocolFactory
+
+
+@frozen
+class TLSRoute:
+    """
+    TLS ends here.
+
+    @ivar context: for the server side, its ALPN set.
+    @ivar choose: given the connection after its handshake (C{negotiatedProtocol}, C{getPeerCertificate()}), gives the
+        factory of its Protocol, or None to drop it.
+    @ivar handshake_timeout: seconds.
+    """
+
+    context: ssl.SSLContext
+    choose: Callable[[TLSConnection], IProtocolFactory | None]
+    handshake_timeout: float = HANDSHAKE_SECONDS
+
+
+@frozen
+class Refuse:
+    """
+    Drop the connection.
+
+    @ivar farewell: a few bytes to send first, such as a TLS alert or a line for a human.
+    """
+
+    farewell: bytes = b""
+
+
+Decision: TypeAlias = NeedMore | RawRoute | TLSRoute | Refuse
+Decide: TypeAlias = Callable[[bytes, Address], Decision]
+
+
+@implementer(IStreamServerEndpoint)
+@define
+class PeekingServer:
+    """
+    Listens on TCP and sends each connection where its first bytes say.
+
+    @ivar host: as L{TCPServer} has it.
+    @ivar port: 0 lets the kernel choose.
+    @ivar decide: called with the first bytes (never none) and the peer's address, again for each that come, until it
+        gives something else than L{NeedMore}. It must not wait; what it raises refuses the connection.
+    """
+
+    _reactor: IReactorTime
+    host: str
+    port: int
+    decide: Decide = field(kw_only=True)
+    max_peek_bytes: int = field(default=MAX_PEEK_BYTES, kw_only=True)
+    peek_timeout: float = field(default=PEEK_SECONDS, kw_only=True)
+    max_undecided: int = field(default=MAX_UNDECIDED, kw_only=True)
+    backlog: int = field(default=BACKLOG, kw_only=True)
+    reuse_port: bool = field(default=False, kw_only=True)
+
+    def start(self) -> Deferred[PeekingPort]:
+        """
+        @return: the listening port; fails with C{CannotListenError}.
+        """
+        return execute(self._start)
+
+    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """
+        Listen, with C{factory} told of start and end; the routes name the factories of the connections.
+        """
+
+        def start() -> IListeningPort:
+            port = self._start()
+            port.owner = factory
+            factory.doStart()
+            return port
+
+        return execute(start)
+
+    def _start(self) -> PeekingPort:
+        port = PeekingPort(self._reactor, self)
+        port.startListening()
+        return port
+
+
+@implementer(IListeningPort)
+@define(eq=False)
+class PeekingPort:
+    """
+    The listening socket of a L{PeekingServer}.
+
+    @ivar undecided: connections whose first bytes did not tell yet, oldest first.
+    @ivar connections: those that have a Protocol.
+    @ivar owner: is told when listening ends.
+    """
+
+    _reactor: IReactorTime
+    server: PeekingServer
+    connections: set[Connection] = field(factory=set, init=False)
+    undecided: dict[_Peek, None] = field(factory=dict, init=False)
+    owner: IProtocolFactory | None = field(default=None, init=False)
+    _socket: socket.socket | None = field(default=None, init=False)
+    _host: Address | None = field(default=None, init=False)
+    _resume: IDelayedCall | None = field(default=None, init=False)
+    _log = Logger()
+
+    def startListening(self) -> None:
+        """
+        @raise CannotListenError: the address is taken, not ours or not allowed.
+        """
+        bound = bind_tcp(self.server.host, self.server.port, reuse_port=self.server.reuse_port)
+        try:
+            bound.listen(self.server.backlog)
+        except OSError as error:
+            bound.close()
+            raise CannotListenError(self.server.host, self.server.port, error) from error
+        self._socket = bound
+        self._host = address_of(bound.family, bound.getsockname())
+        loop_of(self._reactor).add_reader(bound, self._accept)
+
+    def _accept(self) -> None:
+        listening = self._socket
+        for _ in range(_ACCEPTS_PER_TURN):
+            if listening is None:
+                return
+            try:
+                accepted, name = listening.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionError:
+                continue
+            except OSError as error:
+                self._log.error("cannot accept connections for now: {error}", error=error)
+                loop_of(self._reactor).remove_reader(listening)
+                self._resume = self._reactor.callLater(_PAUSE_SECONDS, self._accept_again)
+                return
+            accepted.setblocking(False)
+            if len(self.undecided) >= self.server.max_undecided:
+                next(iter(self.undecided)).drop()
+            _Peek(self, accepted, address_of(accepted.family, name)).start()
+
+    def _accept_again(self) -> None:
+        self._resume = None
+        if self._socket is not None:
+            loop_of(self._reactor).add_reader(self._socket, self._accept)
+
+    def route(self, accepted: socket.socket, peer: Address, decision: RawRoute | TLSRoute) -> None:
+        """
+        Give a decided connection to the loop.
+        """
+        loop = loop_of(self._reactor)
+        lost = self.connections.discard
+        options: dict[str, Any] = {}
+        if isinstance(decision, TLSRoute):
+            options = {
+                "ssl": decision.context,
+                "ssl_handshake_timeout": decision.handshake_timeout,
+                "ssl_shutdown_timeout": SHUTDOWN_SECONDS,
+            }
+
+        def build(connection: Connection) -> IProtocol | None:
+            factory: IProtocolFactory | None
+            if isinstance(decision, TLSRoute):
+                assert isinstance(connection, TLSConnection)  # made so below
+                factory = decision.choose(connection)
+            else:
+                factory = decision.factory
+            protocol = factory.buildProtocol(connection.getPeer()) if factory is not None else None
+            if protocol is not None:
+                self.connections.add(connection)
+            return protocol
+
+        kind = TLSConnection if isinstance(decision, TLSRoute) else Connection
+
+        def make() -> asyncio.Protocol:
+            return cast(asyncio.Protocol, kind(loop, build, lost=lost))  # a protocol by shape
+
+        async def hand_over() -> None:
+            try:
+                await loop.connect_accepted_socket(make, accepted, **options)
+            except (OSError, ssl.CertificateError) as error:
+                self._log.debug("{peer} failed its handshake: {error}", peer=peer, error=error)
+
+        as_deferred(hand_over()).addErrback(
+            lambda failure: self._log.failure("{peer} was not handed over", failure=failure, peer=peer)
+        )
+
+    def stopListening(self) -> Deferred[None]:
+        """
+        Take no more connections and drop the undecided ones; those that have a Protocol stay.
+        """
+        listening, self._socket = self._socket, None
+        if listening is None:
+            return succeed(None)
+        loop_of(self._reactor).remove_reader(listening)
+        listening.close()
+        if self._resume is not None:
+            self._resume.cancel()
+            self._resume = None
+        for peek in tuple(self.undecided):
+            peek.drop()
+        if self.owner is not None:
+            self.owner.doStop()
+        return succeed(None)
+
+    def getHost(self) -> Address:
+        """
+        @return: where it listens, with the port that the kernel chose.
+        """
+        if self._host is None:
+            raise CannotListenError(self.server.host, self.server.port, OSError("not listening"))
+        return self._host
+
+
+@define(eq=False)
+class _Peek:
+    """
+    One accepted connection of which we do not know yet what it wants.
+
+    The loop reports a socket as readable as long as bytes lie in it, also those we have seen; C{SO_RCVLOWAT}, set to
+    one more than we have seen, makes it wait for new ones. A report without new bytes then means that the peer sends
+    no more.
+    """
+
+    _port: PeekingPort
+    _socket: socket.socket
+    _peer: Address
+    _seen: int = 0
+    _limit: IDelayedCall | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """
+        Wait for bytes.
+        """
+        reactor, server = self._port._reactor, self._port.server
+        self._port.undecided[self] = None
+        self._limit = reactor.callLater(server.peek_timeout, self.drop)
+        self._loop = loop_of(reactor)
+        self._loop.add_reader(self._socket, self._look)
+
+    def _look(self) -> None:
+        server = self._port.server
+        try:
+            data = self._socket.recv(server.max_peek_bytes, socket.MSG_PEEK)
+            if len(data) <= self._seen:
+                self.drop()
+                return
+            decision = server.decide(data, self._peer)
+            if isinstance(decision, NeedMore) and len(data) < server.max_peek_bytes:
+                self._seen = len(data)
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, self._seen + 1)
+                return
+            if self._seen:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.drop()
+            return
+        except Exception:
+            self._port._log.failure("cannot decide about {peer}", peer=self._peer)
+            self.drop()
+            return
+        self._leave()
+        match decision:
+            case RawRoute() | TLSRoute():
+                self._port.route(self._socket, self._peer, decision)
+            case Refuse(farewell):
+                self._refuse(farewell)
+            case NeedMore():
+                self._socket.close()
+
+    def _refuse(self, farewell: bytes) -> None:
+        try:
+            self._socket.recv(self._port.server.max_peek_bytes)  # what stays unread would make close() a reset
+            if farewell:
+                self._socket.send(farewell)
+        except OSError:
+            pass
+        self._socket.close()
+
+    def _leave(self) -> None:
+        self._port.undecided.pop(self, None)
+        if self._limit is not None and self._limit.active():
+            self._limit.cancel()
+        if self._loop is not None:
+            self._loop.remove_reader(self._socket)
+
+    def drop(self) -> None:
+        """
+        Enough of it.
+        """
+        self._leave()
+        self._socket.close()
