@@ -1,3 +1,3 @@
 """
-Key-value drivers behind one small contract.
+Key-value drivers: where the state of the cluster is kept, behind one small contract.
 """

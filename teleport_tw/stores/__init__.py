@@ -1,3 +1,3 @@
 """
-Typed repositories over any backend.
+Typed repositories: the nouns of the cluster, and what must be kept beside them, over any backend.
 """

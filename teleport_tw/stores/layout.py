@@ -1,0 +1,76 @@
+"""
+Where each noun is kept.
+
+C{resources/<kind>/<name>}, or C{resources/<kind>/<sub_kind>/<name>} for the kinds whose names are unique within a
+sub_kind alone. What must never leave auth lies under C{secrets/}, so that no range over C{resources/} can meet it.
+"""
+
+from __future__ import annotations
+
+from teleport_tw.backends.keys import Key, make_key
+
+RESOURCES = "resources"
+SECRETS = "secrets"
+
+NAMED_WITHIN_SUB_KIND = frozenset({"cert_authority", "semaphore"})
+"""A cluster has one authority of each type, all with the cluster's name; a user has one semaphore for each use."""
+
+
+def resource_key(kind: str, sub_kind: str, name: str) -> Key:
+    """
+    @param sub_kind: only looked at for kinds named within one.
+    @raise TeleportError: BAD_PARAMETER; a part is not a legal name.
+    """
+    if kind in NAMED_WITHIN_SUB_KIND:
+        return make_key((RESOURCES, kind, sub_kind, name))
+    return make_key((RESOURCES, kind, name))
+
+
+def kind_prefix(kind: str) -> Key:
+    """
+    @return: what all resources of a kind lie below.
+    """
+    return make_key((RESOURCES, kind))
+
+
+def password_key(username: str) -> Key:
+    """
+    @return: of the user's password hash.
+    """
+    return make_key((SECRETS, "password", username))
+
+
+def devices_prefix(username: str) -> Key:
+    """
+    @return: what the user's second factors lie below, each under its id.
+    """
+    return make_key((SECRETS, "mfa_device", username))
+
+
+def attempts_key(username: str) -> Key:
+    """
+    @return: of the user's failed logins.
+    """
+    return make_key((SECRETS, "login_attempts", username))
+
+
+def authority_key(sub_kind: str, name: str) -> Key:
+    """
+    @return: of an authority's private halves.
+    """
+    return make_key((SECRETS, "cert_authority", sub_kind, name))
+
+
+def setup_key(token_hash: str) -> Key:
+    """
+    @return: of an invite or reset, under the hash of its token.
+    """
+    return make_key((SECRETS, "setup", token_hash))
+
+
+def token_use_key(name: str) -> Key:
+    """
+    @return: of how often a join token was used.
+    """
+    return make_key((SECRETS, "token_use", name))
+
