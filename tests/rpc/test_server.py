@@ -112,7 +112,6 @@ class RpcTests(TestCase):
         routes.add(audit_pb2.DESCRIPTOR.services_by_name["AuditService"], self.handlers)
         chain, key = self.hosts.leaf("auth", AUTH_NAME, f"*.{AUTH_NAME}")
         self.tls = ServerTls(chain=chain, key=key, roots=self.hosts.pem + self.users.pem)
-        self.path = os.path.abspath(self.mktemp())[-90:]
         self.server = RpcServer(routes, self.tls, ["127.0.0.1:0"], grace=0.2)
         self.server.startService()
         self.addCleanup(self.server.stopService)

@@ -5,6 +5,8 @@ The committed code is what the schemas say.
 from __future__ import annotations
 
 import importlib.util
+import shutil
+import tempfile
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,8 +24,8 @@ class Fresh(SynchronousTestCase):
 
     def test_fresh(self) -> None:
         """Run C{python -m teleport_tw.api.proto.generate} when this fails."""
-        out = Path(self.mktemp())
-        out.mkdir(parents=True)
+        out = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, out)
         made = {path.name: path.read_text() for path in generate(out)}
         kept = {path.name: path.read_text() for path in HERE.glob("*_pb2*.py*")}
         self.assertEqual(sorted(made), sorted(kept))
