@@ -1,0 +1,44 @@
+"""
+Where the private keys of authorities are kept in software; opened by auth alone.
+
+A resource holds a I{reference} to each private key: with L{SoftwareKeystore} the key itself as PEM, with a hardware
+module the name of an object in it. Everything else asks a L{Keystore<teleport_tw.pki.keys.Keystore>} for a signer.
+"""
+
+from __future__ import annotations
+
+from teleport_tw.base.errors import bad_parameter
+from teleport_tw.base.secret import Secret
+from teleport_tw.pki.keys import Algorithm, PrivateKey, Signer
+
+
+class SoftwareKeystore:
+    """
+    Keys as PEM within the resources themselves.
+
+    @cvar key_type: how its references are marked in a resource.
+    """
+
+    key_type = "RAW"
+
+    def generate(self, algorithm: Algorithm) -> Secret[str]:
+        """
+        @return: PKCS#8 PEM of a new key.
+        """
+        match algorithm:
+            case Algorithm.ED25519:
+                key = PrivateKey.generate_ssh()
+            case Algorithm.ECDSA_P256:
+                key = PrivateKey.generate_tls()
+            case Algorithm.RSA_2048:
+                key = PrivateKey.generate_rsa()
+        return Secret(key.pem().reveal().decode("ascii"))
+
+    def signer(self, reference: Secret[str] | None) -> Signer:
+        """
+        @param reference: PEM.
+        @raise TeleportError: BAD_PARAMETER, it is missing or not a key.
+        """
+        if not reference:
+            raise bad_parameter("the authority's private key is not here; only auth holds it")
+        return PrivateKey.load(Secret(reference.reveal().encode("utf-8")))

@@ -1,0 +1,438 @@
+"""
+TLS certificates: issued with the cluster's subject layout, and verified into an L{Identity}.
+
+Leaves are signed by an authority's own certificate directly, so a chain is the leaf and a root that is trusted already;
+whatever else a peer sends is not looked at. What a certificate may say follows from the type of the authority that
+signed it: a C{user} authority cannot make a host.
+
+@see: reference, section 5.3 (subject attributes and OIDs); RFC 5280
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import Enum
+from ipaddress import ip_address
+from secrets import randbits
+
+from attrs import evolve, frozen
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from teleport_tw.base.errors import TeleportError, access_denied, bad_parameter
+from teleport_tw.base.timing import Duration, format_time, parse_time
+from teleport_tw.pki import der
+from teleport_tw.pki.authority import Authority, AuthorityType
+from teleport_tw.pki.identity import Identity, RouteToDatabase, SystemRole
+from teleport_tw.pki.keys import Keystore, Signer, load_public, spki
+
+SKEW: Duration = timedelta(minutes=1)
+"""How far two clocks of a cluster may be apart."""
+
+API_DOMAIN = "teleport.cluster.local"
+"""In every host certificate, so that clients can verify whatever address they dialled."""
+
+_CN, _L, _STREET, _O, _OU, _POSTAL = "2.5.4.3", "2.5.4.7", "2.5.4.9", "2.5.4.10", "2.5.4.11", "2.5.4.17"
+_CLUSTER, _REQUESTS, _RESOURCES = "1.3.9999.1.7", "1.3.9999.2.8", "1.3.9999.2.10"
+_PREVIOUS, _SYSTEM_ROLES = "1.3.9999.2.12", "1.3.9999.2.11"
+
+_TEXTS: Mapping[str, str] = {
+    "route_to_cluster": _STREET,
+    "cluster": _CLUSTER,
+    "mfa_device": "1.3.9999.1.8",
+    "login_ip": "1.3.9999.1.9",
+    "private_key_policy": "1.3.9999.1.15",
+    "kubernetes_cluster": "1.3.9999.1.3",
+    "impersonator": "1.3.9999.2.7",
+    "pinned_ip": "1.3.9999.2.15",
+    "bot_name": "1.3.9999.2.18",
+    "bot_instance": "1.3.9999.2.20",
+}
+_LISTS: Mapping[str, str] = {
+    "roles": _O,
+    "principals": _L,
+    "usage": _OU,
+    "kubernetes_users": "1.3.9999.1.1",
+    "kubernetes_groups": "1.3.9999.1.2",
+    "db_names": "1.3.9999.2.5",
+    "db_users": "1.3.9999.2.6",
+}
+_FLAGS: Mapping[str, str] = {"disallow_reissue": "1.3.9999.2.9", "renewable": "1.3.9999.1.13"}
+_GENERATION = "1.3.9999.1.14"
+_DATABASE: Mapping[str, str] = {
+    "service": "1.3.9999.2.1",
+    "protocol": "1.3.9999.2.2",
+    "username": "1.3.9999.2.3",
+    "database": "1.3.9999.2.4",
+}
+_DATABASE_ROLES = "1.3.9999.2.19"
+
+_LEAF = der.extension("2.5.29.19", der.sequence(), critical=True)
+_KEY_USAGE = der.extension("2.5.29.15", der.bit_string(b"\x80", 7), critical=True)
+_RSA_KEY_USAGE = der.extension("2.5.29.15", der.bit_string(b"\xa0", 5), critical=True)
+_CLIENT = der.oid("1.3.6.1.5.5.7.3.2")
+_SERVER = der.oid("1.3.6.1.5.5.7.3.1")
+_CLIENT_USAGE = der.extension("2.5.29.37", der.sequence(_CLIENT))
+_BOTH_USAGES = der.extension("2.5.29.37", der.sequence(_SERVER, _CLIENT))
+
+
+class Wanted(Enum):
+    """
+    Whom a peer must prove to be.
+    """
+
+    USER = "user"
+    HOST = "host"
+    ANY = "any"
+
+
+class Side(Enum):
+    """
+    Which end of a TLS connection shows the certificate.
+    """
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+def encoded_cluster(cluster: str) -> str:
+    """
+    @return: the server name that selects a cluster: C{<hex of its name>.teleport.cluster.local}.
+    """
+    return f"{cluster.encode('utf-8').hex()}.{API_DOMAIN}"
+
+
+@frozen
+class Issuer:
+    """
+    An authority that can sign, with all that is the same in each of its certificates written beforehand.
+    """
+
+    cluster: str
+    type: AuthorityType
+    _signer: Signer
+    _name: bytes
+    _algorithm: bytes
+    _key_identifier: bytes
+
+    @classmethod
+    def of(cls, authority: Authority, keystore: Keystore) -> Issuer:
+        """
+        @raise TeleportError: BAD_PARAMETER, it has no TLS key, or its private half is not here.
+        """
+        if not authority.active.tls:
+            raise bad_parameter(f"the {authority.type.value} authority has no TLS key")
+        key = authority.active.tls[0]
+        signer = keystore.signer(key.private)
+        digest = key.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+        return cls(
+            authority.cluster,
+            authority.type,
+            signer,
+            key.certificate.subject.public_bytes(),
+            der.signature_algorithm(signer.public),
+            der.extension("2.5.29.35", der.sequence(der.tlv(0x80, digest))),
+        )
+
+    def sign(
+        self, subject: bytes, public: bytes, valid_after: datetime, valid_before: datetime, extensions: bytes
+    ) -> bytes:
+        """
+        @param subject: DER of the name.
+        @param public: SubjectPublicKeyInfo, DER.
+        @return: the certificate, DER.
+        """
+        body = der.to_be_signed(
+            serial=randbits(126) | 1 << 126,
+            algorithm=self._algorithm,
+            issuer=self._name,
+            valid_after=valid_after,
+            valid_before=valid_before,
+            subject=subject,
+            spki=public,
+            extensions=extensions + self._key_identifier,
+        )
+        return der.sequence(body, self._algorithm, der.bit_string(self._signer.sign(body)))
+
+
+def issue_user(issuer: Issuer, identity: Identity, public_key: bytes, *, now: datetime) -> bytes:
+    """
+    @param identity: what to certify; C{expires} is needed, C{valid_after} is a minute ago unless set, and the cluster
+        becomes the issuer's.
+    @param public_key: SubjectPublicKeyInfo, PEM or DER.
+    @return: the certificate, DER.
+    @raise TeleportError: BAD_PARAMETER, the key is not usable or there is no end.
+    """
+    public = load_public(public_key)
+    usage = _RSA_KEY_USAGE if isinstance(public, rsa.RSAPublicKey) else _KEY_USAGE
+    extensions = usage + _LEAF + _CLIENT_USAGE
+    subject = der.name(_attributes(identity, issuer.cluster))
+    return issuer.sign(subject, spki(public), identity.valid_after or now - SKEW, _end(identity, now), extensions)
+
+
+def issue_host(
+    issuer: Issuer, identity: Identity, public_key: bytes, *, now: datetime, names: Iterable[str] = ()
+) -> bytes:
+    """
+    @param identity: C{username} C{<uuid>.<cluster>}, its system roles, and C{expires}; C{principals} join the names.
+    @param names: host names and IP addresses; the id, the API domain and the cluster's own name are added.
+    @return: the certificate, DER, for both sides of TLS.
+    @raise TeleportError: BAD_PARAMETER, the key or a name is not usable, or there is no role or end.
+    """
+    if not identity.system_roles:
+        raise bad_parameter("a host certificate needs a system role")
+    first, *others = identity.system_roles
+    attributes = [(_CN, identity.username), (_O, first.value), (_CLUSTER, issuer.cluster)]
+    attributes += [(_SYSTEM_ROLES, role.value) for role in others]
+    own = (identity.username, identity.host_id, API_DOMAIN, encoded_cluster(issuer.cluster))
+    listed = dict.fromkeys((*own, *identity.principals, *names))
+    return _issue_server(
+        issuer, attributes, listed, public_key, identity.valid_after or now - SKEW, _end(identity, now)
+    )
+
+
+def issue_server(issuer: Issuer, names: Sequence[str], public_key: bytes, *, now: datetime, expires: datetime) -> bytes:
+    """
+    A certificate for a server outside the cluster, such as a database (C{tctl auth sign --format=db}).
+
+    @param names: host names and IP addresses; the first is the common name.
+    @return: the certificate, DER.
+    """
+    if not names:
+        raise bad_parameter("a server certificate needs a name")
+    attributes = [(_O, issuer.cluster), (_CN, names[0])]
+    return _issue_server(issuer, attributes, dict.fromkeys(names), public_key, now - SKEW, expires)
+
+
+def _issue_server(
+    issuer: Issuer,
+    attributes: Sequence[tuple[str, str]],
+    names: Iterable[str],
+    public_key: bytes,
+    valid_after: datetime,
+    valid_before: datetime,
+) -> bytes:
+    public = load_public(public_key)
+    usage = _RSA_KEY_USAGE if isinstance(public, rsa.RSAPublicKey) else _KEY_USAGE
+    alternative = der.extension("2.5.29.17", der.sequence(*map(_general_name, filter(None, names))))
+    extensions = usage + _LEAF + _BOTH_USAGES + alternative
+    return issuer.sign(der.name(attributes), spki(public), valid_after, valid_before, extensions)
+
+
+def to_pem(certificate: bytes) -> bytes:
+    """
+    @param certificate: DER.
+    """
+    return x509.load_der_x509_certificate(certificate).public_bytes(Encoding.PEM)
+
+
+def verify(
+    chain: Sequence[bytes],
+    authorities: Iterable[Authority],
+    now: datetime,
+    *,
+    wanted: Wanted = Wanted.USER,
+    side: Side = Side.CLIENT,
+    skew: Duration = SKEW,
+) -> Identity:
+    """
+    Verify a certificate a peer has shown, and that the TLS handshake proved it holds the key of.
+
+    @param chain: DER, the peer's own first; the rest is not needed.
+    @param authorities: those whose users and hosts are believed, in both key sets.
+    @param now: aware.
+    @param skew: allowed beyond both ends of the validity.
+    @return: who it is.
+    @raise TeleportError: ACCESS_DENIED; C{details} say which check failed.
+    """
+    if not chain:
+        raise access_denied(details="no certificate")
+    try:
+        certificate = x509.load_der_x509_certificate(chain[0])
+        authority = _issuing(certificate, authorities, now, skew)
+        _check_times(certificate, now, skew)
+        _check_uses(certificate, side)
+        identity = _identity(certificate, authority)
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise access_denied(details=f"malformed certificate: {error}") from error
+    if wanted is not Wanted.ANY and identity.is_host is not (wanted is Wanted.HOST):
+        raise access_denied(details=f"wrong certificate type: a {wanted.value} is wanted here")
+    return identity
+
+
+def identity_of(certificate: bytes, authority: Authority) -> Identity:
+    """
+    Read a certificate that was verified before, or that is one's own, without verifying it.
+
+    @param certificate: DER.
+    @param authority: the one that signed; its type decides how the subject is read.
+    @raise TeleportError: ACCESS_DENIED, the certificate cannot be read.
+    """
+    try:
+        return _identity(x509.load_der_x509_certificate(certificate), authority)
+    except ValueError as error:
+        raise access_denied(details=f"malformed certificate: {error}") from error
+
+
+def _issuing(
+    certificate: x509.Certificate, authorities: Iterable[Authority], now: datetime, skew: Duration
+) -> Authority:
+    named = False
+    for authority in authorities:
+        if authority.type not in (AuthorityType.USER, AuthorityType.HOST):
+            continue
+        for root in authority.trusted_tls:
+            if root.subject != certificate.issuer:
+                continue
+            named = True
+            try:
+                certificate.verify_directly_issued_by(root)
+            except (InvalidSignature, TypeError, ValueError):
+                continue
+            constraints = root.extensions.get_extension_for_class(x509.BasicConstraints).value
+            if not constraints.ca or now > root.not_valid_after_utc + skew:
+                raise access_denied(details="wrong authority: its own certificate cannot sign any more")
+            return authority
+    raise access_denied(
+        details="tampered signature: it is not the named authority's" if named else "wrong authority: it is not trusted"
+    )
+
+
+def _check_times(certificate: x509.Certificate, now: datetime, skew: Duration) -> None:
+    if now + skew < certificate.not_valid_before_utc:
+        raise access_denied(details=f"not yet valid: from {format_time(certificate.not_valid_before_utc)}")
+    if now - skew > certificate.not_valid_after_utc:
+        raise access_denied(details=f"expired: at {format_time(certificate.not_valid_after_utc)}")
+
+
+_KNOWN = frozenset(
+    {
+        x509.BasicConstraints.oid,
+        x509.KeyUsage.oid,
+        x509.ExtendedKeyUsage.oid,
+        x509.SubjectAlternativeName.oid,
+    }
+)
+
+
+def _check_uses(certificate: x509.Certificate, side: Side) -> None:
+    for extension in certificate.extensions:
+        if extension.critical and extension.oid not in _KNOWN:
+            raise access_denied(details=f"unknown critical extension {extension.oid.dotted_string}")
+    try:
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+        purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound as error:
+        raise access_denied(details="wrong certificate type: it does not say what it is for") from error
+    purpose = ExtendedKeyUsageOID.CLIENT_AUTH if side is Side.CLIENT else ExtendedKeyUsageOID.SERVER_AUTH
+    if constraints.ca:
+        raise access_denied(details="wrong certificate type: an authority's, not a holder's")
+    if not usage.digital_signature or purpose not in purposes:
+        raise access_denied(details=f"wrong certificate type: it is not for a TLS {side.value}")
+
+
+def _identity(certificate: x509.Certificate, authority: Authority) -> Identity:
+    values: dict[str, list[str]] = {}
+    for attribute in certificate.subject:
+        values.setdefault(attribute.oid.dotted_string, []).append(str(attribute.value))
+
+    def one(dotted: str) -> str:
+        listed = values.get(dotted, [""])
+        if len(listed) != 1:
+            raise ValueError(f"subject has {dotted} twice")
+        return listed[0]
+
+    common = Identity(
+        username=one(_CN),
+        cluster=authority.cluster,
+        valid_after=certificate.not_valid_before_utc,
+        expires=certificate.not_valid_after_utc,
+    )
+    if one(_CLUSTER) not in ("", authority.cluster):
+        raise access_denied(details="wrong authority: it signed for another cluster")
+    if not common.username:
+        raise ValueError("subject has no name")
+    if authority.type is AuthorityType.HOST:
+        roles = tuple(map(SystemRole, (*values.get(_O, ()), *values.get(_SYSTEM_ROLES, ()))))
+        if not roles:
+            raise access_denied(details="wrong certificate type: a host without a system role")
+        return evolve(common, system_roles=roles, principals=_alternative_names(certificate))
+    texts = {member: one(dotted) for member, dotted in _TEXTS.items() if member != "cluster"}
+    database = {member: one(dotted) for member, dotted in _DATABASE.items()}
+    previous, generation = one(_PREVIOUS), one(_GENERATION)
+    try:
+        return evolve(
+            common,
+            **{member: text for member, text in texts.items() if text},  # type: ignore[arg-type] # all these are str
+            **{member: tuple(values.get(dotted, ())) for member, dotted in _LISTS.items()},  # type: ignore[arg-type]
+            **{member: one(dotted) == "true" for member, dotted in _FLAGS.items()},  # type: ignore[arg-type]
+            traits={key: tuple(listed) for key, listed in json.loads(one(_POSTAL) or "{}").items()},
+            previous_identity_expires=parse_time(previous) if previous else None,
+            generation=int(generation or 0),
+            active_requests=tuple(json.loads(one(_REQUESTS) or "[]")),
+            allowed_resources=tuple(json.loads(one(_RESOURCES) or "[]")),
+            database=(
+                RouteToDatabase(**database, roles=tuple(values.get(_DATABASE_ROLES, ())))
+                if database["service"]
+                else None
+            ),
+        )
+    except (AttributeError, TypeError, TeleportError) as error:
+        raise ValueError(f"subject cannot be read: {error}") from error
+
+
+def _attributes(identity: Identity, cluster: str) -> list[tuple[str, str]]:
+    shown = [(_CN, identity.username)]
+    for member, dotted in _LISTS.items():
+        shown += [(dotted, value) for value in getattr(identity, member)]
+    if identity.traits:
+        shown.append((_POSTAL, json.dumps({key: list(values) for key, values in identity.traits.items()})))
+    for member, dotted in _TEXTS.items():
+        value = cluster if member == "cluster" else getattr(identity, member)
+        if value:
+            shown.append((dotted, value))
+    shown += [(dotted, "true") for member, dotted in _FLAGS.items() if getattr(identity, member)]
+    if identity.generation:
+        shown.append((_GENERATION, str(identity.generation)))
+    if identity.previous_identity_expires is not None:
+        shown.append((_PREVIOUS, format_time(identity.previous_identity_expires)))
+    if identity.active_requests:
+        shown.append((_REQUESTS, json.dumps(identity.active_requests)))
+    if identity.allowed_resources:
+        shown.append((_RESOURCES, json.dumps(identity.allowed_resources)))
+    if identity.database is not None:
+        route = identity.database
+        shown += [(dotted, text) for member, dotted in _DATABASE.items() if (text := getattr(route, member))]
+        shown += [(_DATABASE_ROLES, role) for role in route.roles]
+    return shown
+
+
+def _end(identity: Identity, now: datetime) -> datetime:
+    if identity.expires is None or identity.expires <= now:
+        raise bad_parameter("a certificate needs an end in the future")
+    return identity.expires
+
+
+def _general_name(text: str) -> bytes:
+    try:
+        return der.tlv(0x87, ip_address(text).packed)
+    except ValueError:
+        pass
+    try:
+        return der.tlv(0x82, text.encode("ascii"))
+    except UnicodeEncodeError as error:
+        raise bad_parameter(f"{text!r} is not a host name; write international names in their ASCII form") from error
+
+
+def _alternative_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(str(name.value) for name in names)
