@@ -1,0 +1,282 @@
+"""
+The two roles of an SSH connection, and what each is made with.
+
+A server::
+
+    rules = LoginRules(authenticate=authenticate)      # async (username, blob, peer) -> Responder, or raises TeleportError
+    settings = ServerSettings(clock=reactor, host_keys=HostKeys([(key, certificate)]), rules=rules)
+    await endpoint.listen(ServerFactory(settings))
+
+A client::
+
+    settings = ClientSettings(clock=reactor, username="alice", verify_host=verify_host, signers=[MemorySigner(key, certificate)])
+    connection = await connect(endpoint, settings)
+    channel = await connection.open(SessionChannel())
+
+L{teleport_tw.conch.connection} and L{teleport_tw.conch.channel} go on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from attrs import define, field, frozen
+from twisted.conch.ssh import transport as conch
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
+from teleport_tw.conch.algorithms import CERTIFICATE_SIGNATURES, SIGNATURES, Algorithms
+from teleport_tw.conch.carrier import DEFAULT_VERSION, Carrier, Limits
+from teleport_tw.conch.connection import Connection, Responder
+from teleport_tw.conch.exchange import HostProof
+from teleport_tw.conch.kex import encode_string
+from teleport_tw.conch.signatures import HostKeys, Signer
+from teleport_tw.conch.signin import Answer, UserAuthClient
+from teleport_tw.conch.userauth import LoginRules, UserAuthServer
+from teleport_tw.protocols.ssh.wire import Reader
+
+
+@frozen(kw_only=True)
+class ServerSettings:
+    """
+    What every connection of a server shares.
+
+    @ivar clock: for all time limits.
+    @ivar host_keys: what the server proves itself with.
+    @ivar rules: who may come in.
+    @ivar version: the line sent first, without its end.
+    """
+
+    clock: IReactorTime
+    host_keys: HostKeys
+    rules: LoginRules
+    algorithms: Algorithms = Algorithms()
+    limits: Limits = Limits()
+    version: bytes = DEFAULT_VERSION
+
+
+class ServerTransport(Carrier, conch.SSHServerTransport):
+    """
+    The server's side of one connection.
+
+    @ivar connection: once the user is in.
+    """
+
+    isClient = False
+
+    def __init__(self, settings: ServerSettings) -> None:
+        super().__init__(
+            clock=settings.clock,
+            limits=settings.limits,
+            algorithms=settings.algorithms,
+            version=settings.version,
+            host_keys=settings.host_keys,
+        )
+        self._rules = settings.rules
+        self.connection: Connection | None = None
+
+    def first_keys_sent(self) -> None:
+        """
+        Tell at once which signatures are taken, so that clients use SHA-2 with RSA keys.
+
+        @see: RFC 8308 section 3.1
+        """
+        if self.exchange.peer_takes_ext_info:
+            names = b",".join(SIGNATURES + CERTIFICATE_SIGNATURES)
+            body = (1).to_bytes(4, "big") + encode_string(b"server-sig-algs") + encode_string(names)
+            self.send_now(bytes((conch.MSG_EXT_INFO,)) + body)
+
+    def ssh_SERVICE_REQUEST(self, packet: bytes) -> None:
+        """
+        C{string} name: C{ssh-userauth}, once.
+        """
+        name = Reader(packet).string()
+        if name != UserAuthServer.name or self.service is not None:
+            self.sendDisconnect(conch.DISCONNECT_SERVICE_NOT_AVAILABLE, b"no such service")
+            return
+        self.sendPacket(conch.MSG_SERVICE_ACCEPT, encode_string(name))
+        self.setService(UserAuthServer(self._rules))
+
+    def logged_in(self, responder: Responder) -> None:
+        """
+        The user is in.
+        """
+        self.authenticated()
+        self.connection = Connection(responder)
+        self.setService(self.connection)
+
+
+@define(eq=False)
+class ServerFactory(Factory):  # type: ignore[type-arg]  # Factory's parameter is the protocol class it calls; ours takes settings
+    """
+    Makes a L{ServerTransport} for each connection.
+    """
+
+    settings: ServerSettings
+
+    def buildProtocol(self, addr: IAddress | None) -> ServerTransport:
+        """
+        One more client.
+        """
+        transport = ServerTransport(self.settings)
+        transport.factory = self
+        return transport
+
+
+VerifyHost = Callable[[HostProof], Awaitable[None]]
+"""Returns for the server that was meant; raises TeleportError for any other. There is no default."""
+
+
+@frozen(kw_only=True)
+class ClientSettings:
+    """
+    What one connection of a client is made with.
+
+    @ivar clock: for all time limits.
+    @ivar username: the login.
+    @ivar verify_host: decides about the server.
+    @ivar signers: keys and certificates to try, in this order; an agent's as well.
+    @ivar answer: answers questions of the server; without it none are.
+    @ivar show: shows the server's banner.
+    @ivar responder: answers what the server asks: forwarded ports, the agent. Without it everything is refused.
+    """
+
+    clock: IReactorTime
+    username: str
+    verify_host: VerifyHost
+    signers: Sequence[Signer] = ()
+    answer: Answer | None = None
+    show: Callable[[str], None] = lambda text: None
+    responder: Responder | None = None
+    algorithms: Algorithms = Algorithms()
+    limits: Limits = Limits()
+    version: bytes = DEFAULT_VERSION
+
+
+class ClientTransport(Carrier, conch.SSHClientTransport):
+    """
+    The client's side of one connection.
+
+    @ivar ready: fires with the L{Connection} once signed in; fails with TeleportError.
+    """
+
+    isClient = True
+
+    def __init__(self, settings: ClientSettings) -> None:
+        super().__init__(
+            clock=settings.clock,
+            limits=settings.limits,
+            algorithms=settings.algorithms,
+            version=settings.version,
+            host_keys=None,
+        )
+        self._settings = settings
+        self._why: TeleportError | None = None
+        self.connection: Connection | None = None
+        self.ready: Deferred[Connection] = Deferred(lambda _: self.abortConnection())
+
+    def judge(self, proof: HostProof) -> None:
+        """
+        Ask about the server; nothing it sends is looked at before the answer.
+        """
+        self.hold()
+        self.tasks.spawn("SSH host check", self._judge(proof))
+
+    async def _judge(self, proof: HostProof) -> None:
+        try:
+            await self._settings.verify_host(proof)
+        except TeleportError as error:
+            self._why = error
+            self.sendDisconnect(conch.DISCONNECT_HOST_KEY_NOT_VERIFIABLE, b"host key not accepted")
+        except BaseException:
+            self._why = TeleportError(Kind.INTERNAL, "the host key could not be checked")
+            self.sendDisconnect(conch.DISCONNECT_HOST_KEY_NOT_VERIFIABLE, b"host key not checked")
+            raise
+        else:
+            if not self.ended:
+                self.exchange.host_accepted()
+        finally:
+            self.release()
+
+    def secured(self) -> None:
+        """
+        Ask for the service that signs us in.
+        """
+        self.sendPacket(conch.MSG_SERVICE_REQUEST, encode_string(UserAuthClient.name))
+
+    def ssh_SERVICE_ACCEPT(self, packet: bytes) -> None:
+        """
+        C{string} name.
+        """
+        if Reader(packet).string() != UserAuthClient.name or self.service is not None:
+            raise RemoteProtocolError("a service was accepted that was not asked for")
+        settings = self._settings
+        self.setService(UserAuthClient(settings.username, settings.signers, settings.answer, settings.show))
+
+    def logged_in(self) -> None:
+        """
+        The server let us in.
+        """
+        self.authenticated()
+        self.connection = Connection(self._settings.responder)
+        self.setService(self.connection)
+        self.ready.callback(self.connection)
+
+    def login_failed(self, error: TeleportError) -> None:
+        """
+        No key was good enough.
+        """
+        self._why = error
+        self.sendDisconnect(conch.DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, b"no more authentication methods")
+
+    def receiveError(self, reasonCode: int, description: bytes) -> None:
+        """
+        The server says why it goes.
+        """
+        super().receiveError(reasonCode, description)
+        text = description[:256].decode("utf-8", "replace")
+        printable = "".join(letter for letter in text if letter.isprintable())
+        kind = Kind.ACCESS_DENIED if reasonCode == 14 else Kind.CONNECTION_PROBLEM
+        self._why = self._why or TeleportError(kind, f"the SSH server closed the connection: {printable}")
+
+    def _fault(self, error: RemoteProtocolError) -> None:
+        self._why = self._why or TeleportError(Kind.CONNECTION_PROBLEM, f"SSH connection failed: {error}")
+        super()._fault(error)
+
+    def closed(self, reason: Failure) -> None:
+        """
+        Whoever waits for L{ready} is told.
+        """
+        if not self.ready.called:
+            why = self._why or TeleportError(
+                Kind.CONNECTION_PROBLEM,
+                "the SSH server closed the connection before the login was through",
+                details="" if reason.check(ConnectionDone) else reason.getErrorMessage(),
+            )
+            self.ready.errback(why)
+
+
+@define(eq=False)
+class _ClientFactory(Factory):  # type: ignore[type-arg]  # as ServerFactory
+    settings: ClientSettings
+    noisy: bool = field(default=False, init=False)
+
+    def buildProtocol(self, addr: IAddress | None) -> ClientTransport:
+        return ClientTransport(self.settings)
+
+
+async def connect(endpoint: IStreamClientEndpoint, settings: ClientSettings) -> Connection:
+    """
+    @return: a connection that is signed in.
+    @raise TeleportError: the server is not reached, not the right one, or does not let us in.
+    """
+    try:
+        protocol = await endpoint.connect(_ClientFactory(settings))
+    except OSError as error:
+        raise TeleportError(Kind.CONNECTION_PROBLEM, f"cannot reach the SSH server: {error}") from error
+    assert isinstance(protocol, ClientTransport)
+    return await protocol.ready
