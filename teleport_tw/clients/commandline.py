@@ -1,0 +1,147 @@
+"""
+How a program finds the command it was asked for.
+
+A program is a table of L{Verb}s. Only the module of the verb that was typed is imported, so that C{tsh version} costs
+no more than Python itself; each module has C{configure(parser)} and C{run(context, options)}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any, NoReturn, Protocol
+
+from attrs import frozen
+
+from teleport_tw.base.errors import Kind, TeleportError
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+
+Run = Callable[[Any, argparse.Namespace], Awaitable[int | None]]
+"""A command's body: what it needs, what was typed; answers the exit code, none for 0."""
+
+
+@frozen
+class Verb:
+    """
+    One command.
+
+    @ivar module: where it lives.
+    @ivar help: one line for the list of commands.
+    @ivar hidden: left out of that list.
+    """
+
+    name: str
+    module: str
+    help: str
+    aliases: tuple[str, ...] = ()
+    hidden: bool = False
+
+
+class CommandModule(Protocol):
+    """
+    What a verb's module holds.
+    """
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """
+        Add flags and arguments; C{parser.set_defaults(run=…)} says what runs.
+        """
+        ...
+
+
+class Parser(argparse.ArgumentParser):
+    """
+    Errors that name the program and say where help is.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """
+        Say what is wrong and end with exit code 2.
+        """
+        self.exit(EXIT_USAGE, f"ERROR: {message}\n\nTry '{self.prog} --help'.\n")
+
+
+def environment(variable: str, default: str = "") -> str:
+    """
+    @return: the variable's value, as the default of the flag that overrides it.
+    """
+    return os.environ.get(variable, default)
+
+
+def build(program: str, description: str, verbs: Sequence[Verb], flags: Callable[[Parser], None]) -> Parser:
+    """
+    @return: the whole parser, every verb's module imported: for help pages and completion.
+    """
+    parser = Parser(prog=program, description=description)
+    flags(parser)
+    commands = parser.add_subparsers(metavar="command", dest="verb", parser_class=Parser)
+    for verb in verbs:
+        _add(commands, verb)
+    return parser
+
+
+def _add(commands: Any, verb: Verb) -> None:
+    module = import_module(verb.module)
+    help_text = {} if verb.hidden else {"help": verb.help}
+    child = commands.add_parser(verb.name, aliases=verb.aliases, description=module.__doc__, **help_text)
+    module.configure(child)
+
+
+def parse(
+    program: str,
+    description: str,
+    verbs: Sequence[Verb],
+    flags: Callable[[Parser], None],
+    arguments: Sequence[str],
+) -> argparse.Namespace:
+    """
+    Read the command line, importing one verb's module only.
+
+    @return: the options, with C{run}; without a verb the list of commands was printed and the process ends.
+    """
+    parser = Parser(prog=program, description=description, epilog=_overview(program, verbs))
+    flags(parser)
+    by_name: Mapping[str, Verb] = {name: verb for verb in verbs for name in (verb.name, *verb.aliases)}
+    commands = parser.add_subparsers(metavar="command", dest="verb", parser_class=Parser, help=argparse.SUPPRESS)
+    # A flag's value may be spelt like a verb, so every word that names one counts.
+    for verb in dict.fromkeys(by_name[word] for word in arguments if word in by_name):
+        _add(commands, verb)
+    options, rest = parser.parse_known_args(arguments)
+    if options.verb is None:
+        parser.print_help()
+        parser.exit(EXIT_USAGE if rest else 0)
+    if rest:
+        parser.error(f"{rest[0]} is not a flag or argument of {program} {options.verb}")
+    if not hasattr(options, "run"):
+        parser.parse_args([*arguments, "--help"])
+    return options
+
+
+def _overview(program: str, verbs: Sequence[Verb]) -> str:
+    shown = [verb for verb in verbs if not verb.hidden]
+    width = max(len(verb.name) for verb in shown)
+    lines = [f"  {verb.name.ljust(width)}  {verb.help}" for verb in shown]
+    return "\n".join(["commands:", *lines, "", f"'{program} COMMAND --help' tells more of each."])
+
+
+def report(error: BaseException) -> int:
+    """
+    Print a failure for a person.
+
+    @return: the exit code.
+    """
+    if isinstance(error, TeleportError):
+        sys.stderr.write(f"ERROR: {error.message}\n")
+        return EXIT_USAGE if error.kind is Kind.BAD_PARAMETER else EXIT_FAILURE
+    sys.stderr.write(f"ERROR: {type(error).__name__}: {error}\n")
+    return EXIT_FAILURE

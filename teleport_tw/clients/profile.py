@@ -1,0 +1,339 @@
+"""
+What a sign-in leaves on disk: C{~/.tsh}, in the layout other tools of the field expect.
+
+::
+
+    current-profile                           name of the profile in use
+    <proxy>.yaml                              addresses, user, cluster
+    known_hosts                               @cert-authority lines of host authorities
+    keys/<proxy>/<user>, <user>.pub           SSH key pair
+    keys/<proxy>/<user>.key, <user>.crt       TLS key and client certificate
+    keys/<proxy>/<user>-ssh/<cluster>-cert.pub
+    keys/<proxy>/cas/<cluster>.pem            authorities that sign TLS certificates of services
+
+A profile is named after the proxy's host. Nothing here needs the network or Twisted.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, evolve, fields, frozen
+
+from teleport_tw.base.errors import bad_parameter, not_found
+from teleport_tw.base.secret import Secret
+
+
+def home() -> Path:
+    """
+    @return: C{TELEPORT_HOME}, or C{~/.tsh}.
+    """
+    chosen = os.environ.get("TELEPORT_HOME")
+    return Path(chosen) if chosen else Path.home() / ".tsh"
+
+
+@frozen(kw_only=True)
+class Profile:
+    """
+    One proxy, as one user.
+
+    @ivar web_proxy_addr: C{host:port} of the proxy's one port.
+    @ivar ssh_proxy_addr: C{host:port} of its SSH port; empty when there is none.
+    @ivar cluster: the cluster commands go to.
+    """
+
+    web_proxy_addr: str
+    user: str
+    cluster: str
+    ssh_proxy_addr: str = ""
+    auth_connector: str = "local"
+    tls_routing_enabled: bool = True
+    load_all_cas: bool = False
+    mfa_mode: str = "auto"
+    private_key_policy: str = "none"
+
+    @property
+    def name(self) -> str:
+        """
+        The proxy's host name.
+        """
+        return host_of(self.web_proxy_addr)
+
+
+def host_of(address: str) -> str:
+    """
+    @param address: C{host:port}, C{[v6]:port} or a bare host.
+    """
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.rpartition(":")[0] if address.count(":") == 1 else address
+
+
+def split_address(address: str, default_port: int) -> tuple[str, int]:
+    """
+    @return: host and port.
+    @raise TeleportError: BAD_PARAMETER, the port is no number.
+    """
+    host = host_of(address)
+    rest = address[address.rfind("]") + 1 :] if address.startswith("[") else address[len(host) :]
+    port = rest.lstrip(":")
+    if port and not (port.isdecimal() and 0 < int(port) < 65536):
+        raise bad_parameter(f"{address!r} has no usable port; write host:port")
+    return host, int(port) if port else default_port
+
+
+@frozen(kw_only=True)
+class Credentials:
+    """
+    What was issued at sign-in.
+
+    @ivar ssh_key: OpenSSH private key file contents.
+    @ivar ssh_public: authorized_keys line.
+    @ivar ssh_certificate: certificate line.
+    @ivar tls_key: PEM.
+    @ivar tls_certificate: PEM.
+    @ivar tls_authorities: PEM, those that sign the services' certificates.
+    @ivar known_hosts: C{@cert-authority} lines of this cluster.
+    """
+
+    ssh_key: Secret[bytes]
+    ssh_public: bytes
+    ssh_certificate: bytes
+    tls_key: Secret[bytes]
+    tls_certificate: bytes
+    tls_authorities: bytes
+    known_hosts: bytes
+
+
+@frozen
+class KeyPaths:
+    """
+    Where the credentials of one profile are.
+    """
+
+    folder: Path
+    user: str
+    cluster: str
+
+    @property
+    def ssh_key(self) -> Path:
+        """
+        The private key.
+        """
+        return self.folder / self.user
+
+    @property
+    def ssh_public(self) -> Path:
+        """
+        The public key.
+        """
+        return self.folder / f"{self.user}.pub"
+
+    @property
+    def ssh_certificate(self) -> Path:
+        """
+        The user certificate for the cluster.
+        """
+        return self.folder / f"{self.user}-ssh" / f"{self.cluster}-cert.pub"
+
+    @property
+    def tls_key(self) -> Path:
+        """
+        The private key.
+        """
+        return self.folder / f"{self.user}.key"
+
+    @property
+    def tls_certificate(self) -> Path:
+        """
+        The client certificate.
+        """
+        return self.folder / f"{self.user}.crt"
+
+    @property
+    def tls_authorities(self) -> Path:
+        """
+        Who signs the services' certificates.
+        """
+        return self.folder / "cas" / f"{self.cluster}.pem"
+
+
+@frozen
+class ProfileFolder:
+    """
+    All profiles of a person.
+    """
+
+    root: Path
+
+    def names(self) -> list[str]:
+        """
+        @return: the proxies there are profiles for.
+        """
+        return sorted(path.name.removesuffix(".yaml") for path in self.root.glob("*.yaml"))
+
+    def current(self) -> str:
+        """
+        @return: the profile in use; empty when there is none.
+        """
+        try:
+            return (self.root / "current-profile").read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return ""
+
+    def read(self, name: str = "") -> Profile:
+        """
+        @param name: a proxy's host name, or its address; empty for the profile in use.
+        @raise TeleportError: NOT_FOUND, not signed in; BAD_PARAMETER, the file is broken.
+        """
+        wanted = host_of(name) if name else self.current()
+        if not wanted:
+            raise not_found("Not logged in. Run: tsh login --proxy=HOST:PORT --user=NAME")
+        path = self.root / f"{_plain(wanted)}.yaml"
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise not_found(f"Not logged in to {wanted}. Run: tsh login --proxy={name or wanted}") from None
+        value = _yaml(text, path)
+        known = {attribute.name for attribute in fields(Profile)}
+        try:
+            return Profile(**{key: found for key, found in value.items() if key in known})
+        except TypeError as error:
+            raise bad_parameter(f"{path} is not a profile; log in again") from error
+
+    def paths(self, profile: Profile) -> KeyPaths:
+        """
+        @return: where this profile's credentials are or will be.
+        """
+        return KeyPaths(self.root / "keys" / _plain(profile.name), _plain(profile.user), _plain(profile.cluster))
+
+    @property
+    def known_hosts(self) -> Path:
+        """
+        Of all profiles.
+        """
+        return self.root / "known_hosts"
+
+    def write(self, profile: Profile, *, make_current: bool = True) -> None:
+        """
+        Store the profile, readable by its owner only.
+        """
+        import yaml
+
+        write_private(self.root / f"{_plain(profile.name)}.yaml", yaml.safe_dump(asdict(profile)).encode())
+        if make_current:
+            write_private(self.root / "current-profile", profile.name.encode() + b"\n")
+
+    def store(self, profile: Profile, credentials: Credentials) -> KeyPaths:
+        """
+        Write the credentials; what is there of the same names is replaced file by file.
+        """
+        paths = self.paths(profile)
+        write_private(paths.ssh_key, credentials.ssh_key.reveal())
+        write_private(paths.ssh_public, credentials.ssh_public.rstrip() + b"\n")
+        write_private(paths.ssh_certificate, credentials.ssh_certificate.rstrip() + b"\n")
+        write_private(paths.tls_key, credentials.tls_key.reveal())
+        write_private(paths.tls_certificate, credentials.tls_certificate)
+        write_private(paths.tls_authorities, credentials.tls_authorities)
+        self._merge_known_hosts(profile, credentials.known_hosts)
+        self.write(profile)
+        return paths
+
+    def _merge_known_hosts(self, profile: Profile, lines: bytes) -> None:
+        # A cluster's lines name it in their host patterns; those of other clusters stay.
+        mine = f"*.{profile.cluster}".encode()
+        try:
+            there = self.known_hosts.read_bytes().splitlines()
+        except FileNotFoundError:
+            there = []
+        kept = [line for line in there if line.strip() and not _names(line, mine)]
+        write_private(self.known_hosts, b"".join(line + b"\n" for line in [*kept, *lines.splitlines()] if line.strip()))
+
+    def forget(self, profile: Profile) -> None:
+        """
+        Remove keys, certificates and the profile; other profiles stay.
+        """
+        paths = self.paths(profile)
+        for path in (paths.ssh_key, paths.ssh_public, paths.tls_key, paths.tls_certificate):
+            _shred(path)
+        _remove_tree(paths.folder / f"{paths.user}-ssh")
+        if not any(path.suffix == ".crt" for path in _listed(paths.folder)):
+            _remove_tree(paths.folder)
+        (self.root / f"{_plain(profile.name)}.yaml").unlink(missing_ok=True)
+        if self.current() == profile.name:
+            (self.root / "current-profile").unlink(missing_ok=True)
+
+    def choose(self, profile: Profile, cluster: str) -> Profile:
+        """
+        @return: the same profile at another cluster, stored.
+        """
+        changed = evolve(profile, cluster=cluster)
+        self.write(changed)
+        return changed
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """
+    Replace a file at once, mode 0600, its folder made with 0700.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _temporary(path) as temporary:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    os.close(handle)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _plain(name: str) -> str:
+    if not name or "/" in name or "\0" in name or name in (".", ".."):
+        raise bad_parameter(f"{name!r} cannot be part of a file's name")
+    return name
+
+
+def _names(line: bytes, pattern: bytes) -> bool:
+    words = line.split()
+    return len(words) > 1 and words[0] == b"@cert-authority" and pattern in words[1].split(b",")
+
+
+def _yaml(text: str, path: Path) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise bad_parameter(f"{path} is not YAML; log in again") from error
+    return value if isinstance(value, dict) else {}
+
+
+def _listed(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _shred(path: Path) -> None:
+    if path.is_file():
+        with path.open("r+b") as file:
+            file.write(b"\0" * path.stat().st_size)
+    path.unlink(missing_ok=True)
+
+
+def _remove_tree(folder: Path) -> None:
+    for path in _listed(folder):
+        if path.is_dir():
+            _remove_tree(path)
+        else:
+            _shred(path)
+    if folder.is_dir():
+        folder.rmdir()
