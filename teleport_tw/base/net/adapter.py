@@ -116,7 +116,7 @@ class Connection:
     ) -> None:
         """
         @param build: makes the Protocol once the connection stands; None refuses it.
-        @param lost: called once, after the Protocol's C{connectionLost}, also when there never was a Protocol.
+        @param lost: called once, before the Protocol's C{connectionLost}, also when there never was a Protocol.
         """
         self._loop = loop
         self._build = build
@@ -184,17 +184,23 @@ class Connection:
         wrote is sent.
         """
         self._eof = True
-        half = IHalfCloseableProtocol(self._protocol, None) if self._half_closes else None
-        if half is not None and not self.disconnecting:
-            try:
-                half.readConnectionLost()
-            except Exception:
-                self._log.failure("{protocol} failed on readConnectionLost", protocol=self._protocol)
-                self.abortConnection()
+        if self._half_closes and not self.disconnecting and self._tell_read_ended():
             return not self.disconnecting or self._producer is not None
         self.disconnecting = True
         self._limit_flush()
         return False
+
+    def _tell_read_ended(self) -> bool:
+        half = IHalfCloseableProtocol(self._protocol, None)
+        if half is None:
+            self.loseConnection()
+            return False
+        try:
+            half.readConnectionLost()
+        except Exception:
+            self._log.failure("{protocol} failed on readConnectionLost", protocol=self._protocol)
+            self.abortConnection()
+        return True
 
     def _limit_flush(self) -> None:
         native = self._native
@@ -213,6 +219,9 @@ class Connection:
         self._native = None
         producer, self._producer = self._producer, None
         protocol, self._protocol = self._protocol, None
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            lost(self)
         try:
             if producer is not None:
                 producer.stopProducing()
@@ -223,9 +232,6 @@ class Connection:
                 protocol.connectionLost(Failure(self._reason(error, ended_well)))
             except Exception:
                 self._log.failure("{protocol} failed on connectionLost", protocol=protocol)
-        lost, self._lost = self._lost, None
-        if lost is not None:
-            lost(self)
 
     def _reason(self, error: Exception | None, ended_well: bool) -> Exception:
         if self._aborted:
@@ -277,7 +283,8 @@ class Connection:
     @property
     def protocol(self) -> IProtocol | None:
         """
-        Who receives the bytes. Setting it hands the connection to another Protocol, not told of C{connectionMade}.
+        Who receives the bytes. Setting it hands the connection to another Protocol, not told of C{connectionMade}, but
+        told that the peer's half is closed where it is.
         """
         return self._protocol
 
