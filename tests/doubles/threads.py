@@ -1,48 +1,34 @@
 """
-Threads that are none: calls run at once, or when the test says so.
+Threads that are none: each call runs at once, in place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from teleport_tw.base.tasks import Threads
 
+T = TypeVar("T")
+P = ParamSpec("P")
 
-class InlineThreads(Threads):
+
+class InPlace:
     """
-    Runs each call in place.
-    """
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def run(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
-        """See L{Threads}."""
-        self.calls += 1
-        return execute(call, *args, **kwargs)
-
-
-class HeldThreads(Threads):
-    """
-    Runs each call when it is released, oldest first.
+    Looks like L{Threads} to whoever runs blocking calls.
     """
 
-    def __init__(self) -> None:
-        self.held: list[tuple[Deferred[None], Callable[..., Any]]] = []
-
-    def run(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
-        """See L{Threads}."""
-        started: Deferred[None] = Deferred()
-        started.addCallback(lambda _: call(*args, **kwargs))
-        self.held.append((started, call))
-        return started
-
-    def release(self) -> None:
+    def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """
-        Let the oldest run.
+        @return: has fired already.
         """
-        self.held.pop(0)[0].callback(None)
+        return maybeDeferred(call, *args, **kwargs)
+
+
+def in_place() -> Threads:
+    """
+    @return: threads for tests without a reactor.
+    """
+    return cast(Threads, cast(Any, InPlace()))  # the same one method

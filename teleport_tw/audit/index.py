@@ -1,0 +1,234 @@
+"""
+What makes the log searchable: a SQLite file beside it that can be thrown away and is made again from the log.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from teleport_tw.api.contract import EventQuery
+from teleport_tw.audit.ledger import Place, files_of
+from teleport_tw.base.errors import bad_parameter
+from teleport_tw.base.timing import parse_time
+
+DEFAULT_PAGE = 500
+MAX_PAGE = 5000
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    number INTEGER PRIMARY KEY, uid TEXT NOT NULL, time INTEGER NOT NULL, name TEXT NOT NULL, user TEXT NOT NULL,
+    sid TEXT NOT NULL, file TEXT NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS events_uid ON events (uid);
+CREATE INDEX IF NOT EXISTS events_time ON events (time, number);
+CREATE INDEX IF NOT EXISTS events_name ON events (name, time, number);
+CREATE INDEX IF NOT EXISTS events_user ON events (user, time, number);
+CREATE INDEX IF NOT EXISTS events_sid ON events (sid, time, number) WHERE sid <> '';
+CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (line, content='', tokenize="unicode61 tokenchars '_'");
+"""
+
+
+@define(eq=False)
+class Index:
+    """
+    Everything blocks. One thread writes; each search has a connection of its own.
+    """
+
+    path: Path
+    _writer: sqlite3.Connection | None = field(default=None, init=False)
+
+    def open(self) -> None:
+        """
+        Make or open the file; one that SQLite cannot read is thrown away.
+        """
+        try:
+            self._writer = self._prepared()
+        except sqlite3.DatabaseError:
+            for path in self.path.parent.glob(self.path.name + "*"):
+                path.unlink()
+            self._writer = self._prepared()
+
+    def catch_up(self) -> int:
+        """
+        Take in what stands in the log and not here.
+
+        @return: how many lines were added.
+        """
+        done = self._connection.execute(
+            "SELECT number, file, offset + length FROM events ORDER BY number DESC LIMIT 1"
+        ).fetchone()
+        number, last_file, offset = done or (0, "", 0)
+        added = 0
+        for path in files_of(self.path.parent):
+            if path.name < last_file:
+                continue
+            start = offset if path.name == last_file else 0
+            batch: list[tuple[Place, bytes]] = []
+            for place, line in _lines(path, start, number + 1):
+                batch.append((place, line))
+                number, added = place.number, added + 1
+                if len(batch) == 5000:
+                    self.add(batch)
+                    batch = []
+            self.add(batch)
+        return added
+
+    def known(self, uids: Sequence[str]) -> set[str]:
+        """
+        @return: those of C{uids} that are stored.
+        """
+        found: set[str] = set()
+        for start in range(0, len(uids), 500):
+            part = uids[start : start + 500]
+            marks = ",".join("?" * len(part))
+            rows = self._connection.execute(f"SELECT uid FROM events WHERE uid IN ({marks})", part)  # noqa: S608
+            found.update(uid for (uid,) in rows)
+        return found
+
+    def add(self, lines: Iterable[tuple[Place, bytes]]) -> None:
+        """
+        Take in lines of the log; one that is there already stays.
+        """
+        rows, words = [], []
+        for place, line in lines:
+            event = _event(line)
+            session = str(event.get("sid") or event.get("session_id") or "")
+            rows.append(
+                (
+                    *(place.number, str(event.get("uid") or f"line-{place.number}"), _micros(event.get("time"))),
+                    *(str(event.get("event", "")), str(event.get("user", "")), session),
+                    *(place.file, place.offset, place.length),
+                )
+            )
+            words.append((place.number, " ".join(_texts(event))))
+        with self._connection as write:
+            write.executemany("INSERT OR IGNORE INTO events VALUES (?,?,?,?,?,?,?,?,?)", rows)
+            write.executemany("INSERT INTO words (rowid, line) VALUES (?,?)", words)
+
+    def count(self) -> int:
+        """
+        @return: the number of the last line that was taken in.
+        """
+        (number,) = self._connection.execute("SELECT coalesce(max(number), 0) FROM events").fetchone()
+        return int(number)
+
+    def find(self, query: EventQuery) -> tuple[list[Place], str]:
+        """
+        @return: a page of places by time, and the start of the next page, empty on the last.
+        @raise TeleportError: BAD_PARAMETER, C{start} is not one of ours.
+        """
+        limit = min(query.limit or DEFAULT_PAGE, MAX_PAGE)
+        where, values = _conditions(query)
+        order = "DESC" if query.descending else "ASC"
+        # the parts of the statement are constants of this module; what the caller sends goes in as values
+        sql = (
+            f"SELECT number, file, offset, length, time FROM events {where} "  # noqa: S608
+            f"ORDER BY time {order}, number {order} LIMIT ?"
+        )
+        reader = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
+        try:
+            rows = reader.execute(sql, (*values, limit + 1)).fetchall()
+        finally:
+            reader.close()
+        more = len(rows) > limit
+        rows = rows[:limit]
+        return [Place(*row[:4]) for row in rows], f"{rows[-1][4]}-{rows[-1][0]}" if more else ""
+
+    def close(self) -> None:
+        """
+        Let go of the file.
+        """
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        if self._writer is None:
+            raise RuntimeError("the index is not open")
+        return self._writer
+
+    def _prepared(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=OFF")
+            connection.executescript(_SCHEMA)
+        except sqlite3.DatabaseError:
+            connection.close()
+            raise
+        return connection
+
+
+def _conditions(query: EventQuery) -> tuple[str, list[Any]]:
+    parts: list[str] = []
+    values: list[Any] = []
+    for column, wanted in (("name", query.types), ("user", query.users)):
+        if wanted:
+            parts.append(f"{column} IN ({','.join('?' * len(wanted))})")
+            values += wanted
+    if query.session:
+        parts.append("sid <> '' AND sid = ?")
+        values.append(query.session)
+    if query.since is not None:
+        parts.append("time >= ?")
+        values.append(_as_micros(query.since))
+    if query.until is not None:
+        parts.append("time < ?")
+        values.append(_as_micros(query.until))
+    words = ['"' + word.replace('"', '""') + '"*' for word in query.text.split() if any(map(str.isalnum, word))]
+    if words:
+        parts.append("number IN (SELECT rowid FROM words WHERE words MATCH ?)")
+        values.append(" ".join(words))
+    if query.start:
+        time, _, number = query.start.partition("-")
+        if not (time.isdigit() and number.isdigit()):
+            raise bad_parameter(f"{query.start!r} is not the start of a page")
+        parts.append(f"(time, number) {'<' if query.descending else '>'} (?, ?)")
+        values += [int(time), int(number)]
+    return ("WHERE " + " AND ".join(parts) if parts else ""), values
+
+
+def _lines(path: Path, offset: int, number: int) -> Iterator[tuple[Place, bytes]]:
+    with open(path, "rb") as source:
+        source.seek(offset)
+        for line in source:
+            if line.endswith(b"\n"):
+                yield Place(number, path.name, offset, len(line)), line
+                number, offset = number + 1, offset + len(line)
+
+
+def _event(line: bytes) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) else {}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif value is not None:
+        yield str(value)
+
+
+def _micros(time: Any) -> int:
+    try:
+        return _as_micros(parse_time(str(time)))
+    except Exception:
+        return 0  # a line that was changed by hand still gets its place
+
+
+def _as_micros(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000_000)

@@ -1,0 +1,192 @@
+"""
+The audit log as auth keeps it: chained files (L{teleport_tw.audit.ledger}) and their index.
+
+Writers that come at the same time share one write to disk.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from teleport_tw.api.contract import EventPage, EventQuery, Verification
+from teleport_tw.audit.index import Index
+from teleport_tw.audit.ledger import Ledger, read_lines
+from teleport_tw.audit.verification import verify
+from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
+from teleport_tw.base.tasks import Tasks, Threads
+from teleport_tw.base.timing import utc_now
+from teleport_tw.resources.metadata import Json
+
+MAX_WAITING_EVENTS = 20_000
+MAX_EVENT_BYTES = 1 << 20
+
+
+@define(eq=False)
+class AuditLog:
+    """
+    Keeps events once, in order, provably; finds them again.
+
+    @ivar directory: C{<data_dir>/log}.
+    @ivar key: signs checkpoints; its public half verifies.
+    """
+
+    directory: Path
+    key: Ed25519PrivateKey
+    threads: Threads
+    now: Callable[[], datetime] = utc_now
+    _ledger: Ledger = field(init=False)
+    _index: Index = field(init=False)
+    _waiting: list[tuple[list[tuple[str, bytes]], Deferred[None]]] = field(factory=list, init=False)
+    _count: int = field(default=0, init=False)
+    _writing: bool = field(default=False, init=False)
+    _closed: bool = field(default=False, init=False)
+    _idle: list[Deferred[None]] = field(factory=list, init=False)
+    _tasks: Tasks = field(factory=Tasks, init=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._ledger = Ledger(self.directory, self.key, self.now)
+        self._index = Index(self.directory / "index.sqlite")
+
+    async def start(self) -> None:
+        """
+        Open the files, cut what a crash left half written, bring the index up to date.
+
+        @raise TeleportError: ALREADY_EXISTS, another process has the log open.
+        """
+        await self.threads.run(self._open)
+        if self._ledger.cut_lines:
+            self._log.warn("{lines} events were not confirmed before a crash", lines=self._ledger.cut_lines)
+
+    async def emit(self, events: Sequence[Json]) -> None:
+        """
+        Store events in this order, once each by C{uid}; returns when they are on disk.
+
+        @raise TeleportError: BAD_PARAMETER, one is not an event; LIMIT_EXCEEDED, the disk takes no more.
+        """
+        if not events:
+            return
+        if self._closed or self._count + len(events) > MAX_WAITING_EVENTS:
+            raise TeleportError(Kind.LIMIT_EXCEEDED, "the audit log takes no more events now; try again")
+        lines = [_checked(event) for event in events]
+        done: Deferred[None] = Deferred()
+        self._waiting.append((lines, done))
+        self._count += len(lines)
+        if not self._writing:
+            self._writing = True
+            self._tasks.spawn("writing the audit log", self._write())
+        await done
+
+    async def search(self, query: EventQuery) -> EventPage:
+        """
+        One page of events by time.
+        """
+        page: EventPage = await self.threads.run(self._search, query)
+        return page
+
+    async def verify(self) -> Verification:
+        """
+        Walk the whole chain.
+        """
+        return await self.threads.run(self._verify)
+
+    def head(self) -> tuple[int, str]:
+        """
+        @return: number of events and the chain value after them, to be kept elsewhere as a witness.
+        """
+        return self._ledger.head()
+
+    async def close(self) -> None:
+        """
+        Write what waits, sign the end, let go.
+        """
+        self._closed = True
+        while self._writing:
+            idle: Deferred[None] = Deferred()
+            self._idle.append(idle)
+            await idle
+        await self.threads.run(self._close)
+
+    def _open(self) -> None:
+        self._ledger.open()
+        self._index.open()
+        self._index.catch_up()
+
+    def _close(self) -> None:
+        self._ledger.close()
+        self._index.close()
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                waiting, self._waiting, self._count = self._waiting, [], 0
+                try:
+                    await self.threads.run(self._store, [item for lines, _ in waiting for item in lines])
+                except Exception as error:
+                    self._log.error("the audit log cannot be written: {error}", error=str(error))
+                    refusal = TeleportError(
+                        Kind.LIMIT_EXCEEDED, "the audit log cannot be written; see the log of auth", details=str(error)
+                    )
+                    for _, done in waiting:
+                        done.errback(refusal)
+                else:
+                    for _, done in waiting:
+                        done.callback(None)
+        finally:
+            self._writing = False
+            idle, self._idle = self._idle, []
+            for one in idle:
+                one.callback(None)
+
+    def _store(self, items: list[tuple[str, bytes]]) -> None:
+        if self._index.count() < self._ledger.count:
+            self._index.catch_up()
+        known = self._index.known([uid for uid, _ in items])
+        fresh: dict[str, bytes] = {}
+        for uid, line in items:
+            if uid not in known:
+                fresh.setdefault(uid, line)
+        if not fresh:
+            return
+        lines = list(fresh.values())
+        places = self._ledger.append(lines)
+        self._index.add(zip(places, lines, strict=True))
+
+    def _search(self, query: EventQuery) -> EventPage:
+        places, start = self._index.find(query)
+        return EventPage(tuple(_parsed(line) for line in read_lines(self.directory, places)), start)
+
+    def _verify(self) -> Verification:
+        return self._ledger.undisturbed(lambda: verify(self.directory, self.key.public_key(), self._index.count()))
+
+
+def _checked(event: Json) -> tuple[str, bytes]:
+    uid = event.get("uid")
+    if not isinstance(uid, str) or not uid or not isinstance(event.get("event"), str):
+        raise bad_parameter("an audit event must have uid and event, both text")
+    try:
+        line = json.dumps(dict(event), ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+    except (TypeError, ValueError) as error:
+        raise bad_parameter(f"the audit event {uid} is not JSON: {error}") from error
+    if len(line) > MAX_EVENT_BYTES:
+        raise bad_parameter(f"the audit event {uid} is larger than {MAX_EVENT_BYTES} bytes")
+    return uid, line + b"\n"
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = None
+    if not isinstance(event, dict):
+        return {"event": "unknown", "code": "TCC00E", "data": line.decode("utf-8", "replace")}
+    return event

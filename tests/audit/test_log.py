@@ -1,0 +1,335 @@
+"""
+The audit log keeps events once and in order, finds them, and notices what was done to its files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from teleport_tw.api.contract import EventQuery
+from teleport_tw.audit.log import AuditLog
+from teleport_tw.base.errors import TeleportError
+from tests.doubles.threads import in_place
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+def event(number: int, **more: Any) -> dict[str, Any]:
+    moment = NOON + timedelta(seconds=number)
+    base = {"event": "user.login", "code": "T1000I", "uid": f"u{number}", "time": moment.isoformat(), "user": "alice"}
+    return {**base, **more}
+
+
+class LogCase(SynchronousTestCase):
+    """
+    A log in a scratch directory.
+    """
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        self.key = Ed25519PrivateKey.generate()
+        self.today = NOON
+        self.log = self.opened()
+
+    def opened(self) -> AuditLog:
+        log = AuditLog(self.directory, self.key, in_place(), now=lambda: self.today)
+        self.done(log.start())
+        self.addCleanup(lambda: self.done(log.close()))
+        return log
+
+    def done(self, work: Any) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(work))
+
+    def emit(self, *events: dict[str, Any]) -> None:
+        self.done(self.log.emit(events))
+
+    def problems(self) -> tuple[str, ...]:
+        found: tuple[str, ...] = self.done(self.log.verify()).problems
+        return found
+
+    @property
+    def file(self) -> Path:
+        return self.directory / "events.log"
+
+    def edit(self, change: Any) -> None:
+        lines = self.file.read_bytes().splitlines(keepends=True)
+        with open(self.file, "r+b") as target:
+            target.truncate(0)
+            target.write(b"".join(change(lines)))
+
+
+class StoreTests(LogCase):
+    """
+    Keeping and finding.
+    """
+
+    def test_lines_are_the_events_and_the_link_points_at_today(self) -> None:
+        """
+        Files are clean JSON lines.
+        """
+        self.emit(event(1), event(2))
+        self.assertEqual(os.readlink(self.file), "2026-05-01.00:00:00.log")
+        self.assertEqual([json.loads(line) for line in self.file.read_text().splitlines()], [event(1), event(2)])
+
+    def test_the_same_uid_is_kept_once(self) -> None:
+        """
+        A batch sent twice is stored once, also after a restart.
+        """
+        self.emit(event(1), event(2), event(1))
+        self.done(self.log.close())
+        self.log = self.opened()
+        self.emit(event(2), event(3))
+        found = self.done(self.log.search(EventQuery()))
+        self.assertEqual([item["uid"] for item in found.events], ["u1", "u2", "u3"])
+        self.assertEqual(self.problems(), ())
+
+    def test_search_by_everything(self) -> None:
+        """
+        Conditions narrow, text matches words in any case.
+        """
+        self.emit(
+            event(1),
+            event(2, event="exec", command="systemctl Restart nginx", sid="s1"),
+            event(3, user="bob"),
+            event(4, event="session.end", sid="s1", user="bob"),
+        )
+
+        def uids(**query: Any) -> list[str]:
+            return [item["uid"] for item in self.done(self.log.search(EventQuery(**query))).events]
+
+        self.assertEqual(uids(types=("exec",)), ["u2"])
+        self.assertEqual(uids(users=("bob",)), ["u3", "u4"])
+        self.assertEqual(uids(session="s1", descending=True), ["u4", "u2"])
+        self.assertEqual(uids(text="restart NGINX"), ["u2"])
+        self.assertEqual(uids(text='"; DROP TABLE events'), [])
+        self.assertEqual(uids(since=NOON + timedelta(seconds=2), until=NOON + timedelta(seconds=4)), ["u2", "u3"])
+
+    def test_pages_both_ways(self) -> None:
+        """
+        Pages follow each other without gap or overlap, though times are equal.
+        """
+        self.emit(*(event(0, uid=f"e{number}") for number in range(7)))
+        for descending in (False, True):
+            found: list[str] = []
+            start = ""
+            while True:
+                page = self.done(self.log.search(EventQuery(limit=3, start=start, descending=descending)))
+                found += [item["uid"] for item in page.events]
+                start = page.next_start
+                if not start:
+                    break
+            wanted = [f"e{number}" for number in range(7)]
+            self.assertEqual(found, wanted[::-1] if descending else wanted)
+        self.failureResultOf(Deferred.fromCoroutine(self.log.search(EventQuery(start="x"))), TeleportError)
+
+    def test_what_is_no_event_is_refused(self) -> None:
+        """
+        Nothing of such a batch is stored.
+        """
+        for bad in (
+            {},
+            {"uid": "x"},
+            {"uid": "x", "event": 3},
+            event(1, value=float("nan")),
+            event(1, x="y" * 2_000_000),
+        ):
+            self.failureResultOf(Deferred.fromCoroutine(self.log.emit([event(9), bad])), TeleportError)
+        self.assertEqual(self.done(self.log.search(EventQuery())).events, ())
+
+    def test_a_second_process_is_refused(self) -> None:
+        """
+        Two auths on one directory would tear the chain.
+        """
+        other = AuditLog(self.directory, self.key, in_place())
+        failure = self.failureResultOf(Deferred.fromCoroutine(other.start()), TeleportError)
+        self.assertIn("another process", str(failure.value))
+
+    def test_a_lost_index_is_made_again(self) -> None:
+        """
+        The index is only a help.
+        """
+        self.emit(event(1), event(2, text="needle"))
+        self.done(self.log.close())
+        for path in self.directory.glob("index.sqlite*"):
+            path.write_bytes(b"garbage, not a database at all" * 100)
+        self.log = self.opened()
+        found = self.done(self.log.search(EventQuery(text="needle")))
+        self.assertEqual([item["uid"] for item in found.events], ["u2"])
+
+
+class VerifyTests(LogCase):
+    """
+    Attacks on the files, each named.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.emit(*(event(number) for number in range(1, 11)))
+
+    def test_a_whole_log_has_no_problems_over_days(self) -> None:
+        """
+        Rotation continues the chain.
+        """
+        self.today += timedelta(days=1)
+        self.emit(event(11))
+        self.assertEqual(os.readlink(self.file), "2026-05-02.00:00:00.log")
+        self.assertEqual(self.problems(), ())
+        self.done(self.log.close())
+        self.log = self.opened()
+        self.emit(event(12))
+        self.assertEqual(self.problems(), ())
+        self.assertEqual(self.done(self.log.verify()).checked, 12)
+
+    def test_an_edited_line(self) -> None:
+        """
+        One byte is enough.
+        """
+        self.edit(lambda lines: [line.replace(b"alice", b"mallo") if i == 3 else line for i, line in enumerate(lines)])
+        self.assertEqual(self.problems(), ("2026-05-01.00:00:00.log line 4: was changed",))
+
+    def test_a_removed_line(self) -> None:
+        """
+        The number it had is named.
+        """
+        self.edit(lambda lines: lines[:4] + lines[5:])
+        self.assertEqual(self.problems(), ("2026-05-01.00:00:00.log line 5: was removed",))
+
+    def test_swapped_lines(self) -> None:
+        """
+        Order matters.
+        """
+        self.edit(lambda lines: [*lines[:2], lines[3], lines[2], *lines[4:]])
+        self.assertEqual(self.problems(), ("2026-05-01.00:00:00.log line 4: was moved, its place is line 3",))
+
+    def test_an_added_line(self) -> None:
+        """
+        Nobody writes into the past.
+        """
+        self.edit(lambda lines: [*lines[:2], b'{"forged":1}\n', *lines[2:]])
+        self.assertEqual(self.problems(), ("2026-05-01.00:00:00.log line 3: was put in",))
+
+    def test_a_cut_end(self) -> None:
+        """
+        The tail is named as such.
+        """
+        self.edit(lambda lines: lines[:7])
+        self.assertEqual(self.problems(), ("2026-05-01.00:00:00.log: lines 8 to 10 were cut off its end",))
+
+    def test_a_line_edited_together_with_its_digest(self) -> None:
+        """
+        The signed checkpoint does not fit any more.
+        """
+        import hashlib
+
+        self.done(self.log.close())
+        self.edit(lambda lines: [b'{"forged":1}\n', *lines[1:]])
+        chain = self.directory / "2026-05-01.00:00:00.chain"
+        lines = chain.read_text().splitlines()
+        lines[1] = hashlib.sha256(b'{"forged":1}\n').hexdigest()
+        chain.write_text("\n".join(lines) + "\n")
+        self.log = self.opened()
+        self.assertIn("changed together with its digest", self.problems()[0])
+
+    def test_a_checkpoint_of_another_key(self) -> None:
+        """
+        Whoever rewrites the whole file cannot sign it.
+        """
+        self.done(self.log.close())
+        forger = AuditLog(self.directory, Ed25519PrivateKey.generate(), in_place(), now=lambda: self.today)
+        self.done(forger.start())
+        self.done(forger.emit([event(11)]))
+        self.done(forger.close())
+        self.log = self.opened()
+        self.assertEqual(len(self.problems()), 1)
+        self.assertIn("after event 11 was not signed by this cluster", self.problems()[0])
+
+    def test_both_files_cut_back(self) -> None:
+        """
+        The index remembers how many there were.
+        """
+        self.done(self.log.close())
+        self.edit(lambda lines: lines[:5])
+        chain = self.directory / "2026-05-01.00:00:00.chain"
+        kept = [line for line in chain.read_text().splitlines() if not line.startswith("checkpoint 10")]
+        chain.write_text("\n".join(kept[:6]) + "\n")
+        self.log = self.opened()
+        self.assertTrue(any("cut off" in problem for problem in self.problems()), self.problems())
+
+    def test_a_whole_day_taken_away(self) -> None:
+        """
+        The next day's file does not continue what is left; a lone chain file is told too.
+        """
+        for _ in range(2):
+            self.today += timedelta(days=1)
+            self.emit(event(self.today.day + 100))
+        (self.directory / "2026-05-02.00:00:00.log").unlink()
+        self.assertEqual(
+            self.problems(),
+            (
+                "2026-05-03.00:00:00.log: does not continue what came before it: events or whole files are missing",
+                "2026-05-02.00:00:00.log is missing, its chain file is there",
+            ),
+        )
+
+    def test_lines_that_a_crash_left_unconfirmed_are_put_aside(self) -> None:
+        """
+        Their sender still has them; the chain stays whole.
+        """
+        self.done(self.log.close())
+        with open(self.file, "ab") as target:
+            target.write(b'{"uid":"u11","event":"x"}\n{"torn')
+        self.log = self.opened()
+        self.emit(event(11))
+        self.assertEqual(self.problems(), ())
+        self.assertEqual(len(self.done(self.log.search(EventQuery())).events), 11)
+        self.flushLoggedErrors()
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from teleport_tw.audit.ledger import Ledger
+ledger = Ledger(Path(sys.argv[1]), Ed25519PrivateKey.from_private_bytes(bytes(32)))
+ledger.open()
+number = 0
+while True:
+    ledger.append([b'{"event":"x","uid":"%d"}\\n' % (number + step) for step in range(20)])
+    number += 20
+    print(number, flush=True)
+"""
+
+
+class KillTests(SynchronousTestCase):
+    """
+    A process killed while it writes.
+    """
+
+    def test_kill_9_loses_nothing_that_was_acknowledged(self) -> None:
+        """
+        Every line reported before the kill is there and the chain is whole.
+        """
+        directory = Path(self.mktemp())
+        writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(directory)], stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        acknowledged = [int(writer.stdout.readline()) for _ in range(20)]
+        writer.kill()
+        acknowledged += map(int, writer.stdout.read().split())
+        writer.wait()
+        writer.stdout.close()
+        log = AuditLog(directory, Ed25519PrivateKey.from_private_bytes(bytes(32)), in_place())
+        self.successResultOf(Deferred.fromCoroutine(log.start()))
+        found = self.successResultOf(Deferred.fromCoroutine(log.verify()))
+        self.successResultOf(Deferred.fromCoroutine(log.close()))
+        self.assertEqual(found.problems, ())
+        self.assertGreaterEqual(found.checked, acknowledged[-1])
