@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 from twisted.conch.ssh.connection import SSHConnection
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -292,6 +292,8 @@ class Connection(SSHConnection):
         except TeleportError as error:
             self._refuse(peer, error)
             return
+        except CancelledError:
+            raise
         except Exception:
             self._log.failure("channel could not be opened")
             self._refuse(peer, TeleportError(Kind.INTERNAL, "internal error"))
@@ -540,7 +542,7 @@ class Connection(SSHConnection):
         transport = self.transport
         silent = transport.clock.seconds() - transport.last_heard
         if silent < interval:
-            self._unanswered = 0
+            pass
         elif self._unanswered >= transport.limits.keepalive_count_max:
             self._log.info("peer answers no more; giving the connection up")
             transport.abortConnection()
@@ -554,4 +556,5 @@ class Connection(SSHConnection):
         try:
             await self.ask(KEEPALIVE)
         except TeleportError:
-            return
+            pass  # a refusal is an answer; a lost connection has stopped the questions
+        self._unanswered = 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 from twisted.conch.ssh.service import SSHService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
@@ -255,6 +255,8 @@ class UserAuthServer(SSHService):
         except RemoteProtocolError as error:
             self._log.debug("login refused: {error}", error=error)
             self._refuse()
+        except CancelledError:
+            raise
         except Exception:
             self._log.failure("login could not be decided")
             self._refuse()
