@@ -19,7 +19,7 @@ from secrets import randbits
 
 from attrs import evolve, frozen
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -79,6 +79,17 @@ _CLIENT = der.oid("1.3.6.1.5.5.7.3.2")
 _SERVER = der.oid("1.3.6.1.5.5.7.3.1")
 _CLIENT_USAGE = der.extension("2.5.29.37", der.sequence(_CLIENT))
 _BOTH_USAGES = der.extension("2.5.29.37", der.sequence(_SERVER, _CLIENT))
+
+
+_BROKEN = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises, as it reads part after part, for a certificate that is none."""
 
 
 class Wanted(Enum):
@@ -258,7 +269,7 @@ def verify(
         _check_times(certificate, now, skew)
         _check_uses(certificate, side)
         identity = _identity(certificate, authority)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except _BROKEN as error:
         raise access_denied(details=f"malformed certificate: {error}") from error
     if wanted is not Wanted.ANY and identity.is_host is not (wanted is Wanted.HOST):
         raise access_denied(details=f"wrong certificate type: a {wanted.value} is wanted here")
@@ -275,7 +286,7 @@ def identity_of(certificate: bytes, authority: Authority) -> Identity:
     """
     try:
         return _identity(x509.load_der_x509_certificate(certificate), authority)
-    except ValueError as error:
+    except _BROKEN as error:
         raise access_denied(details=f"malformed certificate: {error}") from error
 
 
