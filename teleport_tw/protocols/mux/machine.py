@@ -323,6 +323,12 @@ class Machine:
         stream = self._streams.get(stream_id)
         return 0 if stream is None else stream.send_window
 
+    def unsent(self) -> int:
+        """
+        @return: how many buffers L{take} would give now.
+        """
+        return len(self._out)
+
     def unanswered_pings(self) -> int:
         """
         @return: how many pings wait for their answer.

@@ -1,0 +1,526 @@
+"""
+A Twisted Protocol round the yamux machine: one TLS connection, many streams.
+
+Sending. Streams with something to send and credit to send it stand in a round; each turn sends one frame of at most
+32 KiB, and turns are joined into writes of 64 KiB as long as the connection takes them. When it does not, because it
+told us to pause, nobody is asked, so a keystroke waits for what the kernel and the connection hold already and for one
+frame of every other busy stream, but never for all that a bulk transfer has to say. Frames of the machine itself, such
+as credit and answers to pings, go before the streams' next turn.
+
+Receiving. The link always reads: what arrives is bounded by the credit granted, stream by stream, so a reader that has
+paused holds up nobody else. While Protocols take in what one read brought, nothing is written; all their answers leave
+in one write at the end.
+
+Life. The link pings; a peer that says nothing at all within the time limit of a ping is taken for dead. After a go-away
+no streams are opened, and the side that said it closes the connection when the last stream has ended.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections import deque
+from collections.abc import Callable
+from typing import ClassVar, cast
+
+from attrs import frozen
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
+from teleport_tw.base.timing import Duration
+from teleport_tw.protocols.mux.machine import (
+    Credited,
+    Finished,
+    Limits,
+    LinkState,
+    Machine,
+    Opened,
+    Outcome,
+    Ponged,
+    Received,
+    Reset,
+    Role,
+    State,
+    WentAway,
+)
+from teleport_tw.protocols.mux.messages import GoAwayCode
+from teleport_tw.protocols.mux.wire import HEADER_BYTES, Decoder
+from teleport_tw.tunnel.stream import Address, Stream
+
+FRAME_BYTES = 32 * 1024 - HEADER_BYTES
+"""Payload of a frame at most: with its header it fills two TLS records to the last byte."""
+
+BATCH_BYTES = 64 * 1024
+"""What is joined into one write at most: the connection's own high-water mark."""
+
+LINGER_SECONDS = 60.0
+"""How long a stream that was closed here may take to send the rest or to hear the peer's FIN without any progress."""
+
+MAX_UNSENT_CONTROL = 16_384
+"""Frames the peer may make us owe it (answers, resets, credit) while it reads nothing: 200 KB on the wire."""
+
+
+_PING_EVERY, _PING_TIMEOUT = Duration(seconds=30), Duration(seconds=10)
+
+
+@frozen(kw_only=True)
+class Pace:
+    """
+    @ivar ping_every: how often to ping.
+    @ivar ping_timeout: how long a silent peer may take to answer one; not longer than C{ping_every}.
+    """
+
+    ping_every: Duration = _PING_EVERY
+    ping_timeout: Duration = _PING_TIMEOUT
+
+
+DEFAULT_PACE = Pace()
+DEFAULT_LIMITS = Limits()
+
+
+class Wire(typing.Protocol):
+    """
+    What a link needs of the connection it runs on; Twisted's TCP and TLS transports and those of C{base.net} have it.
+    """
+
+    def write(self, data: bytes) -> None: ...
+    def loseConnection(self) -> None: ...
+    def abortConnection(self) -> None: ...
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None: ...
+    def unregisterProducer(self) -> None: ...
+    def getHost(self) -> Address: ...
+    def getPeer(self) -> Address: ...
+
+
+class LinkOwner(typing.Protocol):
+    """
+    Who holds a link and hears what becomes of it.
+    """
+
+    def link_up(self, link: Link) -> None:
+        """
+        The connection stands.
+        """
+
+    def stream_opened(self, link: Link, stream: Stream) -> None:
+        """
+        The peer opened a stream: L{Stream.begin} and L{Link.accept} it, or C{abortConnection}.
+        """
+
+    def link_away(self, link: Link) -> None:
+        """
+        The peer takes no more streams; those that are open go on.
+        """
+
+    def link_down(self, link: Link) -> None:
+        """
+        The connection is gone, and every stream with it.
+        """
+
+
+@implementer(IPushProducer)
+class Link(Protocol):
+    """
+    One authenticated connection and its streams.
+
+    @ivar rtt: seconds the last answered ping took; zero before the first.
+    @ivar host: our end's address.
+    @ivar peer: the other end's.
+    """
+
+    _log: ClassVar[Logger] = Logger()
+    transport: ITransport | None
+
+    def __init__(
+        self,
+        role: Role,
+        clock: IReactorTime,
+        owner: LinkOwner,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        pace: Pace = DEFAULT_PACE,
+    ) -> None:
+        """
+        @param role: CLIENT on the side that dialled.
+        """
+        self._machine = Machine(role, limits)
+        self._decoder = Decoder()
+        self._clock = clock
+        self._owner = owner
+        self._pace = pace
+        self._streams: dict[int, Stream] = {}
+        self._ready: deque[Stream] = deque()
+        self._lingering: dict[int, float] = {}
+        self._waiting: list[Deferred[None]] = []
+        self._timer: IDelayedCall | None = None
+        self._paused = self._pumping = self._corked = self._heard = False
+        self._pinged_at = 0.0
+        self.rtt = 0.0
+        self.host: Address = IPv4Address("TCP", "0.0.0.0", 0)  # noqa: S104 - nowhere, until connected
+        self.peer: Address = self.host
+
+    # --- for whoever holds the link --------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """
+        How many streams are in use.
+        """
+        return len(self._streams)
+
+    def __bool__(self) -> bool:
+        return True
+
+    @property
+    def is_open(self) -> bool:
+        """
+        Whether the connection stands, draining or not.
+        """
+        return bool(self.connected) and self._machine.state is not LinkState.ENDED
+
+    def may_open(self) -> bool:
+        """
+        Whether L{open} would succeed now.
+        """
+        return bool(self.connected) and self._machine.may_open()
+
+    def open(self) -> Stream:
+        """
+        Open a stream; it may be written to at once.
+
+        @raise TeleportError: CONNECTION_PROBLEM, the link is draining or gone; LIMIT_EXCEEDED, it has all it can have.
+        """
+        if not self.may_open():
+            if self.is_open and self._machine.state in (LinkState.OPEN, LinkState.LOCAL_AWAY):
+                raise TeleportError(Kind.LIMIT_EXCEEDED, "too many connections to this agent at once, try again")
+            raise TeleportError(Kind.CONNECTION_PROBLEM, "the connection to the agent is closing")
+        stream_id = self._machine.open()
+        stream = self._streams[stream_id] = Stream(self, stream_id)
+        self._pump()
+        return stream
+
+    def accept(self, stream: Stream) -> None:
+        """
+        Tell the peer that its stream was accepted, so that it no longer counts as waiting.
+        """
+        self._machine.accept(stream.stream_id)
+        self._pump()
+
+    def drain(self) -> Deferred[None]:
+        """
+        Take no more streams, and close the connection when the last one has ended.
+
+        @return: fires when the connection is gone. Cancel it to no effect; L{abort} ends the wait.
+        """
+        gone: Deferred[None] = Deferred()
+        if not self.connected:
+            gone.callback(None)
+            return gone
+        self._waiting.append(gone)
+        self._machine.go_away()
+        self._pump()
+        self._close_if_drained()
+        return gone
+
+    def abort(self) -> None:
+        """
+        End the connection now, and every stream.
+        """
+        if self.connected:
+            self._transport().abortConnection()
+
+    # --- what Twisted calls ----------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """
+        The connection stands.
+        """
+        transport = self._transport()
+        self.host, self.peer = transport.getHost(), transport.getPeer()
+        transport.registerProducer(self, True)
+        self._timer = self._clock.callLater(self._pace.ping_every.total_seconds(), self._tick)
+        self._owner.link_up(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Bytes of the peer: give every stream its own, then write all that came of it.
+        """
+        if not self.is_open:
+            return
+        self._heard = self._corked = True
+        machine = self._machine
+        try:
+            for message in self._decoder.feed(data):
+                for outcome in machine.receive(message):
+                    if type(outcome) is Received:
+                        self._received(outcome.stream_id, outcome.payload)
+                    else:
+                        self._outcome(outcome)
+            if self._paused and machine.unsent() > MAX_UNSENT_CONTROL:
+                raise RemoteProtocolError("the peer asks much and reads nothing", code=GoAwayCode.PROTOCOL_ERROR)
+        except RemoteProtocolError as error:
+            self._log.warn("link with {peer} ended: {error}", peer=self.peer, error=str(error))
+            self._end(GoAwayCode.PROTOCOL_ERROR)
+            return
+        finally:
+            self._corked = False
+        self._pump()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        The connection is gone: so is every stream.
+        """
+        self.connected = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._machine.end()
+        self._ready.clear()
+        self._lingering.clear()
+        lost = ConnectionLost("the tunnel link ended")
+        for stream in tuple(self._streams.values()):
+            stream.lost(lost)
+        self._owner.link_down(self)
+        waiting, self._waiting = self._waiting, []
+        for gone in waiting:
+            if not gone.called:
+                gone.callback(None)
+
+    # --- what the connection calls: IPushProducer ------------------------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        """
+        The connection has enough to send.
+        """
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """
+        The connection can take more.
+        """
+        self._paused = False
+        self._pump()
+
+    def stopProducing(self) -> None:
+        """
+        The connection is going; C{connectionLost} tells the rest.
+        """
+        self._paused = True
+
+    # --- what streams call -----------------------------------------------------------------------------------------
+
+    def ready(self, stream: Stream) -> None:
+        """
+        The stream has something to send.
+        """
+        if not stream.queued:
+            stream.queued = True
+            self._ready.append(stream)
+            self._pump()
+
+    def consumed(self, stream: Stream, size: int) -> None:
+        """
+        The stream's reader took bytes.
+        """
+        self._machine.consumed(stream.stream_id, size)
+        self._pump()
+
+    def finish(self, stream: Stream) -> None:
+        """
+        The stream has sent all it had to.
+        """
+        if self._machine.state_of(stream.stream_id) not in (State.CLOSED, State.LOCAL_CLOSED):
+            self._machine.finish(stream.stream_id)
+            self._pump()
+
+    def reset(self, stream: Stream) -> None:
+        """
+        The stream ends without more ado.
+        """
+        self._machine.reset(stream.stream_id)
+        self._pump()
+
+    def linger(self, stream: Stream) -> None:
+        """
+        The stream was closed; from now on it must get ahead within L{LINGER_SECONDS}.
+        """
+        self._lingering[stream.stream_id] = self._clock.seconds() + LINGER_SECONDS
+
+    def forget(self, stream: Stream) -> None:
+        """
+        Nobody is behind the stream any more.
+        """
+        self._streams.pop(stream.stream_id, None)
+        if self._machine.state_of(stream.stream_id) is State.CLOSED:
+            self._lingering.pop(stream.stream_id, None)
+        else:
+            self.linger(stream)
+        self._close_if_drained()
+
+    def soon(self, call: Callable[..., object], *arguments: object) -> None:
+        """
+        Call from the loop.
+        """
+        self._clock.callLater(0, call, *arguments)
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _transport(self) -> Wire:
+        return cast(Wire, self.transport)  # Twisted declares less than its connections have
+
+    def _received(self, stream_id: int, payload: bytes) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None and not stream.disconnecting:
+            stream.received(payload)
+        elif stream is None:  # closed here while the peer still talks: as TCP, tell it that nobody listens
+            self._lingering.pop(stream_id, None)
+            self._machine.reset(stream_id)
+        else:
+            self._machine.consumed(stream_id, len(payload))
+
+    def _outcome(self, outcome: Outcome) -> None:
+        match outcome:
+            case Opened(stream_id):
+                stream = self._streams[stream_id] = Stream(self, stream_id)
+                self._owner.stream_opened(self, stream)
+            case Credited(stream_id):
+                waiting = self._streams.get(stream_id)
+                if waiting is not None and waiting.has_pending:
+                    self.ready(waiting)
+            case Finished(stream_id):
+                self._over(stream_id, None)
+            case Reset(stream_id):
+                self._over(stream_id, ConnectionLost("the stream was reset by its other end"))
+            case Ponged():
+                self.rtt = self._clock.seconds() - self._pinged_at
+            case WentAway(GoAwayCode.NORMAL):
+                self._owner.link_away(self)
+            case WentAway(code):
+                self._log.warn("{peer} ended the link with code {code}", peer=self.peer, code=code)
+                self._close()
+
+    def _over(self, stream_id: int, reason: Exception | None) -> None:
+        """
+        @param reason: None where the peer has only finished sending.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            if reason is None:
+                stream.finished()
+            else:
+                stream.lost(reason)
+        if self._machine.state_of(stream_id) is State.CLOSED:
+            self._lingering.pop(stream_id, None)
+            self._close_if_drained()
+
+    def _pump(self) -> None:
+        """
+        Write what there is to write for as long as the connection takes it.
+        """
+        if self._corked or self._pumping or self._paused or not self.connected:
+            return
+        self._pumping = True
+        try:
+            while not self._paused:
+                served = self._round()
+                out = self._machine.take()
+                if not out:
+                    break
+                self._transport().write(b"".join(out))
+                for stream in served:
+                    stream.drained()
+        finally:
+            self._pumping = False
+
+    def _round(self) -> list[Stream]:
+        """
+        One turn for each stream in the round until a batch is full; who has more to send stands at the end again.
+        """
+        machine, ready, served, size = self._machine, self._ready, [], 0
+        while ready and size < BATCH_BYTES:
+            stream = ready.popleft()
+            stream.queued = False
+            limit = min(machine.allowance(stream.stream_id), FRAME_BYTES)
+            if not limit or not stream.has_pending:
+                continue
+            parts, taken = stream.take(limit)
+            machine.send(stream.stream_id, parts, taken)
+            size += taken
+            served.append(stream)
+            if stream.stream_id in self._lingering:
+                self.linger(stream)
+            if stream.has_pending and limit:
+                stream.queued = True
+                ready.append(stream)
+        return served
+
+    def _tick(self) -> None:
+        """
+        Ping, then see whether anything came back; and end what lingers too long.
+        """
+        self._timer = None
+        self._sweep()
+        if not self.is_open:
+            return
+        every, limit = self._pace.ping_every.total_seconds(), self._pace.ping_timeout.total_seconds()
+        self._heard = False
+        if self._machine.unanswered_pings() < self._machine.limits.max_pings:
+            self._machine.ping()
+            self._pinged_at = self._clock.seconds()
+            self._pump()
+        self._timer = self._clock.callLater(limit, self._check, max(0.0, every - limit))
+
+    def _check(self, rest: float) -> None:
+        self._timer = None
+        if not self._heard:
+            self._log.warn("link with {peer} ended: it did not answer a ping", peer=self.peer)
+            self.abort()
+        else:
+            self._timer = self._clock.callLater(rest, self._tick)
+
+    def _sweep(self) -> None:
+        now = self._clock.seconds()
+        for stream_id in [number for number, until in self._lingering.items() if until <= now]:
+            self._lingering.pop(stream_id, None)
+            stream = self._streams.get(stream_id)
+            if stream is not None:
+                stream.abortConnection()
+            else:
+                self._machine.reset(stream_id)
+        self._pump()
+        self._close_if_drained()
+
+    def _close_if_drained(self) -> None:
+        drained = self._machine.state in (LinkState.LOCAL_AWAY, LinkState.BOTH_AWAY) and not len(self._machine)
+        if drained and self.connected and not self._streams:
+            self._pump()
+            self._machine.end()
+            self._close()
+
+    def _end(self, code: GoAwayCode) -> None:
+        """
+        Tell the peer what it did wrong, if it still listens, and end the connection.
+        """
+        self._machine.go_away(code)
+        if not self._paused:
+            self._transport().write(b"".join(self._machine.take()))
+        self._close()
+
+    def _close(self) -> None:
+        """
+        Close the connection once the peer has read what was written, or has had its time to.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._clock.callLater(self._pace.ping_timeout.total_seconds(), self._give_up)
+        self._transport().unregisterProducer()
+        self._transport().loseConnection()
+
+    def _give_up(self) -> None:
+        self._timer = None
+        self.abort()
