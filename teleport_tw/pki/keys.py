@@ -104,9 +104,16 @@ class Keystore(Protocol):
 class PrivateKey:
     """
     A key pair in memory; a L{Signer}.
+
+    @ivar public: the public half.
     """
 
     _native: NativePrivate = field(repr=False)
+    public: NativePublic = field(init=False, repr=False, eq=False)
+
+    @public.default
+    def _derived(self) -> NativePublic:
+        return self._native.public_key()
 
     @classmethod
     def generate_ssh(cls) -> PrivateKey:
@@ -146,13 +153,6 @@ class PrivateKey:
         if not isinstance(native, NativePrivate):
             raise bad_parameter("the private key must be Ed25519, ECDSA or RSA")
         return cls(native)
-
-    @property
-    def public(self) -> NativePublic:
-        """
-        The public half.
-        """
-        return self._native.public_key()
 
     def sign(self, data: bytes, hash_name: str = "") -> bytes:
         """

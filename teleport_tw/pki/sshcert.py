@@ -24,6 +24,7 @@ from teleport_tw.pki.keys import Keystore, Signer, sign_ssh, ssh_public, verify_
 from teleport_tw.protocols.ssh import certificate as certificates
 from teleport_tw.protocols.ssh import keys as ssh_keys
 from teleport_tw.protocols.ssh.certificate import Certificate, CertificateType
+from teleport_tw.protocols.ssh.wire import put_string
 
 SKEW: Duration = timedelta(minutes=1)
 """How far two clocks of a cluster may be apart."""
@@ -109,8 +110,7 @@ class Issuer:
             signature_key=self._blob,
         )
         covered = certificates.tbs(unsigned)
-        signature = sign_ssh(self._signer, covered)
-        return certificates.serialize(evolve(unsigned, signature=signature, tbs=covered))
+        return covered + put_string(sign_ssh(self._signer, covered))
 
 
 def issue_user(

@@ -101,7 +101,8 @@ def parse(data: bytes) -> ClientHello | None:
     while len(message) < wanted:
         header = data[position : position + _RECORD_HEADER]
         if len(header) < _RECORD_HEADER:
-            return _more(data)
+            _check_bound(data)
+            return None
         if header[0] != _HANDSHAKE or header[1] != 3:
             raise RemoteProtocolError("TLS ClientHello is interrupted by another record")
         length = int.from_bytes(header[3:], "big")
@@ -117,13 +118,14 @@ def parse(data: bytes) -> ClientHello | None:
             if wanted > MAX_HELLO_BYTES:
                 raise RemoteProtocolError(f"TLS ClientHello is longer than {MAX_HELLO_BYTES} bytes")
         if len(data) < position:
-            return _more(data)
+            _check_bound(data)
+            return None
     if len(message) > wanted:
         raise RemoteProtocolError("TLS ClientHello is followed by another message in its record")
     return _hello(bytes(message[4:]), position)
 
 
-def _more(data: bytes) -> None:
+def _check_bound(data: bytes) -> None:
     if len(data) > MAX_HELLO_BYTES:
         raise RemoteProtocolError(f"TLS ClientHello is longer than {MAX_HELLO_BYTES} bytes")
 
