@@ -5,6 +5,7 @@ Authorities as resources, pins, TLS contexts, identity files and key files.
 from __future__ import annotations
 
 import ssl
+from hashlib import sha256
 from pathlib import Path
 
 from attrs import evolve
@@ -16,6 +17,8 @@ from teleport_tw.pki import identityfile, sshcert, trust, x509
 from teleport_tw.pki.authority import Authority, AuthorityType, Phase, create
 from teleport_tw.pki.identityfile import IdentityFile
 from teleport_tw.pki.keys import PrivateKey, load_public, sign_ssh, spki_pem, verify_ssh
+from teleport_tw.protocols.ssh.keys import SkEcdsaKey, SkEd25519Key
+from teleport_tw.protocols.ssh.wire import Reader, put_string
 from teleport_tw.resources.metadata import Resource
 from tests.pki import cluster
 from tests.pki.cluster import CLUSTER, HOST_CA, KEYSTORE, NOW, USER_CA
@@ -97,6 +100,23 @@ class KeyTests(SynchronousTestCase):
                 self.assertFalse(verify_ssh(key.ssh_public, signature + b"x", b"message"))
                 self.assertFalse(verify_ssh(cluster.SSH_KEY.ssh_public, signature, b"message"))
         self.assertRaises(TeleportError, PrivateKey.load, Secret(b"x"))
+
+    def test_security_keys(self) -> None:
+        """A security key's signature covers its application, and counts only when it was touched."""
+        for key, kind, name in (
+            (PrivateKey.generate_ssh(), SkEd25519Key, b"sk-ssh-ed25519@openssh.com"),
+            (PrivateKey.generate_tls(), SkEcdsaKey, b"sk-ecdsa-sha2-nistp256@openssh.com"),
+        ):
+            public = kind(key.ssh_public.point, b"ssh:")  # type: ignore[union-attr] # both have a point
+            for flags, touched in ((b"\1", True), (b"\5", True), (b"\0", False), (b"\4", False)):
+                trailer = flags + bytes(4)
+                covered = sha256(b"ssh:").digest() + trailer + sha256(b"message").digest()
+                inner = Reader(sign_ssh(key, covered))
+                inner.string()
+                signature = put_string(name) + put_string(inner.string()) + trailer
+                self.assertIs(verify_ssh(public, signature, b"message"), touched)
+                self.assertFalse(verify_ssh(evolve(public, application=b"ssh:x"), signature, b"message"))
+                self.assertFalse(verify_ssh(public, signature[:-1], b"message"))
 
 
 class TrustTests(SynchronousTestCase):
