@@ -184,7 +184,9 @@ class Connection:
         wrote is sent.
         """
         self._eof = True
-        if self._half_closes and not self.disconnecting and self._tell_read_ended():
+        if self.disconnecting:
+            return self._half_closes and self._producer is not None
+        if self._half_closes and self._tell_read_ended():
             return not self.disconnecting or self._producer is not None
         self.disconnecting = True
         self._limit_flush()
@@ -265,7 +267,7 @@ class Connection:
 
     def detach(self) -> tuple[asyncio.Transport, Callable[[Connection], object] | None]:
         """
-        Give the native transport away; this connection is spent, and its Protocol hears no more of it.
+        Give the native transport away, paused; this connection is spent, and its Protocol hears no more of it.
 
         @return: the transport and who must be told when it is lost.
         @raise ConnectionLost: there is none any more.
@@ -276,6 +278,7 @@ class Connection:
         self._native = self._protocol = self._producer = self._lost = None
         self.write = self.data_received = _drop
         self.connected, self.disconnecting = False, True
+        native.pause_reading()  # what comes next belongs to the new owner
         return native, lost
 
     # What a Twisted Protocol calls.

@@ -124,7 +124,7 @@ def start_tls(
     """
     loop = loop_of(reactor)
     native, lost = connection.detach()
-    upgraded = TLSConnection(loop, lambda _: protocol, lost=lost)
+    upgraded = TLSConnection(loop, lambda _: protocol, lost=lambda _: lost(connection) if lost is not None else None)
     early: list[bytes] = []
     upgraded.data_received = early.append
 
