@@ -141,7 +141,7 @@ class TrustTests(SynchronousTestCase):
         self.assertRaises(TeleportError, trust.known_hosts, USER_CA)
 
     def test_contexts(self) -> None:
-        """A client that trusts the host authority and a server that asks for users meet; names are checked."""
+        """Both sides check names and certificates, from TLS 1.2 on; a key that does not fit is refused."""
         certificate, key = Path(self.mktemp()), Path(self.mktemp())
         certificate.write_bytes(x509.to_pem(cluster.tls_host()))
         key.write_bytes(cluster.TLS_KEY.pem().reveal())
