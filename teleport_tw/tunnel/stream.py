@@ -400,20 +400,21 @@ class Stream:
         self._delivering = False
         if taken:
             self._link.consumed(self, taken)
-        if self._reading is Reading.ENDED and not self._unread and self.protocol is not None and not self._paused:
+        if self._reading is not Reading.ENDED or self._unread or self._paused or self.disconnecting:
+            return
+        if self.protocol is not None:
             self._reading = Reading.TOLD
             self._end_of_reading(self.protocol)
 
     def _end_of_reading(self, protocol: IProtocol) -> None:
-        if self._writing is Writing.FINISHED:
+        half = IHalfCloseableProtocol(protocol, None)
+        if half is not None:
+            self._guarded("readConnectionLost", half.readConnectionLost)
+        else:
+            self._stop_producer()
+            self.loseConnection()
+        if self._writing is Writing.FINISHED:  # nothing is left to happen
             self._lose(ConnectionDone())
-        elif self._writing in (Writing.OPEN, Writing.FINISHING):
-            half = IHalfCloseableProtocol(protocol, None)
-            if half is not None:
-                self._guarded("readConnectionLost", half.readConnectionLost)
-            else:
-                self._stop_producer()
-                self.loseConnection()
 
     def _lose(self, reason: Exception) -> None:
         """
