@@ -109,6 +109,7 @@ class StreamEndpoint:
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        question = encode_header(self._header)
         problem = TeleportError(Kind.CONNECTION_PROBLEM, f"{self._header.target_name or 'the agent'} is offline")
         for link in self._links():
             try:
@@ -118,7 +119,7 @@ class StreamEndpoint:
                 continue
             listener = _Listener(stream)
             try:
-                stream.write(encode_header(self._header))
+                stream.write(question)
                 answer = decode_answer(await listener.message.addTimeout(self._timeout.total_seconds(), self._clock))
             except (ConnectionLost, ConnectionDone, ConnectionAborted) as error:
                 problem = _problem("the connection to the agent was lost", error)
@@ -129,7 +130,7 @@ class StreamEndpoint:
             except RemoteProtocolError as error:
                 stream.abortConnection()
                 raise _problem("the agent gave an answer that makes no sense", error) from error
-            except BaseException:  # cancelled, or a header that is too long
+            except CancelledError:
                 stream.abortConnection()
                 raise
             if answer is not None:
