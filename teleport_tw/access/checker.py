@@ -25,7 +25,6 @@ from teleport_tw.base.timing import NEVER, Duration
 from teleport_tw.resources.roles import Principal, Role, Target
 from teleport_tw.resources.roles_options import SessionMFA
 
-
 Names = Mapping[Principal, str]
 """The principals that are asked for."""
 

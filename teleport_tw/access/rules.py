@@ -45,7 +45,7 @@ def possible(roles: Sequence[Role], kind: str, verb: str) -> bool:
 
 
 def _any_rule(rules: Sequence[Rule], kind: str, verb: str, bindings: Mapping[str, Any], *, deny: bool) -> bool:
-    return any(_covers(rule, kind, verb) and _holds(rule.where, context, deny=deny) for rule in rules)
+    return any(_covers(rule, kind, verb) and _holds(rule.where, bindings, deny=deny) for rule in rules)
 
 
 def _covers(rule: Rule, kind: str, verb: str) -> bool:
