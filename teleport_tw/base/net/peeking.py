@@ -51,6 +51,12 @@ _PAUSE_SECONDS = 0.5
 """How long to leave the queue alone when there is no descriptor left to accept with."""
 
 
+def _nothing() -> None:
+    """
+    Nobody wants to know.
+    """
+
+
 @frozen
 class NeedMore:
     """
@@ -64,9 +70,11 @@ class RawRoute:
     Bytes go to a Protocol as they come.
 
     @ivar factory: builds it.
+    @ivar ended: called once when the connection is over, whatever became of it.
     """
 
     factory: IProtocolFactory
+    ended: Callable[[], object] = _nothing
 
 
 @frozen
@@ -78,11 +86,13 @@ class TLSRoute:
     @ivar choose: given the connection after its handshake (C{negotiatedProtocol}, C{getPeerCertificate()}), gives the
         factory of its Protocol, or None to drop it.
     @ivar handshake_timeout: seconds.
+    @ivar ended: called once when the connection is over, whatever became of it: after a failed handshake too.
     """
 
     context: ssl.SSLContext
     choose: Callable[[TLSConnection], IProtocolFactory | None]
     handshake_timeout: float = HANDSHAKE_SECONDS
+    ended: Callable[[], object] = _nothing
 
 
 @frozen
@@ -213,7 +223,14 @@ class PeekingPort:
         Give a decided connection to the loop.
         """
         loop = loop_of(self._reactor)
-        lost = self.connections.discard
+        waiting = [decision.ended]
+
+        def lost(connection: Connection | None) -> None:
+            if connection is not None:
+                self.connections.discard(connection)
+            if waiting:
+                waiting.pop()()
+
         options: dict[str, Any] = {}
         if isinstance(decision, TLSRoute):
             options = {
@@ -244,6 +261,7 @@ class PeekingPort:
                 await loop.connect_accepted_socket(make, accepted, **options)
             except (OSError, ssl.CertificateError) as error:
                 self._log.debug("{peer} failed its handshake: {error}", peer=peer, error=error)
+                lost(None)
 
         as_deferred(hand_over()).addErrback(
             lambda failure: self._log.failure("{peer} was not handed over", failure=failure, peer=peer)

@@ -1,0 +1,160 @@
+"""
+One stream for one user: ALPN C{teleport-proxy-ssh-dial}.
+
+The client ends TLS with its user certificate, says in one header which server it wants, reads the answer, and from
+then on speaks to the server itself. One TLS and one SSH handshake are all a session costs; the proxy sees no plaintext.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from attrs import define, evolve, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
+from teleport_tw.base.held import Held, HoldingFactory
+from teleport_tw.base.relay import join
+from teleport_tw.base.tasks import Tasks
+from teleport_tw.pki.identity import Identity
+from teleport_tw.proxy.route import split_target
+from teleport_tw.proxy.targets import Targets
+from teleport_tw.tunnel.header import Prefixed, StreamHeader, address_text, decode_header, encode_answer
+
+HEADER_SECONDS = 10.0
+"""A client has its header ready before it dials."""
+
+
+@define(eq=False)
+class DialIn:
+    """
+    What all such connections share.
+
+    @ivar forward: for servers without an agent: an endpoint behind which the proxy itself speaks SSH both ways.
+    """
+
+    targets: Targets
+    clock: IReactorTime
+    tasks: Tasks = field(factory=Tasks)
+    forward: Callable[[Any, StreamHeader, Identity], IStreamClientEndpoint | None] = lambda node, header, identity: None
+
+    def build(self, identity: Identity, certificate: bytes) -> DialProtocol:
+        """
+        @param identity: whose certificate C{certificate} is, verified.
+        @param certificate: DER.
+        """
+        return DialProtocol(self, identity, certificate)
+
+    async def open(self, header: StreamHeader, identity: Identity) -> Held:
+        """
+        @raise TeleportError: there is no such server, or no way to it, or the agent said no.
+        """
+        if header.target_kind != "node":
+            raise TeleportError(Kind.NOT_IMPLEMENTED, f"this proxy has no targets of kind {header.target_kind!r}")
+        node = self.targets.node(*split_target(header.target_name))
+        onward = evolve(header, target_name=node.name)
+        endpoint = self.forward(node, onward, identity) or self.targets.endpoint(node, onward)
+        try:
+            held = await endpoint.connect(HoldingFactory())
+        except ConnectError as error:
+            raise TeleportError(
+                Kind.CONNECTION_PROBLEM, f"{node.spec.get('hostname') or node.name} cannot be reached"
+            ) from error
+        assert isinstance(held, Held)
+        return held
+
+
+class DialProtocol(Protocol):
+    """
+    One such connection.
+    """
+
+    _log: ClassVar[Logger] = Logger()
+
+    def __init__(self, shared: DialIn, identity: Identity, certificate: bytes) -> None:
+        self._shared = shared
+        self._identity = identity
+        self._certificate = certificate
+        self._prefixed = Prefixed()
+        self._deadline: IDelayedCall | None = None
+        self._work: Deferred[None] | None = None
+
+    def connectionMade(self) -> None:
+        """
+        The header is awaited.
+        """
+        self._deadline = self._shared.clock.callLater(HEADER_SECONDS, self._abort)
+
+    def _abort(self) -> None:
+        self._deadline = None
+        transport: Any = self.transport
+        transport.abortConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Part of the header.
+        """
+        try:
+            body = self._prefixed.feed(data)
+            header = decode_header(body) if body is not None else None
+        except RemoteProtocolError as error:
+            self._log.warn("{user} sent no proper header: {error}", user=self._identity.username, error=str(error))
+            self._abort_now()
+            return
+        if header is None or self._work is not None:
+            return
+        self._stop_waiting()
+        transport: Any = self.transport
+        transport.pauseProducing()
+        self._work = self._shared.tasks.spawn("dialling for a user", self._serve(header))
+
+    def _abort_now(self) -> None:
+        self._stop_waiting()
+        self._abort()
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        The client went away before the relay stood.
+        """
+        self._stop_waiting()
+        if self._work is not None:
+            self._work.cancel()
+
+    async def _serve(self, asked: StreamHeader) -> None:
+        transport: Any = self.transport
+        header = evolve(
+            asked,
+            client_address=address_text(transport.getPeer()),
+            user_certificates=(self._certificate, *asked.user_certificates[:1]),
+        )
+        try:
+            held = await self._shared.open(header, self._identity)
+        except TeleportError as error:
+            transport.write(encode_answer(error))
+            transport.loseConnection()
+            return
+        except CancelledError:
+            return
+        except (ConnectionLost, ConnectionDone, ConnectionAborted) as error:
+            problem = TeleportError(
+                Kind.CONNECTION_PROBLEM, "the connection to the server was lost", details=repr(error)
+            )
+            transport.write(encode_answer(problem))
+            transport.loseConnection()
+            return
+        target: Any = held.transport
+        transport.write(encode_answer() + held.early)
+        if self._prefixed.rest:
+            target.write(self._prefixed.rest)
+        await join(transport, target)
