@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Protocol
 
@@ -158,6 +159,16 @@ class EcdhAgreement:
             raise _refused("bad ECDH public value") from error
 
 
+@contextmanager
+def _still_there() -> Iterator[None]:
+    """
+    The crypto library warns that it will drop these groups one day; the configuration may ask for them until then.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        yield
+
+
 @define
 class DhAgreement:
     """
@@ -191,7 +202,9 @@ class DhAgreement:
         if len(answer) > 1025 or not 1 < value < self._group.p - 1 or _mpint_body(answer) != answer:
             raise _refused("bad Diffie-Hellman public value")
         try:
-            return encode_mpint(self._key.exchange(dh.DHPublicNumbers(value, self._group).public_key()))
+            with _still_there():
+                theirs = dh.DHPublicNumbers(value, self._group).public_key()
+            return encode_mpint(self._key.exchange(theirs))
         except ValueError as error:
             raise _refused("bad Diffie-Hellman public value") from error
 
@@ -366,11 +379,9 @@ _PRIME_16 = int(
 @cache
 def _group(prime: int) -> dh.DHParameterNumbers:
     """
-    @return: the group with generator 2. The crypto library warns that it will drop these one day; the configuration may
-        still ask for them.
+    @return: the group with generator 2.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+    with _still_there():
         return dh.DHParameterNumbers(prime, 2)
 
 
