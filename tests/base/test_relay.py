@@ -107,7 +107,7 @@ class RelayContract:
         case.assertEqual(target.received, 64 * len(PIECE))
 
     async def test_a_reset_is_told_and_ends_the_other(self) -> None:
-        client, target = await self.meet()
+        client, _ = await self.meet()
         client.transport.abortConnection()
         ended = await self.joined
         case: Any = self

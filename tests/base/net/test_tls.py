@@ -5,6 +5,7 @@ TLS: who the peers are, what they agreed on, and what happens when one of them m
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from typing import Any
@@ -181,10 +182,8 @@ class EndTest(TLSCase):
     async def test_an_end_with_close_notify_is_clean(self) -> None:
         raw, tls, outgoing, server = await self._raw()
         tls.write(b"the whole story")
-        try:
+        with contextlib.suppress(ssl.SSLWantReadError):
             tls.unwrap()
-        except ssl.SSLWantReadError:
-            pass
         raw.transport.write(outgoing.read())  # type: ignore[attr-defined]
         self.assertIsInstance(await server.lost, ConnectionDone)
         self.assertEqual(server.data, b"the whole story")
