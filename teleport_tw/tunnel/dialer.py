@@ -203,19 +203,11 @@ class Dialer:
         """
         Dial no more and say go-away.
 
-        @return: fires when the last stream has ended and every connection is closed.
+        @return: fires when the last stream has ended and every connection is closed. Cancel it to end them at once.
         """
         self._life.stop()
         gone = DeferredList([link.drain() for link in tuple(self._links)])
         return gone.addCallback(lambda _: None)
-
-    def abort(self) -> None:
-        """
-        Dial no more and end every link now.
-        """
-        self._life.stop()
-        for link in tuple(self._links):
-            link.abort()
 
     # --- what links call -------------------------------------------------------------------------------------------
 

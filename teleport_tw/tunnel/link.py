@@ -215,9 +215,14 @@ class Link(Protocol):
         """
         Take no more streams, and close the connection when the last one has ended.
 
-        @return: fires when the connection is gone. Cancel it to no effect; L{abort} ends the wait.
+        @return: fires when the connection is gone. Cancel it to end the connection at once.
         """
-        gone: Deferred[None] = Deferred()
+
+        def give_up(gone: Deferred[None]) -> None:
+            self.abort()
+            gone.callback(None)
+
+        gone: Deferred[None] = Deferred(give_up)
         if not self.connected:
             gone.callback(None)
             return gone

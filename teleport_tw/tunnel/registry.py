@@ -144,18 +144,11 @@ class Registry(ServerFactory):
         """
         Say go-away on every link, and on each that is still to come.
 
-        @return: fires when all are gone; streams that are open take their time.
+        @return: fires when all are gone; streams that are open take their time. Cancel it to end them at once.
         """
         self._draining = True
         gone = DeferredList([link.drain() for link in tuple(self._links)])
         return gone.addCallback(lambda _: None)
-
-    def abort(self) -> None:
-        """
-        End every link now.
-        """
-        for link in tuple(self._links):
-            link.abort()
 
     # --- what Twisted and the links call ---------------------------------------------------------------------------
 
@@ -170,6 +163,9 @@ class Registry(ServerFactory):
         Enter the link under its host.
         """
         self._links[link] = None
+        if self._draining:
+            link.drain()
+            return
         transport = link.transport
         assert transport is not None
         try:
@@ -192,8 +188,6 @@ class Registry(ServerFactory):
         entry.links.append(link)
         self._links[link] = entry
         self._changed(entry)
-        if self._draining:
-            link.drain()
 
     def stream_opened(self, link: Link, stream: Stream) -> None:
         """

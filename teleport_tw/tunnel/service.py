@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from teleport_tw.base.timing import Duration
 from teleport_tw.tunnel.dialer import Dialer
@@ -92,7 +91,7 @@ class AgentTunnel(Service):
         return gone.addCallback(lambda _: self._receptionist.stop())
 
     def _bounded(self, dialer: Dialer) -> Deferred[None]:
-        return bounded(dialer.stop(), self.drain_timeout, self._clock, dialer.abort)
+        return dialer.stop().addTimeout(self.drain_timeout.total_seconds(), self._clock)
 
 
 class ProxyTunnel(Service):
@@ -112,18 +111,4 @@ class ProxyTunnel(Service):
         @return: fires when every link is gone, after C{drain_timeout} at the latest.
         """
         super().stopService()  # type: ignore[no-untyped-call]
-        return bounded(self.registry.drain(), self.drain_timeout, self._clock, self.registry.abort)
-
-
-def bounded(gone: Deferred[None], limit: Duration, clock: IReactorTime, abort: Callable[[], object]) -> Deferred[None]:
-    """
-    Wait for links to drain, and end them when that takes too long.
-
-    @param limit: zero ends them at once.
-    """
-
-    def late(failure: Failure) -> None:
-        failure.trap(TimeoutError, CancelledError)
-        abort()
-
-    return gone.addTimeout(limit.total_seconds(), clock).addErrback(late)
+        return self.registry.drain().addTimeout(self.drain_timeout.total_seconds(), self._clock)
