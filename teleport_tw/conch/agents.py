@@ -6,6 +6,8 @@ Keys that an ssh-agent holds.
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import define
 from twisted.conch.error import ConchError
 from twisted.conch.ssh.agent import SSHAgentClient
@@ -39,6 +41,8 @@ class _AgentProtocol(SSHAgentClient):
     Conch's client, with a bound on what it keeps.
     """
 
+    transport: Any  # Twisted says it may be None; it is not while bytes come
+
     def dataReceived(self, data: bytes) -> None:
         """
         Take in a piece of an answer.
@@ -46,7 +50,7 @@ class _AgentProtocol(SSHAgentClient):
         if len(self.buf) + len(data) > MAX_MESSAGE_BYTES:
             self.transport.loseConnection()
             return
-        super().dataReceived(data)
+        super().dataReceived(data)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: object = None) -> None:
         """
@@ -63,7 +67,7 @@ class Agent:
     A connection to an ssh-agent: a socket's, or a forwarded channel's.
     """
 
-    _protocol: SSHAgentClient
+    _protocol: _AgentProtocol
     _clock: IReactorTime
 
     @classmethod
@@ -76,7 +80,7 @@ class Agent:
             protocol = await endpoint.connect(Factory.forProtocol(_AgentProtocol))
         except OSError as error:
             raise TeleportError(Kind.CONNECTION_PROBLEM, f"cannot reach the ssh-agent: {error}") from error
-        assert isinstance(protocol, SSHAgentClient)
+        assert isinstance(protocol, _AgentProtocol)
         return cls(protocol, clock)
 
     async def signers(self) -> list[AgentSigner]:
@@ -117,7 +121,8 @@ class Agent:
 
     async def _ask(self, number: int, fields: bytes, expected: int, seconds: float) -> Reader:
         try:
-            answer: bytes = await self._protocol.sendRequest(number, fields).addTimeout(seconds, self._clock)
+            waiting = self._protocol.sendRequest(number, fields)  # type: ignore[no-untyped-call]
+            answer: bytes = await waiting.addTimeout(seconds, self._clock)
         except (ConchError, TimeoutError) as error:
             raise TeleportError(Kind.CONNECTION_PROBLEM, "the ssh-agent refused or did not answer") from error
         if answer[:1] != bytes((expected,)):

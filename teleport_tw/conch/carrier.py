@@ -2,9 +2,9 @@
 SSH's transport on Conch's classes: versions, packets, key exchange, services.
 
 Conch calls what has its names here; packets, keys and the exchange are plain objects of their own
-(L{teleport_tw.conch.packets}, L{teleport_tw.conch.ciphers}, L{teleport_tw.conch.exchange}). Messages of the connection protocol that carry
-data take a shorter way than the rest: L{Carrier.data_sink} is called with the opened packet, and L{Carrier.send_data} seals
-straight from the caller's bytes.
+(L{teleport_tw.conch.packets}, L{teleport_tw.conch.ciphers}, L{teleport_tw.conch.exchange}). Messages of the
+connection protocol that carry data take a shorter way than the rest: L{Carrier.data_sink} is called with the opened
+packet, and L{Carrier.send_data} seals straight from the caller's bytes.
 
 @see: RFC 4253; RFC 8308
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from struct import error as StructError
+from typing import Any
 
 from attrs import frozen
 from twisted.conch.ssh import transport as conch
@@ -86,7 +87,7 @@ class Carrier(conch.SSHTransportBase):
 
     _log = Logger()
 
-    supportedVersions = (b"2.0", b"1.99")
+    transport: Any  # Twisted says ITransport; what we run on consumes, produces and aborts as well
 
     def __init__(
         self, *, clock: IReactorTime, limits: Limits, algorithms: Algorithms, version: bytes, host_keys: HostKeys | None
@@ -153,7 +154,7 @@ class Carrier(conch.SSHTransportBase):
             return
         self._pump()
 
-    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
+    def connectionLost(self, reason: Failure | None = None) -> None:
         """
         Stop everything.
         """
@@ -167,7 +168,7 @@ class Carrier(conch.SSHTransportBase):
         if self.service is not None:
             service, self.service = self.service, None
             service.serviceStopped()
-        self.closed(reason)
+        self.closed(reason or Failure(ConnectionDone()))
 
     def closed(self, reason: Failure) -> None:
         """
@@ -235,7 +236,7 @@ class Carrier(conch.SSHTransportBase):
             self.exchange.receive(payload, sequence)
             return
         try:
-            self.dispatchMessage(number, payload[1:])
+            self.dispatchMessage(number, payload[1:])  # type: ignore[no-untyped-call]
         except (StructError, IndexError) as error:
             raise RemoteProtocolError(f"message {number} is cut short", code=DISCONNECT_PROTOCOL_ERROR) from error
 

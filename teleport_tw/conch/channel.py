@@ -2,8 +2,8 @@
 A channel: one flow of bytes each way inside an SSH connection, which behaves like a Twisted transport.
 
 Subclasses say what happens: C{channelOpen}, C{dataReceived}, C{extReceived}, C{eofReceived}, C{closed} and
-C{request_<name>} are called as in Conch. What is written goes out in order: data, then what L{Channel.exit_status} and its
-kin left to say, then the end.
+C{request_<name>} are called as in Conch. What is written goes out in order: data, then what L{Channel.exit_status}
+and its kin left to say, then the end.
 
 Windows are the back-pressure. Inbound, room is given back to the peer only for bytes that C{dataReceived} has had, in
 batches; L{Channel.pauseProducing} stops both. Outbound, a registered producer is paused when more is waiting than
@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.conch.ssh.channel import SSHChannel
-from twisted.internet.interfaces import IConsumer, IPullProducer, IPushProducer
+from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -67,6 +67,7 @@ class Channel(SSHChannel):
 
     _log = Logger()
     conn: Connection
+    id: int  # type: ignore[assignment]  # Conch has None before it is known
     disconnecting = False
 
     def __init__(self, *, window_bytes: int = WINDOW_BYTES, max_packet_bytes: int = MAX_PACKET_BYTES) -> None:
@@ -84,7 +85,7 @@ class Channel(SSHChannel):
         self._last_words: list[bytes] = []
         self._eof_wanted = self._eof_sent = False
         self._close_wanted = False
-        self._producer: IPushProducer | IPullProducer | None = None
+        self._producer: Any = None  # a push or a pull producer: two interfaces without a common part
         self._streaming = False
         self._producer_paused = False
 
@@ -225,7 +226,7 @@ class Channel(SSHChannel):
             return False
         return answer is None or bool(answer)
 
-    def requestReceived(self, name: str, payload: bytes) -> Awaitable[Answer] | Answer:  # type: ignore[override]
+    def requestReceived(self, name: str, payload: bytes) -> Awaitable[Answer] | Answer:
         """
         Call C{request_<name>}, where there is one.
 
@@ -240,7 +241,7 @@ class Channel(SSHChannel):
 
     # Bytes out.
 
-    def write(self, data: Octets) -> None:  # type: ignore[override]
+    def write(self, data: Octets) -> None:
         """
         Send data, now or when the peer has room.
 
@@ -248,7 +249,7 @@ class Channel(SSHChannel):
         """
         self._write(0, data)
 
-    def writeExtended(self, dataType: int, data: Octets) -> None:  # type: ignore[override]
+    def writeExtended(self, dataType: int, data: Octets) -> None:
         """
         Send data of another kind, in order with the rest.
 
@@ -432,9 +433,11 @@ class Channel(SSHChannel):
 
     # Being a consumer.
 
-    def registerProducer(self, producer: IPushProducer | IPullProducer, streaming: bool) -> None:
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
         Pause and resume C{producer} as the peer's window asks.
+
+        @param producer: C{IPushProducer} if C{streaming}, else C{IPullProducer}.
         """
         if self._producer is not None:
             raise LocalProtocolError("the channel has a producer already")
@@ -462,7 +465,6 @@ class Channel(SSHChannel):
 
     def _steer(self) -> None:
         producer = self._producer
-        assert producer is not None, "callers looked"
         congested = self.conn.transport.congested
         if not self._streaming:
             if not congested and not self._outbox:
@@ -473,4 +475,4 @@ class Channel(SSHChannel):
                 producer.resumeProducing()
         elif congested or self._waiting_bytes > HIGH_WATER_BYTES:
             self._producer_paused = True
-            producer.pauseProducing()  # type: ignore[union-attr]  # streaming says which of the two it is
+            producer.pauseProducing()

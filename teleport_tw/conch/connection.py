@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from struct import Struct
 from typing import TYPE_CHECKING, Protocol
 
@@ -144,7 +145,7 @@ class Connection(SSHConnection):
     transport: Carrier
 
     def __init__(self, responder: Responder | None = None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.responder = responder
         self.channels: dict[int, Channel] = {}
         self._opening: dict[int, tuple[Channel, Deferred[Channel]]] = {}
@@ -203,8 +204,10 @@ class Connection(SSHConnection):
         for channel, opened in opening.values():
             channel.openFailed(error)
             opened.errback(error)
-        for each in (*replies, *asked):
-            each.errback(error)
+        for reply in replies:
+            reply.errback(error)
+        for answer in asked:
+            answer.errback(error)
         if self.responder is not None:
             self.responder.connection_lost()
 
@@ -553,8 +556,6 @@ class Connection(SSHConnection):
         self._schedule_keepalive()
 
     async def _ask_alive(self) -> None:
-        try:
+        with suppress(TeleportError):  # a refusal is an answer; a lost connection has stopped the questions
             await self.ask(KEEPALIVE)
-        except TeleportError:
-            pass  # a refusal is an answer; a lost connection has stopped the questions
         self._unanswered = 0

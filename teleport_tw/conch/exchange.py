@@ -1,9 +1,10 @@
 """
 One connection's key exchanges: the first, and those that renew the keys later.
 
-Theory of operation. Each side sends KEXINIT, then the client makes an offer and the server answers it with its host key and a
-signature over everything said so far, then both send NEWKEYS and change keys, each direction at its own NEWKEYS. From our
-KEXINIT to our NEWKEYS nothing but key exchange may leave; from the peer's KEXINIT to its NEWKEYS nothing else may come::
+Theory of operation. Each side sends KEXINIT, then the client makes an offer and the server answers it with its host
+key and a signature over everything said so far, then both send NEWKEYS and change keys, each direction at its own
+NEWKEYS. From our KEXINIT to our NEWKEYS nothing but key exchange may leave; from the peer's KEXINIT to its NEWKEYS
+nothing else may come::
 
     IDLE     --we send KEXINIT-->  ASKED   --KEXINIT comes-->  AGREEING
     IDLE     --KEXINIT comes, we send ours-->                  AGREEING
@@ -11,8 +12,8 @@ KEXINIT to our NEWKEYS nothing but key exchange may leave; from the peer's KEXIN
     AGREEING --client: answer comes--> JUDGING --host accepted, we send NEWKEYS--> KEYED
     KEYED    --NEWKEYS comes--> IDLE
 
-Where both sides know strict key exchange, the first exchange admits no other message at all, and packets are numbered from
-zero after every NEWKEYS (the answer to CVE-2023-48795, I{Terrapin}).
+Where both sides know strict key exchange, the first exchange admits no other message at all, and packets are numbered
+from zero after every NEWKEYS (the answer to CVE-2023-48795, I{Terrapin}).
 
 This object knows no transport; what it wants done it asks of its L{Wire}.
 
@@ -252,13 +253,16 @@ class Exchange:
 
     def _received_offer(self, payload: bytes) -> None:
         """
-        C{string} offer (C{mpint} for Diffie-Hellman); answered by C{string} host key, C{string} answer, C{string} signature.
+        C{string} offer (C{mpint} for Diffie-Hellman); answered by C{string} host key, C{string} answer, C{string}
+        signature.
         """
         reader = Reader(payload)
         reader.byte()
         offer = reader.string()
         reader.end()
-        assert self._agreement is not None and self.choice is not None and self.host_keys is not None
+        assert self._agreement is not None, "begun when KEXINIT came"
+        assert self.choice is not None, "chosen when KEXINIT came"
+        assert self.host_keys is not None, "a server has some"
         answer, secret = self._agreement.answer(offer)
         blob = self.host_keys.blob(self.choice.host_key)
         digest = self._digest(blob, offer, answer, secret)
@@ -272,7 +276,8 @@ class Exchange:
         reader.byte()
         blob, answer, signature = reader.string(), reader.string(), reader.string()
         reader.end()
-        assert self._agreement is not None and self.choice is not None
+        assert self._agreement is not None, "begun when KEXINIT came"
+        assert self.choice is not None, "chosen when KEXINIT came"
         secret = self._agreement.finish(answer)
         digest = self._digest(blob, self._offer, answer, secret)
         try:
@@ -292,7 +297,8 @@ class Exchange:
         self._use(self._material)
 
     def _digest(self, blob: bytes, offer: bytes, answer: bytes, secret: bytes) -> bytes:
-        assert self._ours is not None and self._theirs is not None, "both KEXINITs have passed"
+        assert self._ours is not None, "both KEXINITs have passed"
+        assert self._theirs is not None, "both KEXINITs have passed"
         ours, theirs = (self.our_version, self._ours.payload), (self.peer_version, self._theirs.payload)
         client, server = (ours, theirs) if self.client else (theirs, ours)
         transcript = Transcript(
@@ -316,7 +322,8 @@ class Exchange:
         self.wire.use_sealer(outbound.sealer(), restart=self.strict)
 
     def _received_newkeys(self) -> None:
-        assert self._opener is not None and self._material is not None
+        assert self._opener is not None, "made with the sealer"
+        assert self._material is not None, "the state is KEYED"
         opener = self._opener
         self.session_id = self._material.session_id
         self._ours = self._theirs = self._agreement = self._material = self._opener = None

@@ -1,9 +1,9 @@
 """
 Ways to agree on a secret, each as one object per exchange.
 
-All of them are one message each way, so they share a shape: the client makes an I{offer}, the server takes it and makes an
-I{answer} and the secret, the client takes the answer and has the secret as well. Offers and answers are what the string or
-mpint field of the message holds; both forms have the same layout on the wire, a length and octets.
+All of them are one message each way, so they share a shape: the client makes an I{offer}, the server takes it and
+makes an I{answer} and the secret, the client takes the answer and has the secret as well. Offers and answers are what
+the string or mpint field of the message holds; both forms have the same layout on the wire, a length and octets.
 
 @see: RFC 4253 section 8 and RFC 8268 (Diffie-Hellman); RFC 5656 section 4 (ECDH); RFC 8731 (Curve25519);
     draft-ietf-sshm-mlkem-hybrid-kex; OpenSSH's C{kexsntrup761x25519.c}.
@@ -26,7 +26,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from teleport_tw.base.errors import RemoteProtocolError
 
 try:
-    from pqcrypto.kem import sntrup_761
+    from pqcrypto.kem import sntrup_761  # type: ignore[import-not-found, import-untyped, unused-ignore]
 except ImportError:  # an extra: without it the method is not offered
     sntrup_761 = None
 

@@ -1,9 +1,9 @@
 """
 The stream of packets: where one ends and the next begins, and their numbers.
 
-L{PacketReader} holds the bytes that do not make a whole packet yet, L{PacketWriter} counts what goes out. Both change keys
-between two packets, at the moment NEWKEYS passes; under strict key exchange they count from zero again then, so nothing that
-was slipped in before keys were agreed on can shift what follows.
+L{PacketReader} holds the bytes that do not make a whole packet yet, L{PacketWriter} counts what goes out. Both change
+keys between two packets, at the moment NEWKEYS passes; under strict key exchange they count from zero again then, so
+nothing that was slipped in before keys were agreed on can shift what follows.
 
 @see: RFC 4253 sections 6.4 and 7.3; OpenSSH's C{PROTOCOL} section 1.10 (strict key exchange).
 """

@@ -1,8 +1,8 @@
 """
 Signing in at a server: one key after the other, and its questions if somebody is there to answer.
 
-A certificate is offered with its signature at once, which saves a round trip; a signer that asks its owner each time (an agent,
-a security key) is first shown to the server.
+A certificate is offered with its signature at once, which saves a round trip; a signer that asks its owner each time
+(an agent, a security key) is first shown to the server.
 
 @see: RFC 4252 section 7; RFC 4256; RFC 8308 section 3.1
 """

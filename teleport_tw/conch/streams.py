@@ -1,8 +1,8 @@
 """
 Channels that carry somebody else's bytes: forwarded connections, and SSH inside SSH.
 
-A L{StreamChannel} is a transport with a C{protocol}, so C{base.relay.join} relays between it and a TCP connection, and any Twisted
-protocol runs on it::
+A L{StreamChannel} is a transport with a C{protocol}, so C{base.relay.join} relays between it and a TCP connection,
+and any Twisted protocol runs on it::
 
     # a server that lets its users go on to other hosts (ssh -J, ssh -L)
     async def open_channel(self, request: ChannelOpen) -> Channel:
@@ -164,7 +164,7 @@ class ChannelEndpoint:
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
         channel = StreamChannel()
         await self.connection.open(channel, self.forward.encode())
-        protocol = factory.buildProtocol(channel.getPeer())
+        protocol = factory.buildProtocol(channel.getPeer())  # type: ignore[no-untyped-call]
         if protocol is None:
             channel.abortConnection()
             raise TeleportError(Kind.CONNECTION_PROBLEM, "the connection was not wanted any more")

@@ -3,13 +3,14 @@ The two roles of an SSH connection, and what each is made with.
 
 A server::
 
-    rules = LoginRules(authenticate=authenticate)      # async (username, blob, peer) -> Responder, or raises TeleportError
+    rules = LoginRules(authenticate=authenticate)  # async (username, blob, peer) -> Responder, or TeleportError
     settings = ServerSettings(clock=reactor, host_keys=HostKeys([(key, certificate)]), rules=rules)
     await endpoint.listen(ServerFactory(settings))
 
 A client::
 
-    settings = ClientSettings(clock=reactor, username="alice", verify_host=verify_host, signers=[MemorySigner(key, certificate)])
+    signers = [MemorySigner(key, certificate)]
+    settings = ClientSettings(clock=reactor, username="alice", verify_host=verify_host, signers=signers)
     connection = await connect(endpoint, settings)
     channel = await connection.open(SessionChannel())
 
@@ -54,8 +55,8 @@ class ServerSettings:
     clock: IReactorTime
     host_keys: HostKeys
     rules: LoginRules
-    algorithms: Algorithms = Algorithms()
-    limits: Limits = Limits()
+    algorithms: Algorithms = field(factory=Algorithms)
+    limits: Limits = field(factory=Limits)
     version: bytes = DEFAULT_VERSION
 
 
@@ -111,7 +112,7 @@ class ServerTransport(Carrier, conch.SSHServerTransport):
 
 
 @define(eq=False)
-class ServerFactory(Factory):  # type: ignore[type-arg]  # Factory's parameter is the protocol class it calls; ours takes settings
+class ServerFactory(Factory):
     """
     Makes a L{ServerTransport} for each connection.
     """
@@ -122,9 +123,7 @@ class ServerFactory(Factory):  # type: ignore[type-arg]  # Factory's parameter i
         """
         One more client.
         """
-        transport = ServerTransport(self.settings)
-        transport.factory = self
-        return transport
+        return ServerTransport(self.settings)
 
 
 VerifyHost = Callable[[HostProof], Awaitable[None]]
@@ -152,8 +151,8 @@ class ClientSettings:
     answer: Answer | None = None
     show: Callable[[str], None] = lambda text: None
     responder: Responder | None = None
-    algorithms: Algorithms = Algorithms()
-    limits: Limits = Limits()
+    algorithms: Algorithms = field(factory=Algorithms)
+    limits: Limits = field(factory=Limits)
     version: bytes = DEFAULT_VERSION
 
 
@@ -261,7 +260,7 @@ class ClientTransport(Carrier, conch.SSHClientTransport):
 
 
 @define(eq=False)
-class _ClientFactory(Factory):  # type: ignore[type-arg]  # as ServerFactory
+class _ClientFactory(Factory):
     settings: ClientSettings
     noisy: bool = field(default=False, init=False)
 

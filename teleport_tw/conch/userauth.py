@@ -1,8 +1,9 @@
 """
-Signing users in: public keys, in practice certificates, and questions asked afterwards where the decision calls for them.
+Signing users in: public keys, in practice certificates, and questions asked afterwards where the decision calls for
+them.
 
-The server here checks that the client holds the key it shows and nothing else; whether that key may sign in is decided by the
-callback it was handed. The client side is in L{teleport_tw.conch.signin}.
+The server here checks that the client holds the key it shows and nothing else; whether that key may sign in is
+decided by the callback it was handed. The client side is in L{teleport_tw.conch.signin}.
 
 @see: RFC 4252; RFC 4256 (keyboard-interactive); OpenSSH's C{PROTOCOL.certkeys}
 """
@@ -122,7 +123,8 @@ class Authenticate(Protocol):
 class LoginRules:
     """
     @ivar authenticate: decides.
-    @ivar acceptable: whether a key is worth proving; asked before the client signs, so an agent need not sign with all it has.
+    @ivar acceptable: whether a key is worth proving; asked before the client signs, so an agent need not sign with
+        all it has.
     @ivar banner: shown to everybody before they sign in; empty for none.
     @ivar refusal: what a refused user is shown as a banner beside "Permission denied"; L{None} for nothing.
     @ivar max_attempts: failures before the connection ends.
@@ -280,7 +282,8 @@ class UserAuthServer(SSHService):
 
     async def _ask(self, instruction: str, prompts: Sequence[Prompt]) -> list[str]:
         """
-        C{string} name; C{string} instruction; C{string} language; C{uint32} count; then C{string} prompt and C{boolean} echo.
+        C{string} name; C{string} instruction; C{string} language; C{uint32} count; then C{string} prompt and
+        C{boolean} echo.
         """
         asked = b"".join(put_text(prompt.text) + put_boolean(prompt.echo) for prompt in prompts)
         head = put_string(b"") + put_text(instruction) + put_string(b"") + put_uint32(len(prompts))
