@@ -73,4 +73,3 @@ def token_use_key(name: str) -> Key:
     @return: of how often a join token was used.
     """
     return make_key((SECRETS, "token_use", name))
-
