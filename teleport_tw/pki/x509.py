@@ -191,7 +191,8 @@ def issue_host(
 ) -> bytes:
     """
     @param identity: C{username} C{<uuid>.<cluster>}, its system roles, and C{expires}; C{principals} join the names.
-    @param names: host names and IP addresses; the id, the API domain and the cluster's own name are added.
+    @param names: host names and IP addresses; the id is added. Auth alone also gets the API domain and the cluster's own
+        name: clients verify auth by them, and no other host may stand in for it.
     @return: the certificate, DER, for both sides of TLS.
     @raise TeleportError: BAD_PARAMETER, the key or a name is not usable, or there is no role or end.
     """
@@ -200,7 +201,9 @@ def issue_host(
     first, *others = identity.system_roles
     attributes = [(_CN, identity.username), (_O, first.value), (_CLUSTER, issuer.cluster)]
     attributes += [(_SYSTEM_ROLES, role.value) for role in others]
-    own = (identity.username, identity.host_id, API_DOMAIN, encoded_cluster(issuer.cluster))
+    own = [identity.username, identity.host_id]
+    if SystemRole.AUTH in identity.system_roles:
+        own += [API_DOMAIN, encoded_cluster(issuer.cluster)]
     listed = dict.fromkeys((*own, *identity.principals, *names))
     return _issue_server(
         issuer, attributes, listed, public_key, identity.valid_after or now - SKEW, _end(identity, now)

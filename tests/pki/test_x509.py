@@ -206,9 +206,16 @@ class HostTests(Case):
         for side in Side:
             read = x509.verify([cluster.tls_host()], TRUSTED, NOW, wanted=Wanted.HOST, side=side)
             self.assertEqual((read.host_id, read.system_roles), (cluster.HOST_ID, NODE.system_roles))
-        for name in (cluster.HOST_ID, "teleport.cluster.local", "node-1", "127.0.0.1", "::1"):
+        for name in (cluster.HOST_ID, "node-1", "127.0.0.1", "::1"):
             self.assertIn(name, read.principals)
-        self.assertIn("6578616d706c652e636f6d.teleport.cluster.local", read.principals)
+
+    def test_auth_alone_has_the_names_that_clients_verify_it_by(self) -> None:
+        """A node's certificate does not let it stand in for auth; auth's own does."""
+        names = {"teleport.cluster.local", "6578616d706c652e636f6d.teleport.cluster.local"}
+        node = x509.verify([cluster.tls_host()], TRUSTED, NOW, wanted=Wanted.HOST)
+        auth = evolve(NODE, system_roles=(SystemRole.AUTH,))
+        read = x509.verify([cluster.tls_host(auth)], TRUSTED, NOW, wanted=Wanted.HOST)
+        self.assertEqual((names & set(node.principals), names & set(read.principals)), (set(), names))
 
     def test_who_is_wanted(self) -> None:
         """A host is no user, a user no host."""
