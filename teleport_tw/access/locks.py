@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from attrs import field, fields, frozen
 
-from teleport_tw.base.errors import TeleportError, bad_parameter
+from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.timing import parse_time
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.resources.roles_options import Strictness
@@ -150,16 +150,3 @@ def refusal(
     if mode is Strictness.STRICT and (fresh_at is None or now - fresh_at > STALE_AFTER):
         return "the list of locks is out of date, and locking_mode is strict"
     return ""
-
-
-def parse_locks(resources: Iterable[Resource]) -> tuple[Lock, ...]:
-    """
-    @return: those that can be read; a lock that cannot is left out, since it names nothing that could be hit.
-    """
-    found = []
-    for resource in resources:
-        try:
-            found.append(Lock.parse(resource))
-        except TeleportError:
-            continue
-    return tuple(found)
