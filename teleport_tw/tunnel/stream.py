@@ -79,6 +79,7 @@ class Stream:
 
     __slots__ = (
         "__weakref__",
+        "_ahead",
         "_delivering",
         "_link",
         "_paused",
@@ -108,6 +109,7 @@ class Stream:
         self._pending_bytes = 0
         self._unread: deque[bytes] = deque()
         self._paused = self._delivering = False
+        self._ahead = 0  # bytes at the head of what is unread that the link has granted credit for already
         self._reading = Reading.OPEN
         self._producer: IPushProducer | IPullProducer | None = None
         self._streaming = self._producer_paused = False
@@ -376,10 +378,11 @@ class Stream:
         self.protocol = protocol
         self._delivering = True  # nothing comes before connectionMade is over
         self._paused = False
+        if first:
+            self._unread.appendleft(first)
+            self._ahead = len(first)
         try:
             protocol.makeConnection(self)
-            if first and self.connected:
-                protocol.dataReceived(first)
         except Exception:
             self._broken("connectionMade")
         self._delivering = False
@@ -392,7 +395,8 @@ class Stream:
         taken = 0
         while self._unread and not self._paused and self.protocol is not None and not self.disconnecting:
             payload = self._unread.popleft()
-            taken += len(payload)
+            taken += len(payload) - self._ahead
+            self._ahead = 0
             try:
                 self.protocol.dataReceived(payload)
             except Exception:
