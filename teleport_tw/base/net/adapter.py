@@ -84,6 +84,7 @@ class Connection:
         "_eof",
         "_flush_limit",
         "_host",
+        "_kept",
         "_loop",
         "_lost",
         "_native",
@@ -129,6 +130,7 @@ class Connection:
         self._streaming = self._write_paused = self._paused = False
         self._eof = self._aborted = self._write_ended = False
         self._flush_limit: asyncio.TimerHandle | None = None
+        self._kept: list[bytes] | None = None
         self.connected = self.disconnecting = False
         self.data_received = _drop
         self.write = _drop
@@ -164,14 +166,50 @@ class Connection:
         except Exception:
             self._log.failure("{protocol} failed on connectionMade", protocol=protocol)
             self.abortConnection()
-        if self._protocol is protocol:
-            self.protocol = protocol
-        if self._paused:  # uvloop starts to read after connection_made whatever was said in it
-            self._loop.call_soon(self._pause_again)
+        if self._protocol is protocol and self._native is not None:
+            if self._paused:
+                self._keep_early(self._native)
+            else:
+                self.protocol = protocol
+
+    def _keep_early(self, native: asyncio.Transport) -> None:
+        """
+        The Protocol paused us in its C{connectionMade}. uvloop starts to read after that whatever we say, and may have
+        read by the time it takes a pause, so what comes until then is kept.
+        """
+        kept: list[bytes] = []
+        self._kept = kept
+
+        def keep(data: bytes) -> None:
+            kept.append(data)
+            self._pause_native(native)
+
+        self.data_received = keep
+        native.set_protocol(cast(asyncio.Protocol, self))
+        self._loop.call_soon(self._pause_again)
 
     def _pause_again(self) -> None:
         if self._paused and self._native is not None:
             self._pause_native(self._native)
+
+    def _deliver_kept(self) -> None:
+        kept, protocol = self._kept, self._protocol
+        if kept is None or protocol is None or self._paused or self._native is None:
+            return
+        self._kept = None
+        ended, self._eof = self._eof, False
+        self.protocol = protocol
+        try:
+            if kept:
+                protocol.dataReceived(b"".join(kept))
+        except Exception:
+            self._log.failure("{protocol} failed on dataReceived", protocol=protocol)
+            self.abortConnection()
+        if ended:
+            if not self.eof_received():
+                self._native.close()
+        elif not self._paused:
+            self.resumeProducing()
 
     def _take_addresses(self, transport: asyncio.Transport) -> None:
         raw: socket.socket = transport.get_extra_info("socket")
@@ -184,6 +222,8 @@ class Connection:
         wrote is sent.
         """
         self._eof = True
+        if self._kept is not None and not self.disconnecting:
+            return True
         if self.disconnecting:
             return self._half_closes and self._producer is not None
         if self._half_closes and self._tell_read_ended():
@@ -265,11 +305,11 @@ class Connection:
         else:
             self._pull()
 
-    def detach(self) -> tuple[asyncio.Transport, Callable[[Connection], object] | None]:
+    def detach(self) -> tuple[asyncio.Transport, bytes, Callable[[Connection], object] | None]:
         """
         Give the native transport away, paused; this connection is spent, and its Protocol hears no more of it.
 
-        @return: the transport and who must be told when it is lost.
+        @return: the transport, what was read from it and not delivered, and who must be told when it is lost.
         @raise ConnectionLost: there is none any more.
         """
         native, lost = self._native, self._lost
@@ -279,7 +319,7 @@ class Connection:
         self.write = self.data_received = _drop
         self.connected, self.disconnecting = False, True
         native.pause_reading()  # what comes next belongs to the new owner
-        return native, lost
+        return native, b"".join(self._kept or ()), lost
 
     # What a Twisted Protocol calls.
 
@@ -294,7 +334,7 @@ class Connection:
     @protocol.setter
     def protocol(self, protocol: IProtocol) -> None:
         self._protocol = protocol
-        if self._native is not None and self.connected:
+        if self._native is not None and self.connected and self._kept is None:
             self.data_received = protocol.dataReceived
             self._native.set_protocol(
                 cast(asyncio.Protocol, self)
@@ -405,7 +445,9 @@ class Connection:
         Read again.
         """
         self._paused = False
-        if self._native is not None and not self._eof and not self.disconnecting:
+        if self._kept is not None:
+            self._loop.call_soon(self._deliver_kept)
+        elif self._native is not None and not self._eof and not self.disconnecting:
             self._resume_native(self._native)
 
     def stopProducing(self) -> None:

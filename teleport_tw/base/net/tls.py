@@ -123,7 +123,8 @@ def start_tls(
     @return: the new transport; fails with L{TLSError}.
     """
     loop = loop_of(reactor)
-    native, lost = connection.detach()
+    native, kept, lost = connection.detach()
+    pending += kept
     upgraded = TLSConnection(loop, lambda _: protocol, lost=lambda _: lost(connection) if lost is not None else None)
     early: list[bytes] = []
     upgraded.data_received = early.append

@@ -204,20 +204,38 @@ class Contract:
         server.transport.resumeProducing()
         case.assertEqual(await server.got(5), b"later")
 
-    async def test_pause_inside_connectionMade_holds(self) -> None:
+    async def test_pause_inside_connectionMade_holds_what_is_there_already(self) -> None:
+        await self._pause_early(False)
+
+    async def test_pause_inside_connectionMade_holds_the_end_too(self) -> None:
+        await self._pause_early(True)
+
+    async def _pause_early(self, ends: bool) -> None:
+        class Early(Recorder):
+            def connectionMade(self) -> None:
+                super().connectionMade()
+                assert self.transport is not None
+                self.transport.write(b"early ")
+
         class Late(Recorder):
             def connectionMade(self) -> None:
                 super().connectionMade()
                 assert self.transport is not None
                 self.transport.pauseProducing()  # type: ignore[attr-defined]
 
-        client, server = await self.pair(accept=Late, build=Recorder)
-        client.transport.write(b"later")
-        await deferLater(reactor, 0.05, lambda: None)
         case: Any = self
+        client, server = await self.pair(accept=Late, build=Early)
+        await deferLater(reactor, 0.02, lambda: None)
+        case.assertEqual(server.received, 0)
+        client.transport.write(b"later")
+        if ends:
+            client.transport.loseConnection()
+        await deferLater(reactor, 0.02, lambda: None)
         case.assertEqual(server.received, 0)
         server.transport.resumeProducing()
-        case.assertEqual(await server.got(5), b"later")
+        case.assertEqual(await server.got(11), b"early later")
+        if ends:
+            case.assertIsInstance(await server.lost, ConnectionDone)
 
     async def test_nothing_is_lost_when_the_peer_closes_on_a_paused_reader(self) -> None:
         client, server = await self.pair()
