@@ -7,10 +7,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import CollectorRegistry
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from teleport_tw.backends.interface import Backend
+from teleport_tw.backends.measure import MeasuredBackend
 from teleport_tw.backends.memory import MemoryBackend
 from teleport_tw.backends.sqlite import SqliteBackend, open_sqlite
 from tests.contracts import backend
@@ -67,3 +69,26 @@ class SqliteTests(backend.BackendContract, TestCase):
         As the timer would.
         """
         await self.sqlite._writer.run(self.sqlite._transaction.sweep)
+
+
+class MeasuredTests(MemoryTests):
+    """
+    With figures taken round it.
+    """
+
+    async def make(self, time: backend.Time) -> Backend:
+        """
+        Round the reference.
+        """
+        self.registry = CollectorRegistry()
+        return MeasuredBackend(await super().make(time), time, self.registry)  # type: ignore[arg-type]
+
+    async def test_figures(self) -> None:
+        """
+        Calls are counted by name and by how they ended.
+        """
+        await self.backend.put(("a",), b"")
+        await self.refused(self.backend.get(("b",)))
+        for call, result in (("put", "ok"), ("get", "not found")):
+            labels = {"call": call, "result": result}
+            self.assertEqual(self.registry.get_sample_value("backend_requests_total", labels), 1)
