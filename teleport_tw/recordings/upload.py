@@ -63,9 +63,9 @@ class Uploader:
         """
         A recording was closed just now.
         """
-        if self._poke is not None:
-            self._poke.callback(None)
-            self._poke = None
+        poke, self._poke = self._poke, None
+        if poke is not None:
+            poke.callback(None)
 
     async def scan(self) -> int:
         """

@@ -288,6 +288,36 @@ class StorageTests(RecordingCase):
         self.assertIn("changed or cut", checked.problem)
 
 
+class UploaderTests(RecordingCase):
+    """
+    The loop round the scan.
+    """
+
+    def test_it_scans_at_start_when_woken_and_every_half_minute(self) -> None:
+        """
+        And after a failure tries again, keeping the file.
+        """
+        self.uploader.start()
+        for number, wait in enumerate((self.uploader.wake, lambda: self.clock.advance(30.1))):
+            recorder = self.recorder(f"s{number}")
+            recorder.print(b"x")
+            self.done(recorder.close())
+            wait()
+            self.assertTrue(self.stored(f"s{number}")[0].complete)
+        put, self.uploader.put_part = self.uploader.put_part, self.refuse
+        self.done(self.recorder("s9").close())
+        self.uploader.wake()
+        self.assertEqual([path.name for path in self.spool.iterdir()], ["s9.rec"])
+        self.uploader.put_part = put
+        self.clock.advance(1.1)
+        self.assertTrue(self.stored("s9")[0].complete)
+        self.uploader.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    async def refuse(self, session: str, part: int, data: bytes) -> None:
+        raise TeleportError(Kind.CONNECTION_PROBLEM, "auth is away")
+
+
 _WRITER = """
 import sys
 from pathlib import Path
