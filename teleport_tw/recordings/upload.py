@@ -44,6 +44,7 @@ class Uploader:
     clock: IReactorTime
     backoff: Backoff = field(factory=lambda: Backoff(Duration(seconds=1), Duration(minutes=5)))
     _tasks: Tasks = field(factory=Tasks, init=False)
+    _again: bool = field(default=False, init=False)
     _poke: Deferred[None] | None = field(default=None, init=False)
     _log = Logger()
 
@@ -64,7 +65,9 @@ class Uploader:
         A recording was closed just now.
         """
         poke, self._poke = self._poke, None
-        if poke is not None:
+        if poke is None:
+            self._again = True
+        else:
             poke.callback(None)
 
     async def scan(self) -> int:
@@ -94,6 +97,9 @@ class Uploader:
                 await self._pause()
 
     async def _pause(self) -> None:
+        if self._again:
+            self._again = False
+            return
         self._poke = Deferred()
         timer = self.clock.callLater(SCAN_SECONDS, self.wake)
         try:
