@@ -29,7 +29,7 @@ from teleport_tw.base.tasks import Tasks
 from teleport_tw.base.timing import Backoff, Duration, format_duration, from_timestamp
 from teleport_tw.pki.authority import Authority, AuthorityType
 from teleport_tw.pki.identity import SystemRole
-from teleport_tw.pki.keys import PrivateKey, spki_pem
+from teleport_tw.pki.keys import NativePrivate, PrivateKey, spki_pem
 from teleport_tw.pki.trust import bundle
 from teleport_tw.protocols.ssh import keys as ssh_keys
 from teleport_tw.resources.metadata import Resource
@@ -80,6 +80,12 @@ class HostIdentity:
         PEM of the host authority: who signs the services' certificates.
         """
         return bundle(authority for authority in self.authorities if authority.type is AuthorityType.HOST)
+
+    def ssh_pair(self) -> tuple[NativePrivate, bytes]:
+        """
+        @return: the SSH key as C{cryptography} has it, and its host certificate's blob.
+        """
+        return self.ssh_key.native, ssh_keys.parse_line(self.ssh_certificate.decode()).blob
 
     @property
     def validity(self) -> tuple[datetime, datetime]:

@@ -165,6 +165,13 @@ class PrivateKey:
             return native.sign(data, ec.ECDSA(_CURVE_HASHES[_CURVE_NAMES[native.curve.name]]))
         return native.sign(data, _PKCS1, hashes.SHA512() if hash_name == "sha512" else hashes.SHA256())
 
+    @property
+    def native(self) -> NativePrivate:
+        """
+        The key as C{cryptography} has it, for Conch.
+        """
+        return self._native
+
     def pem(self) -> Secret[bytes]:
         """
         @return: PKCS#8 PEM, as TLS libraries read it.

@@ -1,0 +1,236 @@
+"""
+The proxy as a service: its listeners, their TLS contexts, and an orderly end.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from teleport_tw.api.contract import Watched
+from teleport_tw.api.mirror import Mirror
+from teleport_tw.base.limits import ConnectionLimit
+from teleport_tw.base.net.endpoints import TCPServer
+from teleport_tw.base.net.peeking import PeekingServer
+from teleport_tw.base.net.tls import TLSConnection
+from teleport_tw.base.tasks import Tasks
+from teleport_tw.base.timing import Duration
+from teleport_tw.conch.algorithms import Algorithms
+from teleport_tw.conch.signatures import HostKeys
+from teleport_tw.conch.transport import ServerFactory, ServerSettings
+from teleport_tw.conch.userauth import LoginRules
+from teleport_tw.config.sections import ProxyService as Section
+from teleport_tw.dial.membership import HostIdentity
+from teleport_tw.events.sink import EventSink
+from teleport_tw.pki.authority import AuthorityType
+from teleport_tw.pki.trust import server_context
+from teleport_tw.proxy.certificates import WebCertificates
+from teleport_tw.proxy.detect import Want
+from teleport_tw.proxy.dialin import DialIn
+from teleport_tw.proxy.doorkeeper import Doorkeeper
+from teleport_tw.proxy.listener import Choose, Listener
+from teleport_tw.proxy.ssh import JumpHost
+from teleport_tw.proxy.targets import Targets
+from teleport_tw.tunnel.registry import Registry
+from teleport_tw.tunnel.service import DRAIN_TIMEOUT, ProxyTunnel
+
+_CLIENTS: Mapping[Want, AuthorityType] = {Want.TUNNEL: AuthorityType.HOST, Want.DIAL: AuthorityType.USER}
+"""Who must show a certificate where."""
+
+
+@define(eq=False, kw_only=True)
+class ProxyService(Service):
+    """
+    One proxy.
+
+    @ivar identity: this host's, as proxy; replaced by L{renewed}.
+    @ivar copy: watches L{teleport_tw.proxy.doorkeeper.KINDS}.
+    @ivar auth: where connections for auth are handed on to.
+    @ivar web: serves pages and JSON.
+    @ivar drain_timeout: how long streams may take to end when the service stops.
+    """
+
+    section: Section
+    identity: HostIdentity
+    copy: Mirror
+    auth: IStreamClientEndpoint | None
+    web: IProtocolFactory
+    sink: EventSink
+    reactor: IReactorTime
+    algorithms: Algorithms = field(factory=Algorithms)
+    max_connections: int = 15000
+    drain_timeout: Duration = DRAIN_TIMEOUT
+    door: Doorkeeper = field(init=False)
+    registry: Registry = field(init=False)
+    dial: DialIn = field(init=False)
+    jump: JumpHost = field(init=False)
+    ports: list[IListeningPort] = field(factory=list, init=False)
+    _contexts: dict[Want, ssl.SSLContext] = field(factory=dict, init=False)
+    _ssh: ServerFactory = field(init=False)
+    _tasks: Tasks = field(factory=Tasks, init=False)
+    _log: ClassVar[Logger] = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self.door = Doorkeeper(self.copy, self.reactor)
+        self.registry = Registry(self.reactor, self.door.host)
+        targets = Targets(self.identity.cluster, self.copy, self.registry, self.reactor)
+        self.dial = DialIn(targets, self.reactor)
+        self.jump = JumpHost(
+            dial=self.dial,
+            clock=self.reactor,
+            authorities=lambda: self.door.authorities(AuthorityType.USER),
+            admit=self.door.admit,
+            sink=self.sink,
+        )
+        self._ssh = self.jump.factory(self._ssh_settings)
+        self.copy.subscribe(self._authorities_changed)
+
+    # --- certificates ---------------------------------------------------------------------------------------------
+
+    def _ssh_settings(self, rules: LoginRules) -> ServerSettings:
+        key, certificate = self.identity.ssh_pair()
+        return ServerSettings(
+            clock=self.reactor,
+            host_keys=HostKeys([(key, certificate)]),
+            rules=rules,
+            algorithms=self.algorithms,
+        )
+
+    def renewed(self, identity: HostIdentity) -> None:
+        """
+        Use renewed certificates for connections from now on.
+        """
+        self.identity = identity
+        self._contexts.clear()
+        self._ssh.settings = self._ssh_settings(self._ssh.settings.rules)
+
+    def reload(self) -> None:
+        """
+        Read the web certificates anew.
+        """
+        self._contexts.clear()
+
+    def _authorities_changed(self, news: Watched) -> None:
+        if news.resource is None or news.resource.kind == "cert_authority":
+            self._contexts.clear()
+
+    def context(self, want: Want) -> ssl.SSLContext | None:
+        """
+        @return: the TLS context of one kind of connection, as it is now.
+        """
+        if want not in self._contexts:
+            self._contexts[want] = self._context(want)
+        return self._contexts[want]
+
+    def _context(self, want: Want) -> ssl.SSLContext:
+        if want is Want.WEB and self.section.https_keypairs:
+            return WebCertificates(self.section.https_keypairs).context(alpn=(want.value,))
+        clients = _CLIENTS.get(want)
+        return server_context(
+            self.identity.certificate_file,
+            self.identity.key_file,
+            client_authorities=self.door.authorities(clients) if clients else None,
+            require_client=clients is not None,
+            alpn=(want.value,),
+        )
+
+    # --- connections ----------------------------------------------------------------------------------------------
+
+    def _choosers(self) -> dict[Want, Choose]:
+        return {
+            Want.WEB: lambda connection: self.web,
+            Want.TUNNEL: lambda connection: self.registry,
+            Want.SSH: lambda connection: self._ssh,
+            Want.DIAL: self._choose_dial,
+        }
+
+    def _choose_dial(self, connection: TLSConnection) -> IProtocolFactory:
+        identity = self.door.user(connection)
+        return _One(self.dial.build(identity, connection.getPeerCertificate() or b""))
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        """
+        Listen; the copy must be whole by now.
+        """
+        super().startService()  # type: ignore[no-untyped-call]
+        self._tasks.spawn("opening the proxy's listeners", self.listen())
+
+    async def listen(self) -> None:
+        """
+        Open every listener that the section names; harmless when they are open.
+
+        @raise CannotListenError: an address is taken.
+        """
+        if self.ports:
+            return
+        limit = ConnectionLimit(self.max_connections)
+        listener = Listener(self.identity.cluster, self.context, self._choosers(), self.auth, limit)
+        host, port = split(self.section.web_listen_addr)
+        self.ports.append(await PeekingServer(self.reactor, host, port, decide=listener.decide).start())
+        if self.section.listen_addr:
+            host, port = split(self.section.listen_addr)
+            self.ports.append(await TCPServer(self.reactor, host, port).listen(self._ssh))
+        for open_port in self.ports:
+            self._log.info("proxy listens on {address}", address=_shown(open_port.getHost()))
+
+    def stop_listening(self) -> Deferred[Any]:
+        """
+        Take no new connections.
+        """
+        ports, self.ports = self.ports, []
+        return DeferredList([Deferred.fromCoroutine(_stopped(port)) for port in ports])
+
+    def stopService(self) -> Deferred[None]:
+        """
+        No new connections; agents are told to go elsewhere; streams have L{drain_timeout} to end.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await self.stop_listening()
+        await ProxyTunnel(self.reactor, self.registry, drain_timeout=self.drain_timeout).stopService()
+        self.dial.tasks.cancel()
+        self.jump.tasks.cancel()
+        self._tasks.cancel()
+
+
+async def _stopped(port: IListeningPort) -> None:
+    stopping = port.stopListening()
+    if stopping is not None:
+        await stopping
+
+
+class _One(Factory):
+    noisy = False
+
+    def __init__(self, protocol: Any) -> None:
+        self._protocol = protocol
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """
+        The one that was made for this connection.
+        """
+        return self._protocol
+
+
+def split(address: str) -> tuple[str, int]:
+    """
+    @param address: C{host:port}, an IPv6 host in brackets.
+    """
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _shown(address: Any) -> str:
+    return f"{address.host}:{address.port}"
