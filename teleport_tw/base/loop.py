@@ -12,6 +12,7 @@ in the child, taking its readers, writers and timers along. Whoever needs the lo
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -67,6 +68,7 @@ class Reactor(AsyncioSelectorReactor):
     def _open_loop(self) -> asyncio.AbstractEventLoop:
         loop = self._make_loop()
         loop.set_exception_handler(_log_unhandled)
+        logging.getLogger("asyncio").setLevel(logging.ERROR)  # its warnings tell of writes to connections just lost
         asyncio.set_event_loop(loop)
         return loop
 

@@ -41,6 +41,7 @@ class RelayProtocol(Protocol):
     One side of a relay.
 
     @ivar received: bytes from this side's peer.
+    @ivar opposite: the transport of the other side.
     """
 
     def __init__(self, relay: _Relay) -> None:
@@ -48,14 +49,14 @@ class RelayProtocol(Protocol):
         self.received = 0
         self.read_ended = False
         self.lost = False
-        self.send: Callable[[bytes], object] = _nowhere
+        self.opposite: Any = None
 
     def dataReceived(self, data: bytes) -> None:
         """
         Pass it on.
         """
         self.received += len(data)
-        self.send(data)
+        self.opposite.write(data)
 
     def readConnectionLost(self) -> None:
         """
@@ -73,12 +74,6 @@ class RelayProtocol(Protocol):
         This side is gone.
         """
         self._relay.side_lost(self, reason.value or ConnectionDone())
-
-
-def _nowhere(data: bytes) -> None:
-    """
-    Where bytes go before the relay stands.
-    """
 
 
 @define(eq=False)
@@ -186,9 +181,9 @@ def join(
     """
     relay = _Relay()
     ends: tuple[Any, Any] = (first, second)  # they provide several interfaces of Twisted's at once
-    for transport, side in zip(ends, (relay.first, relay.second), strict=True):
+    for transport, opposite, side in zip(ends, ends[::-1], (relay.first, relay.second), strict=True):
+        side.opposite = opposite
         _attach(transport, side)
-    relay.first.send, relay.second.send = second.write, first.write
     gone = [side for side in (relay.first, relay.second) if not getattr(side.transport, "connected", True)]
     for side in gone:
         relay.side_lost(side, ConnectionLost("it was lost before the relay began"))

@@ -229,6 +229,7 @@ class Connection:
         if self._half_closes and self._tell_read_ended():
             return not self.disconnecting or self._producer is not None
         self.disconnecting = True
+        self.write = _drop
         self._limit_flush()
         return False
 

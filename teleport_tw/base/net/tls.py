@@ -25,7 +25,11 @@ HANDSHAKE_SECONDS = 15.0
 SHUTDOWN_SECONDS = 5.0
 """How long we wait for the peer's I{close notify} after ours."""
 
-_UNLIMITED_READ = 256 * 1024
+_READ_AHEAD_BYTES = 256 * 1024
+"""Undecrypted bytes at which the transports stop reading; their own default."""
+
+_decrypted = memoryview(bytearray(_READ_AHEAD_BYTES))
+"""Where uvloop decrypts to, for every connection: its contents are copied out before anything else happens."""
 
 
 class TLSError(ConnectError):
@@ -70,6 +74,22 @@ class TLSConnection(Connection):
             return False
         return super().eof_received()
 
+    # By these two uvloop knows a buffered protocol. Left to itself it lets OpenSSL read into 256 KiB of fresh memory
+    # each time, which costs 17 µs a read; asyncio's own loop calls data_received.
+
+    def get_buffer(self, wanted: int) -> memoryview:
+        """
+        @param wanted: bytes that would do; a smaller buffer is filled in turns.
+        @return: where to decrypt to.
+        """
+        return _decrypted
+
+    def buffer_updated(self, count: int) -> None:
+        """
+        @param count: bytes that were decrypted.
+        """
+        self.data_received(_decrypted[:count].tobytes())
+
     def getPeerCertificate(self) -> bytes | None:
         """
         @return: DER; None where the peer showed no certificate.
@@ -97,7 +117,7 @@ class TLSConnection(Connection):
         native.pause_reading()
 
     def _resume_native(self, native: asyncio.Transport) -> None:
-        cast(Any, native).set_read_buffer_limits(_UNLIMITED_READ)  # as above
+        cast(Any, native).set_read_buffer_limits(_READ_AHEAD_BYTES)  # as above
         native.resume_reading()
 
 
