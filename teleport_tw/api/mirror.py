@@ -138,6 +138,20 @@ class Mirror(Service):
 
         return leave
 
+    def learn(self, resource: Resource) -> None:
+        """
+        Take in what this process wrote itself, so that it reads its own writes before the watch tells of them.
+        """
+        if resource.kind in self._items:
+            self._put((resource.sub_kind, resource.name), resource)
+
+    def unlearn(self, resource: Resource) -> None:
+        """
+        The same for a deletion.
+        """
+        if resource.kind in self._items:
+            self._delete((resource.sub_kind, resource.name), resource)
+
     def _expired(self, resource: Resource) -> bool:
         expires = resource.metadata.expires
         return expires is not None and expires <= from_timestamp(self.clock.seconds())

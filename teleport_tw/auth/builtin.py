@@ -47,7 +47,7 @@ SERVERS = (
 _EVERY_SERVICE = (*CONFIG, "role", "lock", "cert_authority", "proxy", "auth_server", "remote_cluster")
 
 _SYSTEM: Mapping[SystemRole, tuple[str, ...]] = {
-    SystemRole.PROXY: (*_EVERY_SERVICE, *SERVERS, "user", "semaphore", "access_request", "session_tracker"),
+    SystemRole.PROXY: (*_EVERY_SERVICE, *SERVERS, "user", "semaphore", "access_request", "session_tracker", "instance"),
     SystemRole.NODE: (*_EVERY_SERVICE, "node"),
     SystemRole.APP: (*_EVERY_SERVICE, "app", "app_server"),
     SystemRole.DB: (*_EVERY_SERVICE, "db", "db_server", "db_service"),
@@ -66,9 +66,11 @@ PRESENCE: Mapping[SystemRole, frozenset[str]] = {
     SystemRole.DB: frozenset({"db_server", "db_service"}),
     SystemRole.KUBE: frozenset({"kube_server"}),
     SystemRole.WINDOWS_DESKTOP: frozenset({"windows_desktop_service", "windows_desktop"}),
-    SystemRole.INSTANCE: frozenset({"instance"}),
 }
-"""The kinds a host may announce itself as."""
+"""The kinds a host may announce itself as, beside C{instance}, which all may."""
+
+DESCRIBED = frozenset({"node", "instance"})
+"""Of these, what a host announces is checked key by key."""
 
 EVERYONE: Mapping[str, frozenset[str]] = dict.fromkeys(
     (*CONFIG, "cert_authority", "proxy", "auth_server", "remote_cluster"), VIEW
@@ -105,4 +107,4 @@ def may_announce(roles: Iterable[SystemRole], kind: str) -> bool:
     """
     @return: whether a host of these roles may heartbeat as C{kind}.
     """
-    return any(kind in PRESENCE.get(role, ()) for role in roles)
+    return any(kind == "instance" or kind in PRESENCE.get(role, ()) for role in roles)

@@ -7,26 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from teleport_tw.audit.actor import actor_of
 from teleport_tw.events import kinds
 from teleport_tw.events.kinds import Actor, Event
 from teleport_tw.pki.identity import Identity
 from teleport_tw.resources.metadata import Resource
 
 Build = Callable[[Actor, Resource], Event]
-
-
-def actor_of(identity: Identity) -> Actor:
-    """
-    @return: the identity as events name it.
-    """
-    kind = "bot" if identity.bot_name else "system" if identity.is_host else "human"
-    return Actor(
-        user=identity.username,
-        impersonator=identity.impersonator,
-        roles=identity.roles,
-        traits=identity.traits,
-        kind=kind,
-    )
 
 
 def _named(event: Callable[..., Event]) -> Build:

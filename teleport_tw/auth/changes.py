@@ -1,0 +1,145 @@
+"""
+Writing resources: what is checked before, and what follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from attrs import define, evolve
+
+from teleport_tw.auth import builtin, facts
+from teleport_tw.auth.core import Core
+from teleport_tw.auth.gate import Gate
+from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
+from teleport_tw.base.secret import Secret
+from teleport_tw.base.timing import format_time
+from teleport_tw.events.kinds import Event
+from teleport_tw.resources import kinds
+from teleport_tw.resources.clusters import ORIGIN_LABEL, SINGLETONS
+from teleport_tw.resources.clusters import default as default_singleton
+from teleport_tw.resources.locks import Lock
+from teleport_tw.resources.metadata import Resource
+from teleport_tw.resources.users import User
+from teleport_tw.stores.tokens import Tokens
+
+ANNOUNCED = frozenset({"proxy", "auth_server", "instance", "semaphore"})
+"""Kinds that come about by themselves; people may take them away and no more."""
+
+
+@define(eq=False)
+class Changes:
+    """
+    Create, update and delete, with permission and audit.
+    """
+
+    core: Core
+
+    async def create(self, gate: Gate, resource: Resource) -> Resource:
+        """
+        @raise TeleportError: ACCESS_DENIED; ALREADY_EXISTS; BAD_PARAMETER naming the wrong keys.
+        """
+        gate.require(resource.kind, builtin.CREATE, resource)
+        return await self._write(gate, resource, self.core.resources.create, facts.created)
+
+    async def upsert(self, gate: Gate, resource: Resource) -> Resource:
+        """
+        Needs both C{create} and C{update}.
+        """
+        gate.require(resource.kind, builtin.CREATE, resource)
+        gate.require(resource.kind, builtin.UPDATE, resource)
+        known = await self._find(resource)
+        tell = facts.updated if known is not None else facts.created
+        return await self._write(gate, resource, self.core.resources.upsert, tell)
+
+    async def update(self, gate: Gate, resource: Resource) -> Resource:
+        """
+        @raise TeleportError: NOT_FOUND; COMPARE_FAILED.
+        """
+        gate.require(resource.kind, builtin.UPDATE, resource)
+        known = await self._find(resource)
+        if known is not None:
+            gate.require(resource.kind, builtin.UPDATE, known)
+        return await self._write(gate, resource, self.core.resources.update, facts.updated)
+
+    async def delete(self, gate: Gate, kind: str, name: str, sub_kind: str) -> None:
+        """
+        @raise TeleportError: NOT_FOUND; BAD_PARAMETER, it is in use or must be there.
+        """
+        core = self.core
+        gate.require(kind, builtin.DELETE)
+        if kind in ("cluster_name", "cert_authority"):
+            raise bad_parameter(f"{kind} cannot be deleted")
+        if kind in SINGLETONS:
+            known = default_singleton(kind)
+            core.known.learn(await core.resources.upsert(known))
+        else:
+            known = await core.resources.get(kind, name, sub_kind=sub_kind)
+            gate.require(kind, builtin.DELETE, known)
+            if kind == "role":
+                await self._check_unused(name)
+            await core.resources.delete(kind, name, sub_kind=sub_kind)
+            core.known.unlearn(known)
+            if kind == "user":
+                await core.credentials.forget(name)
+        self._tell(
+            facts.deleted(gate.identity, known) if kind not in SINGLETONS else facts.updated(gate.identity, known)
+        )
+
+    async def _write(
+        self,
+        gate: Gate,
+        resource: Resource,
+        store: Callable[[Resource], Awaitable[Resource]],
+        tell: Callable[..., Event | None],
+    ) -> Resource:
+        checked = await self._checked(gate, resource)
+        stored = await store(checked)
+        self.core.known.learn(stored)
+        if stored.kind == "user" and not User.parse(stored).lockout.locked:
+            await self.core.credentials.clear_attempts(stored.name)
+        if stored.kind == "token":
+            await Tokens(self.core.backend, self.core.clock).forget(Secret(stored.name))
+        self._tell(tell(gate.identity, stored))
+        return kinds.without_secrets(stored) if stored.kind != "token" else stored
+
+    async def _checked(self, gate: Gate, resource: Resource) -> Resource:
+        kind = resource.kind
+        if kind in ANNOUNCED or kind in ("cert_authority", "cluster_name"):
+            raise bad_parameter(f"{kind} cannot be written")
+        kinds.validate(resource)
+        if not resource.name:
+            raise bad_parameter("metadata.name is missing")
+        if kind == "lock":
+            lock = Lock.parse(resource)
+            spec = {"created_at": format_time(self.core.now()), "created_by": gate.identity.username, **resource.spec}
+            return evolve(resource, spec=spec, metadata=evolve(resource.metadata, expires=lock.expires))
+        if kind == "user":
+            user = User.parse(resource)
+            for role in user.roles:
+                if self.core.role(role) is None and await self.core.resources.find("role", role) is None:
+                    raise bad_parameter(f"role {role!r} does not exist")
+            return evolve(resource, metadata=evolve(resource.metadata, expires=user.expires))
+        if kind in SINGLETONS:
+            labels = {**resource.metadata.labels, ORIGIN_LABEL: "dynamic"}
+            return evolve(resource, metadata=evolve(resource.metadata, labels=labels))
+        return resource
+
+    async def _check_unused(self, role: str) -> None:
+        async for resource in self.core.resources.every("user"):
+            if role in (resource.spec.get("roles") or ()):
+                raise bad_parameter(
+                    f"role {role!r} is held by user {resource.name!r}; take it away from the user first"
+                )
+
+    async def _find(self, resource: Resource) -> Resource | None:
+        try:
+            return await self.core.resources.find(resource.kind, resource.name, sub_kind=resource.sub_kind)
+        except TeleportError as error:
+            if error.kind is Kind.BAD_PARAMETER:
+                return None
+            raise
+
+    def _tell(self, event: Event | None) -> None:
+        if event is not None:
+            self.core.events.emit(event)

@@ -1,0 +1,157 @@
+"""
+What every caller's API shares: stores, authorities, the audit log, and what is known of roles and locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+
+from teleport_tw.access.checker import Checker
+from teleport_tw.access.locks import Lock
+from teleport_tw.api.contract import EventPage, EventQuery, Verification
+from teleport_tw.api.mirror import Mirror
+from teleport_tw.auth.credentials import Credentials
+from teleport_tw.auth.login import Login
+from teleport_tw.auth.password import Passwords
+from teleport_tw.auth.setup import Setups
+from teleport_tw.auth.signing import Signing
+from teleport_tw.backends.interface import Backend
+from teleport_tw.base.errors import TeleportError
+from teleport_tw.base.timing import from_timestamp
+from teleport_tw.events.sink import EventSink
+from teleport_tw.pki.identity import Identity
+from teleport_tw.recordings.archive import Archive
+from teleport_tw.resources.clusters import AUTH_PREFERENCE, SINGLETONS, AuthPreference
+from teleport_tw.resources.clusters import default as default_singleton
+from teleport_tw.resources.metadata import Json, Resource
+from teleport_tw.resources.roles import Role
+from teleport_tw.resources.tokens import Token
+from teleport_tw.stores.resources import ResourceStore
+
+KNOWN_KINDS = ("role", "lock", *(kind for kind in SINGLETONS if kind != "cluster_name"))
+"""Read for every call, so kept in memory by watching."""
+
+MAX_CHECKERS = 2000
+
+
+class AuditTrail(Protocol):
+    """
+    The audit log, as L{teleport_tw.audit.log.AuditLog} is.
+    """
+
+    async def emit(self, events: Sequence[Json]) -> None:
+        """See the contract."""
+        ...
+
+    async def search(self, query: EventQuery) -> EventPage:
+        """See the contract."""
+        ...
+
+    async def verify(self) -> Verification:
+        """See the contract."""
+        ...
+
+
+@define(eq=False, kw_only=True)
+class Core:
+    """
+    One auth's shared parts.
+
+    @ivar version: told to whoever pings.
+    @ivar known: roles, locks and settings, kept by watching.
+    @ivar static_tokens: of the configuration file; never stored.
+    """
+
+    cluster: str
+    version: str
+    clock: IReactorTime
+    backend: Backend
+    resources: ResourceStore
+    credentials: Credentials
+    passwords: Passwords
+    signing: Signing
+    events: EventSink
+    trail: AuditTrail
+    recordings: Archive
+    login: Login
+    setups: Setups
+    known: Mirror
+    static_tokens: tuple[Token, ...] = ()
+    _checkers: dict[object, Checker] = field(factory=dict, init=False)
+    _roles: dict[str, tuple[str, Role]] = field(factory=dict, init=False)
+    _locks: tuple[Lock, ...] | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.known.subscribe(self._forget)
+
+    def now(self) -> datetime:
+        """
+        @return: aware UTC.
+        """
+        return from_timestamp(self.clock.seconds())
+
+    def preference(self) -> AuthPreference:
+        """
+        @return: C{cluster_auth_preference} as it is now.
+        """
+        return AuthPreference.parse(self.singleton(AUTH_PREFERENCE))
+
+    def singleton(self, kind: str) -> Resource:
+        """
+        @return: a setting of the cluster, its default where nothing is stored.
+        """
+        try:
+            return self.known.get(kind, SINGLETONS[kind])
+        except TeleportError:
+            return default_singleton(kind)
+
+    def role(self, name: str) -> Role | None:
+        """
+        @return: None where there is no such role, or it cannot be read.
+        """
+        try:
+            resource = self.known.get("role", name)
+            kept = self._roles.get(name)
+            if kept is None or kept[0] != resource.revision:
+                kept = self._roles[name] = (resource.revision, Role.parse(resource))
+        except TeleportError:
+            return None
+        return kept[1]
+
+    def checker(self, identity: Identity) -> Checker:
+        """
+        @return: for the roles and traits of the identity's certificate, by the roles' present content.
+        """
+        traits = tuple(sorted((name, tuple(values)) for name, values in identity.traits.items()))
+        key = (identity.username, identity.roles, traits)
+        checker = self._checkers.get(key)
+        if checker is None:
+            if len(self._checkers) >= MAX_CHECKERS:
+                self._checkers.clear()
+            roles = [role for name in identity.roles if (role := self.role(name)) is not None]
+            checker = Checker.for_identity(roles, username=identity.username, traits=identity.traits)
+            self._checkers[key] = checker
+        return checker
+
+    def locks(self) -> tuple[Lock, ...]:
+        """
+        @return: every one that can be read, in force or not.
+        """
+        if self._locks is None:
+            found = []
+            for resource in self.known.list("lock"):
+                try:
+                    found.append(Lock.parse(resource))
+                except TeleportError:
+                    continue
+            self._locks = tuple(found)
+        return self._locks
+
+    def _forget(self, news: object) -> None:
+        self._checkers.clear()
+        self._locks = None

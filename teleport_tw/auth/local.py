@@ -1,0 +1,337 @@
+"""
+The contract in the same process, bound to one identity: every call is first asked whether it may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+
+from attrs import define, evolve, field
+
+from teleport_tw.api.contract import (
+    Certificates,
+    ClusterInfo,
+    EventPage,
+    EventQuery,
+    Hit,
+    HostIssueRequest,
+    IssueRequest,
+    JoinRequest,
+    LoginRequest,
+    OpenSSHIssueRequest,
+    Page,
+    PublicKeys,
+    Query,
+    SemaphoreRequest,
+    SetupPurpose,
+    SetupTicket,
+    Verification,
+    Watched,
+)
+from teleport_tw.audit.actor import actor_of
+from teleport_tw.auth import builtin, filtering, issuance
+from teleport_tw.auth.changes import Changes
+from teleport_tw.auth.core import Core
+from teleport_tw.auth.gate import Gate
+from teleport_tw.auth.joining.token import TokenJoining
+from teleport_tw.auth.presence import PresenceRegister
+from teleport_tw.auth.users import UserCertificates
+from teleport_tw.auth.watch import Watching
+from teleport_tw.base.errors import bad_parameter
+from teleport_tw.base.secret import Secret
+from teleport_tw.base.timing import Duration
+from teleport_tw.events.kinds import Session, SessionRecordingAccess
+from teleport_tw.pki import x509
+from teleport_tw.pki.identity import Identity, SystemRole
+from teleport_tw.resources import kinds
+from teleport_tw.resources.metadata import Json, Resource
+from teleport_tw.stores.authorities import Authorities
+
+_ALL = Query()
+_SECRET_KINDS = frozenset({"token", "cert_authority"})
+"""Kinds with anything to show to who may read secrets."""
+MAX_WATCHED = 32
+"""Kinds in one watch."""
+
+
+@define(eq=False)
+class Parts:
+    """
+    What the callers' APIs share beside the core.
+    """
+
+    core: Core
+    presence: PresenceRegister
+    changes: Changes
+    users: UserCertificates
+    joining: TokenJoining
+
+
+@define(eq=False)
+class LocalApi:
+    """
+    Implements L{teleport_tw.api.contract.Api}.
+    """
+
+    _parts: Parts
+    identity: Identity
+    _gate: Gate = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._gate = Gate(self._parts.core, self.identity)
+
+    @property
+    def _core(self) -> Core:
+        return self._parts.core
+
+    def _admit(self) -> Gate:
+        self._gate.admit()
+        return self._gate
+
+    # --- resources
+
+    async def get(self, kind: str, name: str, *, sub_kind: str = "", with_secrets: bool = False) -> Resource:
+        """See the contract."""
+        gate = self._admit()
+        own = kind == "user" and name == self.identity.username and not self.identity.is_host
+        own = own or (kind == "role" and name in self.identity.roles)
+        verb = builtin.READ if with_secrets and kind in _SECRET_KINDS else builtin.READ_NO_SECRETS
+        if not own and kind not in builtin.REACHABLE and not gate.may_some(kind, verb):
+            gate.require(kind, verb)
+        if kind == "cert_authority" and with_secrets:
+            gate.require(kind, verb)
+            return await Authorities(self._core.backend).get(sub_kind, name, with_secrets=True)
+        resource = await self._core.resources.get(kind, name, sub_kind=sub_kind)
+        if not own and not (kind in builtin.REACHABLE and gate.reaches(resource)):
+            gate.require(kind, verb, resource)
+        return resource if with_secrets or kind not in _SECRET_KINDS else kinds.without_secrets(resource)
+
+    async def list(self, kind: str, query: Query = _ALL) -> Page:
+        """See the contract."""
+        gate = self._admit()
+        fits = filtering.wanted(query)
+        secrets = query.with_secrets and kind in _SECRET_KINDS
+        verbs = (builtin.LIST, builtin.READ if secrets else builtin.READ_NO_SECRETS)
+        ruled = all(gate.may_some(kind, verb) for verb in verbs)
+        if not ruled and kind not in builtin.REACHABLE:
+            for verb in verbs:
+                gate.require(kind, verb)
+        only_reachable = not ruled or query.accessible
+
+        def wanted(resource: Resource) -> bool:
+            if only_reachable and kind in builtin.REACHABLE and not gate.reaches(resource):
+                return False
+            if ruled and not all(gate.may(kind, verb, resource) for verb in verbs):
+                return False
+            return fits(resource)
+
+        page = await self._core.resources.list(
+            kind, sub_kind=query.sub_kind, wanted=wanted, sort=query.sort, limit=query.limit, start=query.start
+        )
+        if secrets and kind == "cert_authority":
+            store = Authorities(self._core.backend)
+            found = [await store.get(item.sub_kind, item.name, with_secrets=True) for item in page.items]
+            return evolve(page, items=tuple(found))
+        if kind in _SECRET_KINDS and not secrets:
+            return evolve(page, items=tuple(map(kinds.without_secrets, page.items)))
+        return page
+
+    async def create(self, resource: Resource) -> Resource:
+        """See the contract."""
+        return await self._parts.changes.create(self._admit(), resource)
+
+    async def upsert(self, resource: Resource) -> Resource:
+        """See the contract."""
+        return await self._parts.changes.upsert(self._admit(), resource)
+
+    async def update(self, resource: Resource) -> Resource:
+        """See the contract."""
+        return await self._parts.changes.update(self._admit(), resource)
+
+    async def delete(self, kind: str, name: str, *, sub_kind: str = "") -> None:
+        """See the contract."""
+        await self._parts.changes.delete(self._admit(), kind, name, sub_kind)
+
+    def watch(self, kinds: Sequence[str], *, with_initial: bool = True) -> AsyncIterator[Watched]:
+        """See the contract."""
+        gate = self._admit()
+        if not 0 < len(kinds) <= MAX_WATCHED:
+            raise bad_parameter(f"a watch has 1 to {MAX_WATCHED} kinds")
+        for kind in kinds:
+            if kind not in builtin.REACHABLE and not gate.may_some(kind, builtin.READ_NO_SECRETS):
+                gate.require(kind, builtin.READ_NO_SECRETS)
+        return Watching(gate, self._visible, self._core.resources.watch(kinds, with_initial=with_initial))
+
+    def _visible(self, resource: Resource) -> Resource | None:
+        gate, kind = self._gate, resource.kind
+        if not gate.may(kind, builtin.READ_NO_SECRETS, resource) and not gate.reaches(resource):
+            return None
+        return kinds.without_secrets(resource) if kind in _SECRET_KINDS else resource
+
+    # --- ceremonies
+
+    async def ping(self) -> ClusterInfo:
+        """See the contract."""
+        core = self._core
+        return ClusterInfo(
+            cluster=core.cluster,
+            version=core.version,
+            ca_pins=core.signing.pins(),
+            auth_preference=core.singleton("cluster_auth_preference").spec,
+        )
+
+    async def join(self, request: JoinRequest) -> Certificates:
+        """See the contract."""
+        return await self._parts.joining.join(request)
+
+    async def renew_host(self, keys: PublicKeys, addresses: Sequence[str] = ()) -> Certificates:
+        """See the contract."""
+        gate, core, identity = self._admit(), self._core, self.identity
+        if not identity.is_host or not identity.host_id:
+            raise gate.refuse("only hosts renew themselves")
+        own = (identity.username, identity.host_id, x509.API_DOMAIN, x509.encoded_cluster(core.cluster))
+        kept = [name for name in identity.principals if name not in own]
+        names = issuance.host_names((*kept, *addresses), identity.host_id, core.cluster)
+        return issuance.issue_member(
+            core.signing,
+            cluster=core.cluster,
+            host_id=identity.host_id,
+            roles=identity.system_roles,
+            names=names,
+            keys=keys,
+            now=core.now(),
+        )
+
+    async def login(self, request: LoginRequest) -> Certificates:
+        """See the contract."""
+        return await self._parts.users.login(self._admit(), request)
+
+    async def issue(self, request: IssueRequest) -> Certificates:
+        """See the contract."""
+        return await self._parts.users.issue(self._admit(), request)
+
+    async def issue_host(self, request: HostIssueRequest) -> Certificates:
+        """See the contract."""
+        self._admit().require("host_cert", builtin.CREATE)
+        return issuance.issue_outsider(self._core.signing, request, cluster=self._core.cluster, now=self._core.now())
+
+    async def issue_openssh(self, request: OpenSSHIssueRequest) -> bytes:
+        """See the contract."""
+        return await self._parts.users.issue_openssh(self._admit(), request)
+
+    async def create_setup(self, username: str, purpose: SetupPurpose, ttl: Duration) -> SetupTicket:
+        """See the contract."""
+        self._admit().require("user", builtin.UPDATE)
+        core = self._core
+        return await core.setups.create(actor_of(self.identity), username, purpose, ttl, core.preference(), core.now())
+
+    async def get_setup(self, token: Secret[str]) -> SetupTicket:
+        """See the contract."""
+        self._require_proxy()
+        return await self._core.setups.get(token)
+
+    async def complete_setup(self, token: Secret[str], password: Secret[str], otp: Secret[str]) -> None:
+        """See the contract."""
+        self._require_proxy()
+        await self._core.setups.complete(token, password, otp, self._core.now())
+
+    def _require_proxy(self) -> None:
+        gate = self._admit()
+        if not gate.is_a(SystemRole.PROXY):
+            raise gate.refuse("only proxies ask this, for whoever has the link")
+
+    # --- presence
+
+    async def heartbeat(self, resource: Resource, ttl: Duration) -> None:
+        """See the contract."""
+        await self._parts.presence.heartbeat(self._admit(), resource, ttl)
+
+    async def goodbye(self, kind: str, name: str) -> None:
+        """See the contract."""
+        await self._parts.presence.goodbye(self._admit(), kind, name)
+
+    async def acquire(self, request: SemaphoreRequest) -> str:
+        """See the contract."""
+        return await self._parts.presence.acquire(self._admit(), request)
+
+    async def keep(self, request: SemaphoreRequest, lease: str) -> None:
+        """See the contract."""
+        await self._parts.presence.keep(self._admit(), request, lease)
+
+    async def release(self, request: SemaphoreRequest, lease: str) -> None:
+        """See the contract."""
+        await self._parts.presence.release(self._admit(), request, lease)
+
+    # --- audit
+
+    async def emit(self, events: Sequence[Json]) -> None:
+        """See the contract."""
+        self._require_host("events are sent by services of the cluster")
+        await self._core.trail.emit(events)
+
+    async def search(self, query: EventQuery) -> EventPage:
+        """See the contract."""
+        self._admit().require("event", builtin.LIST)
+        return await self._core.trail.search(query)
+
+    async def verify(self) -> Verification:
+        """See the contract."""
+        self._admit().require("event", builtin.LIST)
+        return await self._core.trail.verify()
+
+    async def put_recording(self, session: str, part: int, data: bytes) -> None:
+        """See the contract."""
+        self._require_host("recordings are sent by services of the cluster")
+        await self._core.recordings.put(session, part, data)
+
+    async def complete_recording(self, session: str, parts: int) -> None:
+        """See the contract."""
+        self._require_host("recordings are sent by services of the cluster")
+        await self._core.recordings.complete(session, parts)
+
+    async def get_recording(self, session: str) -> AsyncIterator[bytes]:
+        """See the contract."""
+        gate = self._admit()
+        if not await self._may_play(gate, session):
+            gate.require("session", builtin.READ)
+        self._core.events.emit(SessionRecordingAccess(actor=actor_of(self.identity), session=Session(id=session)))
+        async for chunk in self._core.recordings.stream(session):
+            yield chunk
+
+    async def search_recordings(self, text: str, query: EventQuery) -> tuple[Hit, ...]:
+        """See the contract."""
+        gate = self._admit()
+        if not gate.may_some("session", builtin.LIST):
+            gate.require("session", builtin.LIST)
+        found = await self._core.recordings.search(text, limit=query.limit or 500)
+        allowed: dict[str, bool] = {}
+        hits = []
+        for each in found:
+            if each.session not in allowed:
+                allowed[each.session] = await self._may_play(gate, each.session)
+            if allowed[each.session]:
+                hits.append(each)
+        return tuple(Hit(each.session, timedelta(milliseconds=each.ms), each.line) for each in hits)
+
+    async def _may_play(self, gate: Gate, session: str) -> bool:
+        """
+        By a rule on C{session}, whose C{where} may ask who took part; the audit log knows.
+        """
+        if not gate.may_some("session", builtin.READ):
+            return False
+        if gate.may("session", builtin.READ):
+            return True
+        page = await self._core.trail.search(
+            EventQuery(session=session, types=("session.start", "session.join", "session.end"), limit=100)
+        )
+        people = {
+            str(name) for event in page.events for name in (event.get("user"), *(event.get("participants") or ()))
+        }
+        facts: dict[str, object] = {"participants": tuple(sorted(people - {"None"})), "sid": session}
+        return gate.checker.rule("session", builtin.READ, {"session": facts}).allowed
+
+    def _require_host(self, reason: str) -> None:
+        gate = self._admit()
+        if not self.identity.is_host:
+            raise gate.refuse(reason)

@@ -1,0 +1,89 @@
+"""
+Who may announce a host, and who may hold a counted lease; L{teleport_tw.stores} keeps them.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from attrs import define
+
+from teleport_tw.api.contract import SemaphoreRequest
+from teleport_tw.auth import builtin
+from teleport_tw.auth.gate import Gate
+from teleport_tw.base.errors import bad_parameter
+from teleport_tw.base.timing import NEVER, Duration
+from teleport_tw.resources import kinds
+from teleport_tw.resources.metadata import Resource
+from teleport_tw.stores.presence import Presence
+from teleport_tw.stores.semaphores import Semaphores
+
+MAX_TTL: Duration = timedelta(hours=1)
+"""Of a heartbeat or a lease."""
+MAX_LIMIT = 100_000
+
+
+@define(eq=False)
+class PresenceRegister:
+    """
+    Shared by all callers.
+    """
+
+    presence: Presence
+    semaphores: Semaphores
+
+    async def heartbeat(self, gate: Gate, resource: Resource, ttl: Duration) -> None:
+        """
+        @raise TeleportError: ACCESS_DENIED, not the caller's own; BAD_PARAMETER, the time is out of bounds.
+        """
+        self._check_own(gate, resource.kind, resource.name)
+        if not NEVER < ttl <= MAX_TTL:
+            raise bad_parameter("a heartbeat lasts more than nothing and an hour at most")
+        if resource.kind in builtin.DESCRIBED:
+            kinds.validate(resource)
+        await self.presence.heartbeat(resource, ttl)
+
+    async def goodbye(self, gate: Gate, kind: str, name: str) -> None:
+        """
+        @raise TeleportError: ACCESS_DENIED, not the caller's own.
+        """
+        self._check_own(gate, kind, name)
+        await self.presence.goodbye(kind, name)
+
+    async def acquire(self, gate: Gate, request: SemaphoreRequest) -> str:
+        """
+        @raise TeleportError: LIMIT_EXCEEDED.
+        """
+        self._check_lease(gate, request)
+        if not 0 < request.limit <= MAX_LIMIT:
+            raise bad_parameter(f"the limit of a semaphore is 1 to {MAX_LIMIT}")
+        return await self.semaphores.acquire(request)
+
+    async def keep(self, gate: Gate, request: SemaphoreRequest, lease: str) -> None:
+        """
+        @raise TeleportError: NOT_FOUND, the lease ended.
+        """
+        self._check_lease(gate, request)
+        await self.semaphores.keep(request, lease)
+
+    async def release(self, gate: Gate, request: SemaphoreRequest, lease: str) -> None:
+        """
+        Harmless when said twice.
+        """
+        self._check_lease(gate, request)
+        await self.semaphores.release(request, lease)
+
+    def _check_own(self, gate: Gate, kind: str, name: str) -> None:
+        identity = gate.identity
+        if gate.is_a():
+            return
+        if not identity.is_host or not builtin.may_announce(identity.system_roles, kind):
+            raise gate.refuse(f"may not announce a {kind}")
+        if name != identity.host_id:
+            raise gate.refuse(f"announced {kind} {name!r}, which is not its own id {identity.host_id!r}")
+
+    def _check_lease(self, gate: Gate, request: SemaphoreRequest) -> None:
+        if not gate.identity.is_host:
+            raise gate.refuse("semaphores are for services of the cluster")
+        if not NEVER < request.ttl <= MAX_TTL:
+            raise bad_parameter("a lease lasts more than nothing and an hour at most")

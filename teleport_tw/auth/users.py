@@ -1,0 +1,206 @@
+"""
+Certificates for users: what their roles come to, who may ask, and what the audit log hears.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from attrs import define, evolve
+
+from teleport_tw.access.checker import Checker
+from teleport_tw.api.contract import Certificates, IssueRequest, LoginRequest, OpenSSHIssueRequest, PublicKeys
+from teleport_tw.audit.actor import actor_of, identity_fields
+from teleport_tw.auth import issuance
+from teleport_tw.auth.core import Core
+from teleport_tw.auth.filtering import labels_of
+from teleport_tw.auth.gate import Gate
+from teleport_tw.auth.issuance import UserGrant
+from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, bad_parameter
+from teleport_tw.base.timing import Duration
+from teleport_tw.events.kinds import CertCreate, Connection
+from teleport_tw.pki import sshcert
+from teleport_tw.pki.identity import Identity, SystemRole
+from teleport_tw.protocols.ssh import keys as ssh_keys
+from teleport_tw.resources.roles import Principal, Role
+from teleport_tw.resources.users import User
+
+AGENTLESS_TTL: Duration = timedelta(minutes=10)
+"""Of what a proxy shows a stock sshd; the session goes on past it."""
+
+
+@define(eq=False)
+class UserCertificates:
+    """
+    Issues them.
+    """
+
+    core: Core
+
+    async def login(self, gate: Gate, request: LoginRequest) -> Certificates:
+        """
+        @raise TeleportError: ACCESS_DENIED, LIMIT_EXCEEDED; see the contract.
+        """
+        if not gate.is_a(SystemRole.PROXY):
+            raise gate.refuse("sign-in is asked for by proxies")
+        core = self.core
+        now = core.now()
+        preference = core.preference()
+        user, device = await core.login.check(request, preference, now)
+        roles = await self._roles(user)
+        identity = Identity(
+            username=user.name,
+            cluster=core.cluster,
+            roles=user.roles,
+            traits=user.traits,
+            mfa_device="",
+            login_ip=request.remote_address,
+            route_to_cluster=request.route_to_cluster or core.cluster,
+        )
+        Gate(core, identity).check_locks(evolve(identity, mfa_device=device))
+        checker = Checker.for_identity(roles, username=user.name, traits=user.traits)
+        granted = self._grant(checker, identity)
+        span = issuance.lifetime(request.ttl or preference.default_session_ttl, granted.max_ttl)
+        certificates = self._issue(gate, granted, request.keys, now, now + span, request.user_agent)
+        core.login.succeeded(request, user, device)
+        return certificates
+
+    async def issue(self, gate: Gate, request: IssueRequest) -> Certificates:
+        """
+        @raise TeleportError: ACCESS_DENIED; NOT_FOUND, there is no such user.
+        """
+        caller = gate.identity
+        if not request.username or (request.username == caller.username and not caller.is_host):
+            return self._reissue(gate, request)
+        core = self.core
+        now = core.now()
+        resource = await core.resources.get("user", request.username)
+        user = User.parse(resource)
+        roles = await self._roles(user)
+        identity = Identity(
+            username=user.name,
+            cluster=core.cluster,
+            roles=user.roles,
+            traits=user.traits,
+            route_to_cluster=request.route_to_cluster or core.cluster,
+            database=request.database,
+            login_ip=request.remote_address,
+        )
+        checker = Checker.for_identity(roles, username=user.name, traits=user.traits)
+        if gate.is_a():
+            granted = self._grant(checker, identity)
+            span = issuance.lifetime(request.ttl or granted.max_ttl, longest=issuance.MAX_SIGN_TTL)
+        else:
+            if caller.is_host or caller.disallow_reissue:
+                raise gate.refuse("may not ask for certificates of others")
+            gate.check_impersonation(resource, tuple(roles))
+            granted = self._grant(checker, evolve(identity, impersonator=caller.username, disallow_reissue=True))
+            span = issuance.lifetime(request.ttl or core.preference().default_session_ttl, granted.max_ttl)
+        Gate(core, identity).check_locks(identity)
+        return self._issue(gate, granted, request.keys, now, now + span)
+
+    def _reissue(self, gate: Gate, request: IssueRequest) -> Certificates:
+        """
+        The caller's own again, narrowed, with the roles it has and no later end.
+        """
+        caller, core = gate.identity, self.core
+        if caller.is_host or not caller.username:
+            raise bad_parameter("name the user whose certificates are wanted")
+        if caller.disallow_reissue:
+            raise gate.refuse("the certificate does not allow further ones")
+        if caller.usage:
+            raise gate.refuse("the certificate is restricted to one use")
+        now = core.now()
+        granted = self._grant(
+            core.checker(caller),
+            evolve(
+                caller,
+                route_to_cluster=request.route_to_cluster or caller.route_to_cluster,
+                database=request.database or caller.database,
+                extensions={},
+            ),
+        )
+        end = caller.expires or now
+        span = issuance.lifetime(request.ttl, granted.max_ttl)
+        return self._issue(gate, granted, request.keys, now, min(now + span, end))
+
+    async def issue_openssh(self, gate: Gate, request: OpenSSHIssueRequest) -> bytes:
+        """
+        @raise TeleportError: ACCESS_DENIED, the user's certificate is not good, or its roles do not reach the node.
+        """
+        if not gate.is_a(SystemRole.PROXY):
+            raise gate.refuse("certificates for agentless nodes are asked for by proxies")
+        core, now = self.core, self.core.now()
+        try:
+            line = ssh_keys.parse_line(request.user_certificate.decode("ascii", "replace"))
+        except RemoteProtocolError as error:
+            raise bad_parameter(f"the user's certificate cannot be read: {error}") from error
+        user = sshcert.verify_user(line.blob, core.signing.authorities, now, source_ip=None)
+        who = Gate(core, user)
+        who.check_locks(user, login=request.login)
+        node = await core.resources.get("node", request.node)
+        if node.sub_kind not in ("openssh", "openssh-ec2-ice"):
+            raise bad_parameter(f"node {request.node!r} is not agentless")
+        decision = who.checker.login_to_node(labels_of(node), request.login)
+        if not decision.allowed:
+            raise who.refuse(decision.reason)
+        certificate = issuance.issue_agentless(
+            core.signing, user, request.login, request.ssh_key, now=now, ttl=AGENTLESS_TTL
+        )
+        core.events.emit(
+            CertCreate(actor=actor_of(user, request.login), cert_type="openssh", identity=identity_fields(user))
+        )
+        return certificate
+
+    async def _roles(self, user: User) -> list[Role]:
+        """
+        The user's roles as they are stored now, which may be newer than what is known in memory.
+
+        @raise TeleportError: BAD_PARAMETER, one is missing: a certificate with fewer roles than the user has would
+            also lack their denials.
+        """
+        found = []
+        for name in user.roles:
+            role = self.core.role(name)
+            if role is None:
+                try:
+                    role = Role.parse(await self.core.resources.get("role", name))
+                except TeleportError as error:
+                    if error.kind is not Kind.NOT_FOUND:
+                        raise
+                    raise bad_parameter(f"role {name!r} of user {user.name!r} does not exist") from error
+            found.append(role)
+        return found
+
+    def _grant(self, checker: Checker, identity: Identity) -> UserGrant:
+        options = checker.options
+        filled = evolve(
+            identity,
+            principals=checker.logins(),
+            permit_x11_forwarding=options.permit_x11_forwarding,
+            permit_agent_forwarding=options.forward_agent,
+            permit_port_forwarding=options.port_forwarding,
+            permit_pty=True,
+            pinned_ip=identity.login_ip if options.pin_source_ip else "",
+            kubernetes_users=checker.names(Principal.KUBERNETES_USERS),
+            kubernetes_groups=checker.names(Principal.KUBERNETES_GROUPS),
+            db_users=checker.names(Principal.DB_USERS),
+            db_names=checker.names(Principal.DB_NAMES),
+            extensions={extension.name: extension.value for extension in options.cert_extensions},
+        )
+        return UserGrant(identity=filled, max_ttl=options.max_session_ttl, cert_format=options.cert_format.value)
+
+    def _issue(
+        self, gate: Gate, granted: UserGrant, keys: PublicKeys, now: datetime, expires: datetime, user_agent: str = ""
+    ) -> Certificates:
+        certificates = issuance.issue_user(self.core.signing, granted, keys, now=now, expires=expires)
+        identity = evolve(granted.identity, expires=expires)
+        self.core.events.emit(
+            CertCreate(
+                actor=actor_of(identity),
+                connection=Connection(remote=identity.login_ip) if identity.login_ip else None,
+                identity=identity_fields(identity),
+                user_agent=user_agent,
+            )
+        )
+        return certificates
