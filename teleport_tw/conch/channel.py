@@ -221,7 +221,7 @@ class Channel(SSHChannel):
             answer = self.requestReceived(name, payload)
             if isinstance(answer, Awaitable):
                 answer = await answer
-        except TeleportError as error:
+        except (TeleportError, RemoteProtocolError) as error:
             self._log.debug("channel request {name} refused: {error}", name=name, error=error)
             return False
         return answer is None or bool(answer)

@@ -295,6 +295,9 @@ class Connection(SSHConnection):
         except TeleportError as error:
             self._refuse(peer, error)
             return
+        except RemoteProtocolError as error:
+            self._refuse(peer, TeleportError(Kind.BAD_PARAMETER, str(error)))
+            return
         except CancelledError:
             raise
         except Exception:

@@ -147,6 +147,15 @@ class Keys:
         path.write_text("@cert-authority * " + Path(self.path("host-ca") + ".pub").read_text())
         return str(path)
 
+    def plain_hosts(self, port: int) -> str:
+        """
+        A file that knows the host keys themselves.
+        """
+        path = self.root / "plain_hosts"
+        lines = [Path(self.path(f"host-{kind}") + ".pub").read_text() for kind in self.types]
+        path.write_text("".join(f"[127.0.0.1]:{port} {line}" for line in lines))
+        return str(path)
+
 
 def _keygen(*arguments: str) -> None:
     subprocess.run(["ssh-keygen", *arguments], check=True, capture_output=True, timeout=60)

@@ -290,7 +290,7 @@ class FaceToFaceTests(SynchronousTestCase):
         """
         A connection that says nothing is closed, one that signed in is not.
         """
-        server, transport, clock = lone_server()
+        _, transport, clock = lone_server()
         clock.advance(119)
         self.assertFalse(transport.disconnecting)
         clock.advance(1)

@@ -198,7 +198,7 @@ class VectorTests(SynchronousTestCase):
 
     def test_gcm_is_the_construction_of_rfc_5647(self) -> None:
         """
-        Length in clear and authenticated, counter in the last eight bytes of the nonce; checked with the library itself.
+        Length in clear and authenticated, counter in the last eight bytes of the nonce; by the library itself.
         """
         key, iv = bytes(range(16)), bytes(range(100, 112))
         sealer = GcmSealer(key, iv)
