@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import define, field
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -189,6 +190,6 @@ def lone_server(**options: Any) -> tuple[ServerTransport, StringTransport, Clock
 
     settings = {"host_keys": HostKeys([(HOST_KEY, None)]), "rules": LoginRules(authenticate=authenticate), **options}
     server = ServerTransport(ServerSettings(clock=clock, **settings))
-    transport = StringTransport()
+    transport = StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.1", 4242))
     server.makeConnection(transport)
     return server, transport, clock

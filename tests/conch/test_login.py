@@ -28,10 +28,11 @@ from teleport_tw.conch.signatures import (
     signature_algorithms,
     verify,
 )
-from teleport_tw.conch.userauth import Ask, LoginRules, MoreNeeded, Peer, Prompt, signed_data
+from teleport_tw.conch.transport import ServerTransport
+from teleport_tw.conch.userauth import Ask, LoginRules, MoreNeeded, Peer, Prompt, UserAuthServer, signed_data
 from teleport_tw.protocols.ssh import keys
 from teleport_tw.protocols.ssh.wire import put_boolean, put_mpint, put_string, put_uint32
-from tests.conch.pair import HOST_KEY, USER_KEY, Host, Pair, pair
+from tests.conch.pair import HOST_KEY, USER_KEY, Host, Pair, lone_server, pair
 
 OTHER_KEY = ed25519.Ed25519PrivateKey.from_private_bytes(b"o" * 32)
 
@@ -178,6 +179,7 @@ class LoginTests(SynchronousTestCase):
         both = enter(slow, MemorySigner(USER_KEY))
         both.client.abortConnection()
         both.flush()
+        self.failureResultOf(both.client.ready, TeleportError)
         self.assertTrue(both.server.ended)
         self.assertIsNone(both.server.connection)
 
@@ -234,8 +236,8 @@ class LoginTests(SynchronousTestCase):
         async def door(username: str, blob: bytes, peer: Peer) -> Host:
             raise MoreNeeded(challenge)
 
-        both = enter(door, client_verify_host=lambda proof: Deferred())
-        service = pair_service(both, door)
+        server, _, _ = lone_server()
+        service = login_service(server, door)
         service._challenge = (b"alice", challenge)
         fields = put_string(b"root") + put_string(b"ssh-connection") + put_string(b"keyboard-interactive")
         service.packetReceived(50, fields + put_string(b"") * 2)
@@ -246,8 +248,8 @@ class LoginTests(SynchronousTestCase):
         """
         Or in a refusal.
         """
-        both = pair(client_verify_host=lambda proof: Deferred())
-        service = pair_service(both, Door())
+        server, _, _ = lone_server()
+        service = login_service(server, Door())
         for number in (50, 61):
             try:
                 service.packetReceived(number, data)
@@ -259,9 +261,8 @@ class LoginTests(SynchronousTestCase):
         Replayed, or made for somebody else.
         """
         door = Door()
-        both = pair(server_rules=LoginRules(authenticate=door), client_verify_host=lambda proof: Deferred())
-        service = pair_service(both, door)
-        both.server.exchange.session_id = b"this session"
+        server, _, _ = lone_server()
+        server.exchange.session_id = b"this session"
         blob = blob_of(USER_KEY)
         for session, name, valid in (
             (b"this session", b"alice", True),
@@ -272,21 +273,16 @@ class LoginTests(SynchronousTestCase):
             fields = put_boolean(True) + put_string(b"ssh-ed25519") + put_string(blob) + put_string(signature)
             before = len(door.knocks)
             head = put_string(b"alice") + put_string(b"ssh-connection") + put_string(b"publickey")
-            service.transport = both.server
-            service._requests = 0
-            if both.server.connection is None or not valid:
-                service.packetReceived(50, head + fields)
+            login_service(server, door).packetReceived(50, head + fields)
             self.assertEqual(len(door.knocks) - before, int(valid), (session, name))
 
 
-def pair_service(both: Pair, door: object) -> object:
+def login_service(server: ServerTransport, door: object) -> UserAuthServer:
     """
-    @return: a login service on the server, fed by hand.
+    @return: a login service on a server, fed by hand.
     """
-    from teleport_tw.conch.userauth import UserAuthServer
-
     service = UserAuthServer(LoginRules(authenticate=door))
-    service.transport = both.server
+    service.transport = server
     return service
 
 
