@@ -176,6 +176,7 @@ class FeedWatch:
         return tuple(turn)
 
     def _cancelled(self, waiting: Deferred[None]) -> None:
+        self._waiting = None
         self.close()
         waiting.errback(CancelledError())
 

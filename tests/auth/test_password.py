@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from teleport_tw.auth.password import AT_ONCE, QUEUE, Passwords, check_strength, default_hasher
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.secret import Secret
-from tests.doubles.threads import HeldThreads, InlineThreads
+from tests.auth.threads import HeldThreads, InlineThreads
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 GOOD = Secret("correct horse battery")
