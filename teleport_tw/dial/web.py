@@ -148,11 +148,22 @@ def trust_in(authorities: bytes) -> ssl.SSLContext:
     return context
 
 
-def pinned(host: str, port: int, pins: Sequence[str]) -> WebClient:
+def speaking(context: ssl.SSLContext, alpn: Sequence[str]) -> ssl.SSLContext:
+    """
+    @param alpn: application protocols; empty for none.
+    @return: the same context.
+    """
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    return context
+
+
+def pinned(host: str, port: int, pins: Sequence[str], *, alpn: Sequence[str] = ()) -> WebClient:
     """
     Fetch the cluster's authority from whoever answers, and believe it only when it has one of the pins.
 
     @param pins: C{sha256:<hex>} of the authority's public key (SubjectPublicKeyInfo).
+    @param alpn: C{teleport-join} at auth's own port; none at a proxy.
     @return: a client that believes that authority and nobody else; the name is checked too.
     @raise TeleportError: ACCESS_DENIED, none of the certificates has a pinned key.
     """
@@ -163,7 +174,7 @@ def pinned(host: str, port: int, pins: Sequence[str]) -> WebClient:
     wanted = {pin.strip().lower() for pin in pins}
     if not wanted or not all(_PIN.fullmatch(pin) for pin in wanted):
         raise bad_parameter("a CA pin is sha256: and 64 hexadecimal digits, as `tctl status` shows it")
-    stranger = WebClient(host, port, no_trust())
+    stranger = WebClient(host, port, speaking(no_trust(), alpn))
     authorities = stranger.authority(str(stranger.find().get("cluster_name", "")))
     roots = trust.read_bundle(authorities)
     good = b"".join(root.public_bytes(Encoding.PEM) for root in roots if trust.pin(root) in wanted)
@@ -173,4 +184,4 @@ def pinned(host: str, port: int, pins: Sequence[str]) -> WebClient:
             f"the authority of {stranger.address} has none of the pinned keys: this is another cluster, or somebody in "
             "between. `tctl status` on the auth host shows the right pin",
         )
-    return WebClient(host, port, trust_in(good))
+    return WebClient(host, port, speaking(trust_in(good), alpn))

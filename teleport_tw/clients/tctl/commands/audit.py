@@ -18,7 +18,7 @@ from typing import TextIO
 from attrs import evolve
 
 from teleport_tw.api.contract import Audit, EventQuery
-from teleport_tw.audit.render import FORMATS, Renderer
+from teleport_tw.audit.render import FORMATS, render
 from teleport_tw.base.timing import parse_duration, parse_time, utc_now
 from teleport_tw.clients.program import Context
 from teleport_tw.resources.metadata import Json
@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     export = commands.add_parser("export", help="all events of a period, oldest first")
     add_period(export)
-    export.add_argument("-f", "--format", choices=FORMATS, default="json", help="[json]")
+    export.add_argument("-f", "--format", choices=FORMATS, default="jsonl", help="[jsonl]")
     export.add_argument("-o", "--out", default="-", help="file to write; - for standard output [-]")
     export.set_defaults(run=run_export)
 
@@ -103,15 +103,12 @@ async def run_ls(context: Context, options: argparse.Namespace) -> None:
     """
     api = await context.api()
     query = evolve(event_query(options), descending=True, text=" ".join(options.words))
-    renderer = Renderer(options.format, sys.stdout)
-    async for event in all_events(api, query, options.limit):
-        renderer.event(event)
-    renderer.end()
+    print(render([event async for event in all_events(api, query, options.limit)], options.format), end="")
 
 
 async def run_export(context: Context, options: argparse.Namespace) -> None:
     """
-    Streams page by page, whatever the number of events.
+    C{jsonl} and C{csv} stream page by page, whatever the number of events; the rest is collected first.
     """
     api = await context.api()
     query = event_query(options)
@@ -124,13 +121,19 @@ async def run_export(context: Context, options: argparse.Namespace) -> None:
 
 
 async def _export(audit: Audit, query: EventQuery, form: str, stream: TextIO) -> int:
-    renderer = Renderer(form, stream)
+    if form not in ("jsonl", "csv"):
+        events = [event async for event in all_events(audit, query)]
+        stream.write(render(events, form))
+        return len(events)
     count = 0
-    async for event in all_events(audit, query):
-        renderer.event(event)
-        count += 1
-    renderer.end()
-    return count
+    while True:
+        page = await audit.search(query)
+        text = render(page.events, form)
+        stream.write(text.partition("\n")[2] if form == "csv" and count else text)
+        count += len(page.events)
+        if not page.next_start:
+            return count
+        query = evolve(query, start=page.next_start)
 
 
 async def run_verify(context: Context, options: argparse.Namespace) -> int:

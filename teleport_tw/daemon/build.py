@@ -1,0 +1,244 @@
+"""
+From a configuration to running services: plain calls in order.
+
+Becoming a member takes time (auth must answer, a proxy must be reached), so C{twistd} starts a L{Starter}, which
+then brings up one service after the other: auth, proxy, SSH agent. Signals: TERM stops, QUIT stops after sessions have
+ended, HUP reads log level and certificates anew.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
+
+from attrs import define, evolve, field
+from twisted.application.service import MultiService
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger, globalLogPublisher
+
+from teleport_tw.api.contract import Api
+from teleport_tw.auth.service import AuthService, make_auth_service
+from teleport_tw.base.errors import Kind, TeleportError
+from teleport_tw.base.logs import Logs, logs
+from teleport_tw.base.secret import Secret
+from teleport_tw.base.tasks import Tasks, Threads
+from teleport_tw.base.timing import Backoff, Duration
+from teleport_tw.config.load import load_file
+from teleport_tw.config.sections import Configuration, Log, StaticToken
+from teleport_tw.daemon.health import Health, Readiness
+from teleport_tw.daemon.host import Host, hosted
+from teleport_tw.pki.identity import SystemRole
+
+START_AGAIN = Backoff(first=Duration(seconds=1), cap=Duration(seconds=30))
+
+DRAIN_LIMIT = Duration(hours=30)
+"""How long a graceful stop waits for sessions, as the reference has it."""
+
+
+def build(configuration: Configuration, *, insecure: bool = False, source: str = "") -> MultiService:
+    """
+    @param insecure: believe any proxy when joining.
+    @param source: the configuration file, read again at HUP.
+    @return: for C{twistd}; everything begins when it is started.
+    """
+    from twisted.internet import reactor
+
+    services = MultiService()
+    starter = Starter(configuration, reactor, insecure=insecure, source=source)
+    services.addService(starter)
+    return services
+
+
+@define(eq=False)
+class Starter(MultiService):
+    """
+    Brings the services up in order, and keeps trying what needs others that are not there yet.
+    """
+
+    configuration: Configuration
+    reactor: Any
+    insecure: bool = False
+    source: str = ""
+    health: Health = field(factory=Health, init=False)
+    auth: AuthService | None = field(default=None, init=False)
+    hosts: list[Host] = field(factory=list, init=False)
+    log: Logs | None = field(default=None, init=False)
+    _tasks: Tasks = field(factory=Tasks, init=False)
+    _log: ClassVar[Logger] = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        MultiService.__init__(self)
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        """
+        After C{fork}, so that grpcio may have its threads.
+        """
+        self._start_log()
+        self._listen_to_signals()
+        super().startService()  # type: ignore[no-untyped-call]
+        self._tasks.spawn("starting the services", self._start())
+
+    def stopService(self) -> Deferred[Any]:
+        """
+        In the opposite order of starting.
+        """
+        self._tasks.cancel()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        for service in reversed(list(self)):
+            await self.remove(service)
+        stopped = super().stopService()  # type: ignore[no-untyped-call]
+        if stopped is not None:
+            await stopped
+        if self.log is not None:
+            globalLogPublisher.removeObserver(self.log)
+
+    async def remove(self, service: Any) -> None:
+        """
+        Stop one service; a failure is logged and holds up nobody.
+        """
+        try:
+            stopping = service.disownServiceParent()
+            if stopping is not None:
+                await stopping
+        except Exception:
+            self._log.failure("{service} did not stop cleanly", service=type(service).__name__)
+
+    def _start_log(self) -> None:
+        log = self.configuration.teleport.log
+        if log.output in ("stderr", "stdout", "syslog") and log == Log():
+            return
+        path = log.output if log.output not in ("stderr", "stdout", "syslog") else None
+        self.log = logs(format=log.format, path=path, level=log.severity.lower())
+        globalLogPublisher.addObserver(self.log)
+
+    def _listen_to_signals(self) -> None:
+        for number, react in ((signal.SIGQUIT, self.drain), (signal.SIGHUP, self.reload)):
+            signal.signal(number, lambda *_, react=react: self.reactor.callFromThread(react))
+
+    def reload(self) -> None:
+        """
+        HUP: log level out of the file, web certificates, and the log file itself.
+        """
+        if self.log is not None:
+            self.log.reopen()
+        if self.source:
+            try:
+                fresh = load_file(self.source)
+            except TeleportError as error:
+                self._log.error("the configuration was not read again: {error}", error=str(error))
+            else:
+                if self.log is not None:
+                    self.log.set_level(fresh.teleport.log.severity.lower())
+        for host in self.hosts:
+            host.reload()
+        self._log.info("reloaded")
+
+    def drain(self) -> None:
+        """
+        QUIT: take nothing new, let sessions end, then stop.
+        """
+        self._log.info("draining: nothing new is taken, sessions may end")
+        self._tasks.spawn("draining", self._drain())
+
+    async def _drain(self) -> None:
+        for host in reversed(self.hosts):
+            await host.drain(DRAIN_LIMIT)
+        self.reactor.stop()
+
+    # --- start ----------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        threads = Threads(self.reactor, self.reactor.getThreadPool())
+        configuration = self.configuration
+        wanted = [
+            role
+            for role, enabled in (
+                (SystemRole.PROXY, configuration.proxy.enabled),
+                (SystemRole.NODE, configuration.ssh.enabled),
+            )
+            if enabled
+        ]
+        say = {role: self.health.part(role.value.lower()) for role in wanted}
+        say_auth = self.health.part("auth") if configuration.auth.enabled else None
+        self._serve_health()
+        if say_auth is not None:
+            inner = Secret(secrets.token_hex(16))
+            token = StaticToken(roles=("proxy", "node"), token=inner)
+            section = evolve(configuration.auth, tokens=(*configuration.auth.tokens, token))
+            self.auth = make_auth_service(configuration.teleport, section, reactor=self.reactor, threads=threads)
+            self.addService(self.auth)  # type: ignore[no-untyped-call]
+            try:
+                await self.auth.ready()
+            except Exception as error:
+                self._give_up(error)
+                return
+            say_auth(Readiness.OK)
+        else:
+            inner = configuration.teleport.join.token
+        for role in wanted:
+            host = await self._persist(role, lambda role=role: self._host(role, threads, inner))  # type: ignore[misc]
+            if host is None:
+                return
+            self.hosts.append(host)
+            say[role](Readiness.OK)
+        self._log.info("all services are up")
+
+    def _give_up(self, error: Exception) -> None:
+        """
+        What is wrong here does not mend itself.
+        """
+        self._log.critical("cannot start: {error}", error=str(error))
+        self.reactor.exit_code = 1
+        self.reactor.stop()
+
+    async def _persist(self, role: SystemRole, make: Callable[[], Awaitable[Host]]) -> Host | None:
+        for seconds in START_AGAIN.waits():
+            try:
+                return await make()
+            except CancelledError:
+                raise
+            except TeleportError as error:
+                if error.kind not in (Kind.CONNECTION_PROBLEM, Kind.LIMIT_EXCEEDED):
+                    self._give_up(error)
+                    return None
+                self._log.warn("{role} cannot start yet: {error}", role=role.value, error=error.message)
+            except Exception as error:
+                self._log.failure("{role} cannot start", role=role.value)
+                self._give_up(error)
+                return None
+            await deferLater(self.reactor, seconds + 0.5, lambda: None)
+        return None
+
+    async def _host(self, role: SystemRole, threads: Threads, token: Secret[str]) -> Host:
+        local: Callable[[SystemRole], Api] | None = None
+        if self.auth is not None:
+            auth = self.auth
+            local = lambda role: auth.api_for(auth.local_identity(role))  # noqa: E731
+        host = await hosted(
+            role,
+            self.configuration,
+            reactor=self.reactor,
+            threads=threads,
+            token=token,
+            local=local,
+            insecure=self.insecure,
+        )
+        self.addService(host)  # type: ignore[no-untyped-call]
+        await host.up()
+        return host
+
+    def _serve_health(self) -> None:
+        address = self.configuration.teleport.diag_addr
+        if address:
+            from teleport_tw.base.net.endpoints import TCPServer
+            from teleport_tw.daemon.health import service
+
+            host, _, port = address.rpartition(":")
+            self.addService(service(TCPServer(self.reactor, host.strip("[]"), int(port)), self.health))  # type: ignore[no-untyped-call]

@@ -1,0 +1,143 @@
+"""
+What is typed after C{twistd teleport…}; also what C{teleport start} takes.
+
+Making the options installs the project's reactor, so that it is there before C{twistd} looks for one and a plain
+C{twistd web} is left as it was.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.python import usage
+
+from teleport_tw.base.errors import TeleportError
+from teleport_tw.base.loop import install
+from teleport_tw.config.load import load
+from teleport_tw.config.overrides import Overrides, parse_labels, parse_roles
+from teleport_tw.config.sections import Configuration
+
+
+class ServiceOptions(usage.Options):
+    """
+    Flags of every service. What is given here wins over the file.
+
+    @cvar roles: the services that run whatever the file says; empty for those it enables.
+    """
+
+    roles: tuple[str, ...] = ()
+
+    optParameters = [
+        ["config", "c", None, "Configuration file [/etc/teleport.yaml]"],
+        ["token", None, "", "Token to join the cluster with on the first start, or a path to it"],
+        ["auth-server", None, "", "Address of auth, to join it directly: host:3025"],
+        ["proxy-server", None, "", "Address of a proxy, to join through it: host:443"],
+        ["ca-pin", None, "", "Pins of the cluster's authority, comma-separated: sha256:..."],
+        ["nodename", None, "", "Name of this host in the cluster [its host name]"],
+        ["labels", None, "", "Labels of this host: env=prod,team=data"],
+        ["data-dir", None, "", "Where state is kept [/var/lib/teleport]"],
+        ["diag-addr", None, "", "Serve /healthz, /readyz and /metrics here: 127.0.0.1:3000"],
+        ["advertise-ip", None, "", "Address that other services reach this host by"],
+        ["listen-ip", "l", "", "Listen on this address only"],
+    ]
+    optFlags = [
+        ["debug", "d", "Log at level DEBUG"],
+        ["insecure", None, "Do not verify the proxy's certificate when joining; for tests only"],
+    ]
+
+    def __init__(self) -> None:
+        install()
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def parseArgs(self, *rest: str) -> None:
+        """
+        There are no arguments beside flags.
+        """
+        if rest:
+            raise usage.UsageError(f"{rest[0]!r} is not expected; --help shows what is")
+
+    def postOptions(self) -> None:
+        """
+        Read the configuration, with every mistake at once.
+        """
+        try:
+            self.configuration: Configuration = load(self["config"], self.overrides())
+        except TeleportError as error:
+            raise usage.UsageError(str(error)) from error
+
+    def overrides(self) -> Overrides:
+        """
+        @return: what was given on the command line.
+        """
+        pins = tuple(pin.strip() for pin in self["ca-pin"].split(",") if pin.strip())
+        return Overrides(
+            roles=self.wanted(),
+            token=self["token"],
+            auth_server=self["auth-server"],
+            proxy_server=self["proxy-server"],
+            nodename=self["nodename"],
+            data_dir=self["data-dir"],
+            diag_addr=self["diag-addr"],
+            advertise_ip=self["advertise-ip"],
+            ca_pins=pins,
+            labels=parse_labels(self["labels"]),
+            listen_ip=self["listen-ip"],
+            debug=bool(self["debug"]),
+        )
+
+    def wanted(self) -> tuple[str, ...]:
+        """
+        @return: the roles to run; empty for those that the file enables.
+        """
+        return self.roles
+
+
+class AuthOptions(ServiceOptions):
+    """
+    C{twistd teleport-auth}.
+    """
+
+    roles = ("auth",)
+    longdesc = "The auth service: certificate authority, users, roles, tokens, audit log."
+
+
+class ProxyOptions(ServiceOptions):
+    """
+    C{twistd teleport-proxy}.
+    """
+
+    roles = ("proxy",)
+    longdesc = "The proxy service: one public port, reverse tunnels, web pages."
+
+
+class AgentOptions(ServiceOptions):
+    """
+    C{twistd teleport-agent --ssh}.
+    """
+
+    longdesc = "Agents that serve this host; name at least one."
+    optFlags = [["ssh", None, "Serve shells, commands and files of this host"]]
+
+    def wanted(self) -> tuple[str, ...]:
+        """
+        @raise UsageError: no agent was named.
+        """
+        if not self["ssh"]:
+            raise usage.UsageError("say what to serve: --ssh")
+        return ("node",)
+
+
+class AllOptions(ServiceOptions):
+    """
+    C{twistd teleport}.
+    """
+
+    longdesc = "The services that the configuration enables; without a file: auth, proxy and SSH agent."
+    optParameters = [["roles", "r", "", "Exactly these services: auth,proxy,node"]]
+
+    def wanted(self) -> tuple[str, ...]:
+        """
+        @raise TeleportError: a word is no role.
+        """
+        given: Any = self["roles"]
+        return parse_roles(given) if given else ()

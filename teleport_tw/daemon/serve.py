@@ -1,0 +1,87 @@
+"""
+The service of each role, handed what it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import IService
+from twisted.internet.interfaces import IStreamClientEndpoint
+
+from teleport_tw.api.admin import AdminFiles
+from teleport_tw.base.net.endpoints import TCPClient, UnixClient
+from teleport_tw.base.tasks import Threads
+from teleport_tw.conch.algorithms import Algorithms
+from teleport_tw.config.sections import Configuration
+from teleport_tw.pki.identity import SystemRole
+from teleport_tw.proxy.doorkeeper import KINDS as PROXY_KINDS
+from teleport_tw.proxy.service import ProxyService, split
+from teleport_tw.web.channel import BoundedSite
+from teleport_tw.web.site import PublicFacts, WebSite
+
+if TYPE_CHECKING:
+    from teleport_tw.daemon.host import Host
+
+KINDS: Mapping[SystemRole, Sequence[str]] = {SystemRole.PROXY: PROXY_KINDS}
+"""What each role keeps a copy of."""
+
+
+def serve(role: SystemRole, host: Host, configuration: Configuration, threads: Threads) -> IService:
+    """
+    @return: the service of C{role}, not started.
+    """
+    return {SystemRole.PROXY: _proxy}[role](host, configuration, threads)
+
+
+def algorithms(configuration: Configuration) -> Algorithms:
+    """
+    @return: SSH algorithms as the file has them.
+    """
+    teleport = configuration.teleport
+    return Algorithms.of(kex=teleport.kex_algos, ciphers=teleport.ciphers, macs=teleport.mac_algos)
+
+
+def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IService:
+    section, reactor = configuration.proxy, host.reactor
+    site = WebSite(host.api, public_facts(configuration), reactor)
+    return ProxyService(
+        section=section,
+        identity=host.identity,
+        copy=host.copy,
+        auth=_auth_endpoint(configuration, reactor),
+        web=BoundedSite(site.resource(), reactor),
+        sink=host.emitter,
+        reactor=reactor,
+        algorithms=algorithms(configuration),
+        max_connections=configuration.teleport.max_connections,
+    )
+
+
+def _auth_endpoint(configuration: Configuration, reactor: Any) -> IStreamClientEndpoint | None:
+    """
+    Where bytes for auth go: its gRPC socket where it runs on this host, else its own port.
+    """
+    if configuration.auth.enabled:
+        return UnixClient(reactor, str(AdminFiles(Path(configuration.teleport.data_dir)).socket))
+    if configuration.teleport.auth_servers:
+        host, port = split(configuration.teleport.auth_servers[0])
+        return TCPClient(reactor, host, port, timeout=10)
+    return None
+
+
+def public_facts(configuration: Configuration) -> PublicFacts:
+    """
+    @return: what the proxy tells everybody of its addresses.
+    """
+    section = configuration.proxy
+    web = section.public_addr[0] if section.public_addr else section.web_listen_addr
+    if ":" not in web:
+        web = f"{web}:{split(section.web_listen_addr)[1]}"
+    ssh = ""
+    if section.listen_addr:
+        port = split(section.listen_addr)[1]
+        ssh = section.ssh_public_addr[0] if section.ssh_public_addr else f"{web.rpartition(':')[0]}:{port}"
+    return PublicFacts(web=web, ssh=ssh, ssh_listen=section.listen_addr)
