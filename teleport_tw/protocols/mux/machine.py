@@ -9,8 +9,9 @@ these frames are dropped; it may open a stream after we said go-away, and gets a
 to accept, and gets a reset as well.
 
 Credit runs one way each. The sender may send C{send_window} bytes; the receiver grants more when its reader has
-consumed half a window, not when bytes arrive, so a reader that is slow costs at most one window of memory. A peer that
-sends more than it was granted breaks the protocol.
+consumed half a window, not when bytes arrive, so a reader that is slow costs at most one window of memory. A reader
+that has taken everything by then is given twice the window, up to a bound: it is the way that is long, or the machine
+that is busy, and not the reader. A peer that sends more than it was granted breaks the protocol.
 
 The machine collects what is to be written in a list of buffers; the caller takes it with L{Machine.take} and writes
 all of it in one go. It names no transport and no clock.
@@ -174,12 +175,14 @@ class Limits:
         implementation resets what goes beyond 256, so we never have more under way.
     @ivar max_pings: our pings that wait for an answer.
     @ivar window_bytes: what a peer may send on a stream ahead of its reader; not below 256 KiB, which it may anyway.
+    @ivar max_window_bytes: what that grows to for a reader that keeps up, so that a long way costs no speed.
     """
 
     max_streams: int = 16_384
     max_backlog: int = 256
     max_pings: int = 4
     window_bytes: int = INITIAL_WINDOW_BYTES
+    max_window_bytes: int = 4 * INITIAL_WINDOW_BYTES
 
 
 # --- what the machine tells ------------------------------------------------------------------------------------
@@ -391,7 +394,8 @@ class Machine:
         stream = self._streams.get(stream_id)
         if stream is None or size > stream.send_window:
             raise LocalProtocolError(f"{size} bytes are more than stream {stream_id} may send")
-        self._step(stream_id, stream, Input.SEND_DATA)
+        if stream.state is not State.ESTABLISHED:
+            self._step(stream_id, stream, Input.SEND_DATA)
         stream.send_window -= size
         self._out.append(header(_DATA, 0, stream_id, size))
         self._out.extend(parts)
@@ -406,15 +410,11 @@ class Machine:
         stream.unread -= size
         owed = stream.window - stream.receive_window - stream.unread
         if owed * 2 >= stream.window and stream.state is not State.REMOTE_CLOSED:
+            if not stream.unread and stream.window < self.limits.max_window_bytes:
+                wider = min(stream.window * 2, self.limits.max_window_bytes)
+                owed += wider - stream.window
+                stream.window = wider
             self._grant(stream_id, stream, owed, 0)
-
-    def widen(self, stream_id: int, window_bytes: int) -> None:
-        """
-        Let the peer run further ahead from the next grant on; a window never shrinks.
-        """
-        stream = self._streams.get(stream_id)
-        if stream is not None:
-            stream.window = max(stream.window, min(window_bytes, MAX_WINDOW_BYTES))
 
     def finish(self, stream_id: int) -> None:
         """

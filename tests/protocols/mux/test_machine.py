@@ -67,11 +67,11 @@ def pair(**limits: int) -> tuple[Machine, Machine]:
     return Machine(Role.CLIENT, Limits(**limits)), Machine(Role.SERVER, Limits(**limits))
 
 
-def established() -> tuple[Machine, Machine, int]:
+def established(**limits: int) -> tuple[Machine, Machine, int]:
     """
     A stream that the client opened and the server accepted.
     """
-    client, server = pair()
+    client, server = pair(**limits)
     stream = client.open()
     carry(client, server)
     server.accept(stream)
@@ -199,7 +199,6 @@ class StreamTests(SynchronousTestCase):
         server.reset(stream)
         server.accept(stream)
         server.consumed(stream, 5)
-        server.widen(stream, 2**20)
         self.assertEqual(server.take(), [])
 
     def test_a_reset_outweighs_the_payload_it_comes_with(self) -> None:
@@ -290,16 +289,24 @@ class WindowTests(SynchronousTestCase):
         carry(server, client)
         self.assertEqual(client.allowance(stream), 2**20)
 
-    def test_a_widened_window_is_granted_when_the_reader_reads(self) -> None:
+    def test_the_window_grows_for_a_reader_that_keeps_up(self) -> None:
         client, server, stream = established()
-        server.widen(stream, 2**20)
-        server.widen(stream, 5)
-        client.send(stream, [b"x"], 1)
-        carry(client, server)
-        self.assertEqual(client.allowance(stream), INITIAL_WINDOW_BYTES - 1)
-        server.consumed(stream, 1)
-        carry(server, client)
-        self.assertEqual(client.allowance(stream), 2**20)
+        for window in (256, 512, 1024, 1024):
+            self.assertEqual(client.allowance(stream), window * 1024)
+            client.send(stream, [bytes(window * 512)], window * 512)
+            carry(client, server)
+            server.consumed(stream, window * 512)
+            carry(server, client)
+
+    def test_the_window_stays_for_a_reader_that_does_not(self) -> None:
+        client, server, stream = established()
+        for _ in range(10):
+            size = client.allowance(stream)
+            client.send(stream, [bytes(size)], size)
+            carry(client, server)
+            server.consumed(stream, INITIAL_WINDOW_BYTES // 2)
+            carry(server, client)
+        self.assertEqual(client.allowance(stream), INITIAL_WINDOW_BYTES // 2)
 
     def test_no_credit_for_who_has_finished(self) -> None:
         client, server, stream = established()
@@ -319,7 +326,7 @@ class WindowTests(SynchronousTestCase):
     @settings(max_examples=50)
     @given(st.lists(st.tuples(st.integers(1, 200_000), st.integers(0, 300_000)), max_size=40))
     def test_what_is_unread_never_exceeds_the_window(self, rounds: list[tuple[int, int]]) -> None:
-        client, server, stream = established()
+        client, server, stream = established(max_window_bytes=300_000)
         unread = sent = received = 0
         for wish, read in rounds:
             size = min(wish, client.allowance(stream))
@@ -330,7 +337,7 @@ class WindowTests(SynchronousTestCase):
                 assert isinstance(outcome, Received)
                 unread += len(outcome.payload)
                 received += len(outcome.payload)
-            self.assertLessEqual(unread, INITIAL_WINDOW_BYTES)
+            self.assertLessEqual(unread, 300_000)
             taken = min(read, unread)
             server.consumed(stream, taken)
             unread -= taken
