@@ -162,10 +162,10 @@ def proxy(certificate: str) -> None:
     from twisted.internet.defer import Deferred
     from twisted.internet.protocol import Factory, Protocol
 
+    from teleport_tw.api.streams import StreamHeader
     from teleport_tw.base.net.endpoints import TCPServer, TLSServer
     from teleport_tw.base.relay import join
     from teleport_tw.pki.identity import Identity, SystemRole
-    from teleport_tw.tunnel.header import StreamHeader
     from teleport_tw.tunnel.registry import Registry
 
     numbers = count()

@@ -18,6 +18,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from teleport_tw.api.streams import Prefixed, StreamHeader, address_text, decode_header, encode_answer
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 from teleport_tw.base.held import Held, HoldingFactory
 from teleport_tw.base.relay import join
@@ -25,7 +26,6 @@ from teleport_tw.base.tasks import Tasks
 from teleport_tw.pki.identity import Identity
 from teleport_tw.proxy.route import split_target
 from teleport_tw.proxy.targets import Targets
-from teleport_tw.tunnel.header import Prefixed, StreamHeader, address_text, decode_header, encode_answer
 
 HEADER_SECONDS = 10.0
 """A client has its header ready before it dials."""

@@ -14,6 +14,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from teleport_tw.api.streams import StreamHeader, address_text
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 from teleport_tw.base.held import Held
 from teleport_tw.base.relay import join
@@ -34,7 +35,6 @@ from teleport_tw.pki.identity import Identity
 from teleport_tw.pki.sshcert import verify_user
 from teleport_tw.protocols.ssh.wire import Reader
 from teleport_tw.proxy.dialin import DialIn
-from teleport_tw.tunnel.header import StreamHeader, address_text
 
 NO_SHELL = (
     "This is the proxy of a cluster; it gives no shells. Reach a server through it:\r\n"

@@ -12,11 +12,11 @@ from typing import Protocol
 from attrs import define
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
+from teleport_tw.api.streams import StreamHeader
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.net.endpoints import TCPClient
 from teleport_tw.proxy.route import Strategy, find_node
 from teleport_tw.resources.metadata import Resource
-from teleport_tw.tunnel.header import StreamHeader
 from teleport_tw.tunnel.registry import Registry
 
 AGENTLESS = "openssh"

@@ -19,10 +19,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from teleport_tw.api.streams import Prefixed, StreamHeader, decode_answer, decode_header, encode_answer, encode_header
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 from teleport_tw.base.tasks import Tasks
 from teleport_tw.base.timing import Duration
-from teleport_tw.tunnel.header import Prefixed, StreamHeader, decode_answer, decode_header, encode_answer, encode_header
 from teleport_tw.tunnel.link import Link
 from teleport_tw.tunnel.stream import Stream
 

@@ -16,11 +16,11 @@ from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEnd
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
+from teleport_tw.api.streams import StreamHeader
 from teleport_tw.base.errors import TeleportError
 from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.protocols.mux.machine import Limits, Role
 from teleport_tw.tunnel.endpoints import StreamEndpoint
-from teleport_tw.tunnel.header import StreamHeader
 from teleport_tw.tunnel.link import DEFAULT_LIMITS, DEFAULT_PACE, Link, Pace
 from teleport_tw.tunnel.stream import Stream
 

@@ -11,12 +11,12 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_tw.api.streams import StreamHeader, encode_header
 from teleport_tw.base.errors import access_denied
 from teleport_tw.base.timing import Backoff, Duration
 from teleport_tw.protocols.mux.machine import Role
 from teleport_tw.tunnel.dialer import DIAL_TIMEOUT, STEADY, Dialer
 from teleport_tw.tunnel.endpoints import Receptionist
-from teleport_tw.tunnel.header import StreamHeader, encode_header
 from teleport_tw.tunnel.link import Link
 from teleport_tw.tunnel.service import AgentTunnel
 from tests.tunnel.wires import Note, Owner, Pipe

@@ -14,10 +14,10 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from teleport_tw.api.streams import MAX_BYTES, StreamHeader, encode_answer, encode_header
 from teleport_tw.base.errors import Kind, TeleportError, access_denied
 from teleport_tw.protocols.mux.machine import State
 from teleport_tw.tunnel.endpoints import Receptionist, StreamEndpoint
-from teleport_tw.tunnel.header import MAX_BYTES, StreamHeader, encode_answer, encode_header
 from teleport_tw.tunnel.link import Link
 from teleport_tw.tunnel.stream import Stream
 from tests.tunnel.wires import Note, Pair

@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime
 import random
 import ssl
+import tempfile
 from pathlib import Path
 
 from cryptography import x509
@@ -20,13 +21,13 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from teleport_tw.api.streams import StreamHeader
 from teleport_tw.base.errors import access_denied
 from teleport_tw.base.net.endpoints import TLSClient, TLSServer
 from teleport_tw.base.timing import Backoff, Duration
 from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.tunnel.dialer import Dialer
 from teleport_tw.tunnel.endpoints import Receptionist
-from teleport_tw.tunnel.header import StreamHeader
 from teleport_tw.tunnel.registry import Registry
 
 
@@ -95,7 +96,9 @@ class LoopbackTests(TestCase):
     timeout = 20
 
     async def start(self) -> None:
-        file = certificate(Path(self.mktemp_folder()))
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        file = certificate(Path(folder.name))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(file)
         identity = Identity(username="a.example", system_roles=(SystemRole.NODE,))
@@ -129,11 +132,6 @@ class LoopbackTests(TestCase):
         self.dialer.start()
         self.addCleanup(self.dialer.stop)
         await self.linked
-
-    def mktemp_folder(self) -> str:
-        folder = self.mktemp()
-        Path(folder).mkdir(parents=True)
-        return folder
 
     def changed(self, host: str, links: int) -> None:
         if links and not self.linked.called:

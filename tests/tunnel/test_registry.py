@@ -9,12 +9,12 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_tw.api.streams import StreamHeader
 from teleport_tw.base.errors import TeleportError, access_denied
 from teleport_tw.base.timing import Duration
 from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.protocols.mux.machine import Role
 from teleport_tw.tunnel.endpoints import Receptionist
-from teleport_tw.tunnel.header import StreamHeader
 from teleport_tw.tunnel.link import Link
 from teleport_tw.tunnel.registry import Registry
 from teleport_tw.tunnel.service import ProxyTunnel

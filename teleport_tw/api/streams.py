@@ -1,21 +1,24 @@
 """
 What is said at the start of a stream: who wants what, and the answer.
 
-Both are protobuf messages of C{tunnel.proto}, each behind its length.
+Both are protobuf messages of C{tunnel.proto}, each behind its length. They go from a client to the proxy when it dials,
+and from the proxy to an agent down the tunnel. Twisted's addresses are loaded where they are used only: a client that
+starts for one connection has no reactor.
 """
 
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from attrs import frozen
 from google.protobuf.message import DecodeError, Message
-from twisted.internet.address import IPv4Address, IPv6Address
 
 from teleport_tw.api.proto import tunnel_pb2 as pb
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
-from teleport_tw.tunnel.stream import Address
+
+if TYPE_CHECKING:
+    from twisted.internet.address import IPv4Address, IPv6Address
 
 MAX_BYTES = 64 * 1024
 """The longest header or answer: a chain of several certificates with room to spare."""
@@ -47,10 +50,12 @@ class StreamHeader:
     session_id: str = ""
     trace: str = ""
 
-    def address(self) -> Address | None:
+    def address(self) -> IPv4Address | IPv6Address | None:
         """
         @return: the client's address as Twisted has it; None where the header tells none or no numeric one.
         """
+        from twisted.internet.address import IPv4Address, IPv6Address
+
         host, _, port = self.client_address.rpartition(":")
         try:
             ip, number = ip_address(host.removeprefix("[").removesuffix("]")), int(port)
@@ -63,6 +68,8 @@ def address_text(address: object) -> str:
     """
     @return: C{host:port} for L{StreamHeader.client_address}; empty for what is no TCP address.
     """
+    from twisted.internet.address import IPv4Address, IPv6Address
+
     match address:
         case IPv4Address():
             return f"{address.host}:{address.port}"

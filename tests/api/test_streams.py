@@ -12,8 +12,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.api.proto import tunnel_pb2 as pb
-from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
-from teleport_tw.tunnel.header import (
+from teleport_tw.api.streams import (
     MAX_BYTES,
     Prefixed,
     StreamHeader,
@@ -23,6 +22,7 @@ from teleport_tw.tunnel.header import (
     encode_answer,
     encode_header,
 )
+from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 
 headers = st.builds(
     StreamHeader,
