@@ -47,6 +47,9 @@ MAX_EXTENSIONS = 64
 MAX_HELD_BYTES = 512 * 1024
 """Taken in while a decision is pending, before reading stops: two packets of the largest size."""
 
+LINGER_SECONDS = 10.0
+"""How long a peer may take to read our last words."""
+
 MAX_BLOCKED_BYTES = 64 * 1024 * 1024
 """Kept back during a key exchange; channels stop at their windows long before."""
 
@@ -122,6 +125,7 @@ class Carrier(conch.SSHTransportBase):
         self._reading = True
         self._grace: IDelayedCall | None = None
         self._rekey_timer: IDelayedCall | None = None
+        self._linger: IDelayedCall | None = None
 
     # What Twisted calls.
 
@@ -159,7 +163,7 @@ class Carrier(conch.SSHTransportBase):
         Stop everything.
         """
         self.ended = True
-        for timer in (self._grace, self._rekey_timer):
+        for timer in (self._grace, self._rekey_timer, self._linger):
             if timer is not None and timer.active():
                 timer.cancel()
         self._blocked.clear()
@@ -474,6 +478,7 @@ class Carrier(conch.SSHTransportBase):
         self._uncork()
         self.transport.unregisterProducer()
         self.transport.loseConnection()
+        self._linger = self.clock.callLater(LINGER_SECONDS, self.transport.abortConnection)
 
     def abortConnection(self) -> None:
         """

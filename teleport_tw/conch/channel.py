@@ -19,6 +19,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from twisted.conch.ssh.channel import SSHChannel
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -80,6 +81,7 @@ class Channel(SSHChannel):
         self._inbox: deque[bytes | tuple[int, bytes] | object] = deque()
         self._requests: deque[tuple[str, bytes, bool]] = deque()
         self._answering = False
+        self._answers: Deferred[None] | None = None
         self._outbox: deque[tuple[int, Octets]] = deque()
         self._waiting_bytes = 0
         self._last_words: list[bytes] = []
@@ -134,8 +136,10 @@ class Channel(SSHChannel):
         """
         self.remoteClosed = True
         self._drop_outbox()
-        if self._answering or self._paused:
-            self._paused = False
+        self._paused = False
+        self._requests.clear()
+        if self._answering and self._answers is not None:
+            self._answers.cancel()
         self._inbox.append(_CLOSE)
         self._deliver()
 
@@ -203,7 +207,7 @@ class Channel(SSHChannel):
         self._requests.append((name, payload, want_reply))
         if not self._answering:
             self._answering = True
-            self.conn.transport.tasks.spawn("SSH channel request", self._answer_requests())
+            self._answers = self.conn.transport.tasks.spawn("SSH channel request", self._answer_requests())
 
     async def _answer_requests(self) -> None:
         try:

@@ -202,8 +202,8 @@ class GcmSealer:
             padding += 16
         size += padding
         clear = _UINT32.pack(size)
-        packet = bytearray(clear)
-        packet.extend(bytes(size + 16))
+        packet = bytearray(size + 20)
+        packet[:4] = clear
         plain = b"".join((bytes((padding,)), head, body, self._padding.take(padding)))
         self._encrypt_into(self._nonce.take(), plain, clear, memoryview(packet)[4:])
         return packet

@@ -50,6 +50,7 @@ class ServerSettings:
     @ivar host_keys: what the server proves itself with.
     @ivar rules: who may come in.
     @ivar version: the line sent first, without its end.
+    @ivar max_pending_logins: connections that may be signing in at one time; more are closed at once.
     """
 
     clock: IReactorTime
@@ -58,6 +59,7 @@ class ServerSettings:
     algorithms: Algorithms = field(factory=Algorithms)
     limits: Limits = field(factory=Limits)
     version: bytes = DEFAULT_VERSION
+    max_pending_logins: int = 1024
 
 
 class ServerTransport(Carrier, conch.SSHServerTransport):
@@ -69,7 +71,10 @@ class ServerTransport(Carrier, conch.SSHServerTransport):
 
     isClient = False
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, pending: set[ServerTransport] | None = None) -> None:
+        """
+        @param pending: where it is listed until the user is in.
+        """
         super().__init__(
             clock=settings.clock,
             limits=settings.limits,
@@ -78,6 +83,8 @@ class ServerTransport(Carrier, conch.SSHServerTransport):
             host_keys=settings.host_keys,
         )
         self._rules = settings.rules
+        self._pending = set() if pending is None else pending
+        self._pending.add(self)
         self.connection: Connection | None = None
 
     def first_keys_sent(self) -> None:
@@ -107,8 +114,15 @@ class ServerTransport(Carrier, conch.SSHServerTransport):
         The user is in.
         """
         self.authenticated()
+        self._pending.discard(self)
         self.connection = Connection(responder)
         self.setService(self.connection)
+
+    def closed(self, reason: Failure) -> None:
+        """
+        One less.
+        """
+        self._pending.discard(self)
 
 
 @define(eq=False)
@@ -118,12 +132,16 @@ class ServerFactory(Factory):
     """
 
     settings: ServerSettings
+    noisy: bool = field(default=False, init=False)
+    _pending: set[ServerTransport] = field(factory=set, init=False)
 
-    def buildProtocol(self, addr: IAddress | None) -> ServerTransport:
+    def buildProtocol(self, addr: IAddress | None) -> ServerTransport | None:
         """
-        One more client.
+        One more client, unless too many are on the doorstep.
         """
-        return ServerTransport(self.settings)
+        if len(self._pending) >= self.settings.max_pending_logins:
+            return None
+        return ServerTransport(self.settings, self._pending)
 
 
 VerifyHost = Callable[[HostProof], Awaitable[None]]

@@ -257,6 +257,22 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual([self.successResultOf(each) for each in (first, second, third)], [True, False, False])
         self.assertEqual(bytes(theirs.received), b"after")
 
+    def test_closing_gives_up_a_request_that_is_not_answered(self) -> None:
+        """
+        What was being set up is cancelled, and the channel goes.
+        """
+        both = pair()
+        ours, theirs = both.open()
+        cancelled: list[str] = []
+        theirs.request_slow = lambda payload: Deferred(lambda _: cancelled.append("yes"))
+        request = Deferred.fromCoroutine(both.connection.request(ours, "slow"))
+        both.flush()
+        ours.loseConnection()
+        both.flush()
+        self.assertEqual(cancelled, ["yes"])
+        self.assertEqual(theirs.log, ["open", "eof", "closed"])
+        self.assertIs(self.successResultOf(request), False)
+
     def test_a_refused_channel_says_why(self) -> None:
         """
         Kind and words cross the wire.

@@ -14,6 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, access_denied
@@ -28,7 +32,7 @@ from teleport_tw.conch.signatures import (
     signature_algorithms,
     verify,
 )
-from teleport_tw.conch.transport import ServerTransport
+from teleport_tw.conch.transport import ServerFactory, ServerSettings, ServerTransport
 from teleport_tw.conch.userauth import Ask, LoginRules, MoreNeeded, Peer, Prompt, UserAuthServer, signed_data
 from teleport_tw.protocols.ssh import keys
 from teleport_tw.protocols.ssh.wire import put_boolean, put_mpint, put_string, put_uint32
@@ -182,6 +186,38 @@ class LoginTests(SynchronousTestCase):
         self.failureResultOf(both.client.ready, TeleportError)
         self.assertTrue(both.server.ended)
         self.assertIsNone(both.server.connection)
+
+    def test_the_doorstep_is_bounded(self) -> None:
+        """
+        One that signed in, and one that left, make room for others.
+        """
+        settings = ServerSettings(
+            clock=Clock(),
+            host_keys=HostKeys([(HOST_KEY, None)]),
+            rules=LoginRules(authenticate=Door()),
+            max_pending_logins=2,
+        )
+        factory = ServerFactory(settings)
+        first, second = factory.buildProtocol(None), factory.buildProtocol(None)
+        self.assertIsNone(factory.buildProtocol(None))
+        for each in (first, second):
+            each.makeConnection(StringTransport())
+        first.connectionLost(Failure(ConnectionDone()))
+        self.assertIsNotNone(factory.buildProtocol(None))
+        self.assertIsNone(factory.buildProtocol(None))
+        second.logged_in(Host())
+        self.assertIsNotNone(factory.buildProtocol(None))
+
+    def test_a_peer_that_does_not_read_our_last_words_is_cut_off(self) -> None:
+        """
+        After ten seconds.
+        """
+        server, transport, clock = lone_server()
+        server.loseConnection()
+        clock.advance(9)
+        self.assertFalse(transport.disconnected)
+        clock.advance(1)
+        self.assertTrue(transport.disconnected)
 
     def test_without_a_key_the_user_is_told_so(self) -> None:
         """
