@@ -70,7 +70,7 @@ def _idle(certificate: Path, count: int) -> list[Row]:
             first = _until(admin, count)
             after = [_resident(pid) for pid in (proxy, agents)]
             admin.sendall(b"drop\n")
-            again = _until(admin, count)
+            again = _until(admin, count, down=True)
     kib = [(late - early) / count / 1024 for early, late in zip(before, after, strict=True)]
     figures = {"memory of the proxy, KiB/link": kib[0], "memory of the agents, KiB/link": kib[1],
                "until all are there, s": first, "until all are back, s": again}  # fmt: skip
@@ -80,14 +80,18 @@ def _idle(certificate: Path, count: int) -> list[Row]:
     ]
 
 
-def _until(admin: socket.socket, count: int, seconds: float = 240) -> float:
+def _until(admin: socket.socket, count: int, seconds: float = 240, *, down: bool = False) -> float:
     """
+    @param down: they must have been fewer first.
     @return: seconds until so many links stand.
     """
     started = time.perf_counter()
     while time.perf_counter() < started + seconds:
         admin.sendall(b"count\n")
-        if int(admin.recv(64)) >= count:
+        standing = int(admin.recv(64))
+        if standing < count:
+            down = False
+        elif not down:
             return time.perf_counter() - started
         time.sleep(0.05)
     raise RuntimeError("the links did not come")
