@@ -300,7 +300,6 @@ def create(type_: AuthorityType, cluster: str, keystore: Keystore, now: datetime
         version="v2",
         sub_kind=type_.value,
         metadata=Metadata(name=cluster),
-        spec={"signing_alg": "RSA_SHA2_512"},
     )
     keys = _generate(type_, cluster, keystore, now)
     authority = Authority(type=type_, cluster=cluster, active=keys, resource=bare)

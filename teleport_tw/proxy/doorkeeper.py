@@ -98,10 +98,10 @@ class Doorkeeper:
             self._locks = tuple(map(Lock.parse, self.copy.list("lock")))
         subject = Subject(
             user="" if identity.is_host else identity.username,
-            roles=frozenset(identity.roles),
+            roles=identity.roles,  # type: ignore[arg-type]  # mypy misreads frozenset as converter
             login=login,
             mfa_device=identity.mfa_device,
-            access_requests=frozenset(identity.active_requests),
+            access_requests=identity.active_requests,  # type: ignore[arg-type]  # as above
             server_id=identity.host_id,
             bot_instance_id=identity.bot_instance,
         )

@@ -7,9 +7,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
 from teleport_tw.api.contract import every
 from teleport_tw.clients.output import FORMATS, show, table
 from teleport_tw.clients.program import Context
+from teleport_tw.pki.authority import Authority
+from teleport_tw.pki.keys import native_public
 from teleport_tw.resources.metadata import Resource
 
 
@@ -38,16 +42,33 @@ async def run(context: Context, options: argparse.Namespace) -> None:
     show(options.format, value, text)
 
 
-def _facts(authority: Resource) -> dict[str, Any]:
-    keys = authority.spec.get("active_keys") or {}
-    rotation = authority.spec.get("rotation") or {}
-    state = rotation.get("phase") or rotation.get("state") or "standby"
+def _facts(resource: Resource) -> dict[str, Any]:
+    authority = Authority.parse(resource)
+    keys = authority.active
+    algorithms = [algorithm(native_public(key.public)) for key in keys.ssh]
+    algorithms += [algorithm(key.certificate.public_key()) for key in keys.tls]
+    algorithms += [algorithm(key.public) for key in keys.jwt]
     return {
-        "authority": str(authority.spec.get("type") or authority.sub_kind),
-        "cluster": authority.name,
-        "rotation": str(state),
-        "protocol": ",".join(name.upper() for name in ("ssh", "tls", "jwt") if keys.get(name)),
+        "authority": authority.type.value,
+        "cluster": authority.cluster,
+        "rotation": authority.phase.value,
+        "protocol": ",".join(name.upper() for name in ("ssh", "tls", "jwt") if getattr(keys, name)),
         "status": "active",
-        "algorithm": str(authority.spec.get("signing_alg") or ""),
+        "algorithm": ",".join(dict.fromkeys(algorithms)),
         "storage": "software",
     }
+
+
+def algorithm(public: object) -> str:
+    """
+    @param public: a key of C{cryptography}.
+    @return: C{Ed25519}, C{ECDSA P-256}, C{RSA 2048}.
+    """
+    match public:
+        case ed25519.Ed25519PublicKey():
+            return "Ed25519"
+        case ec.EllipticCurvePublicKey():
+            return f"ECDSA P-{public.key_size}"
+        case rsa.RSAPublicKey():
+            return f"RSA {public.key_size}"
+    return type(public).__name__
