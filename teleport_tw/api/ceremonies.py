@@ -28,10 +28,11 @@ from teleport_tw.api.convert import (
     time_from_pb,
     time_to_pb,
 )
-from teleport_tw.api.proto import auth_pb2
+from teleport_tw.api.proto import auth_pb2, resource_pb2
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.secret import Secret
 from teleport_tw.pki.identity import RouteToDatabase, SystemRole
+from teleport_tw.resources.metadata import Resource
 
 
 def keys_to_pb(keys: PublicKeys) -> auth_pb2.PublicKeys:
@@ -48,6 +49,31 @@ def keys_from_pb(message: auth_pb2.PublicKeys) -> PublicKeys:
     return PublicKeys(ssh=message.ssh, tls=message.tls)
 
 
+_MOST_KEPT = 64
+_sent: dict[int, tuple[Resource, resource_pb2.Resource]] = {}
+_received: dict[bytes, Resource] = {}
+"""Authorities go with every certificate and change once a year, so both sides keep what they made of them."""
+
+
+def _authority_to_pb(authority: Resource) -> resource_pb2.Resource:
+    kept = _sent.get(id(authority))
+    if kept is None or kept[0] is not authority:
+        if len(_sent) >= _MOST_KEPT:
+            _sent.clear()
+        kept = _sent[id(authority)] = (authority, resource_to_pb(authority))
+    return kept[1]
+
+
+def _authority_from_pb(message: resource_pb2.Resource) -> Resource:
+    octets = message.SerializeToString(deterministic=True)
+    kept = _received.get(octets)
+    if kept is None:
+        if len(_received) >= _MOST_KEPT:
+            _received.clear()
+        kept = _received[octets] = resource_from_pb(message)
+    return kept
+
+
 def certificates_to_pb(certificates: Certificates) -> auth_pb2.Certificates:
     """
     @return: the certificates and whom to trust.
@@ -55,7 +81,7 @@ def certificates_to_pb(certificates: Certificates) -> auth_pb2.Certificates:
     return auth_pb2.Certificates(
         ssh=certificates.ssh,
         tls=certificates.tls,
-        authorities=[resource_to_pb(authority) for authority in certificates.authorities],
+        authorities=[_authority_to_pb(authority) for authority in certificates.authorities],
         host_id=certificates.host_id,
         cluster=certificates.cluster,
     )
@@ -68,7 +94,7 @@ def certificates_from_pb(message: auth_pb2.Certificates) -> Certificates:
     return Certificates(
         ssh=message.ssh,
         tls=message.tls,
-        authorities=tuple(resource_from_pb(authority) for authority in message.authorities),
+        authorities=tuple(map(_authority_from_pb, message.authorities)),
         host_id=message.host_id,
         cluster=message.cluster,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from base64 import b64encode
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from ssl import DER_cert_to_PEM_cert
@@ -83,7 +84,7 @@ def issue_user(
     if ssh_key is not None:
         issuer = signing.ssh(AuthorityType.USER)
         blob = sshcert.issue_user(issuer, identity, ssh_key, now=now, cert_format=grant.cert_format)
-        ssh = sshcert.line(blob).encode("ascii") + b"\n"
+        ssh = _line(blob)
     if keys.tls:
         tls = pem(x509.issue_user(signing.x509(AuthorityType.USER), identity, keys.tls, now=now))
     return Certificates(ssh=ssh, tls=tls, authorities=signing.public, cluster=identity.cluster)
@@ -150,7 +151,7 @@ def issue_member(
     ssh = tls = b""
     if ssh_key is not None:
         blob = sshcert.issue_host(signing.ssh(AuthorityType.HOST), identity, ssh_key, now=now)
-        ssh = sshcert.line(blob).encode("ascii") + b"\n"
+        ssh = _line(blob)
     if keys.tls:
         tls = pem(x509.issue_host(signing.x509(AuthorityType.HOST), identity, keys.tls, now=now))
     return Certificates(ssh=ssh, tls=tls, authorities=signing.public, host_id=host_id, cluster=cluster)
@@ -177,7 +178,7 @@ def issue_outsider(signing: Signing, request: HostIssueRequest, *, cluster: str,
             username=names[0], cluster=cluster, principals=names, valid_after=now - sshcert.SKEW, expires=expires
         )
         blob = sshcert.issue_host(signing.ssh(AuthorityType.HOST), identity, ssh_key, now=now)
-        ssh = sshcert.line(blob).encode("ascii") + b"\n"
+        ssh = _line(blob)
     if request.keys.tls:
         issuer = signing.x509(AuthorityType(request.authority))
         tls = pem(x509.issue_server(issuer, names, request.keys.tls, now=now, expires=expires))
@@ -201,7 +202,7 @@ def issue_agentless(
     expires = min(now + ttl, user.expires) if user.expires is not None else now + ttl
     identity = evolve(user, principals=(login,), valid_after=now - sshcert.SKEW, expires=expires, permit_pty=True)
     blob = sshcert.issue_user(signing.ssh(AuthorityType.OPENSSH), identity, key, now=now)
-    return sshcert.line(blob).encode("ascii") + b"\n"
+    return _line(blob)
 
 
 def pem(certificate: bytes) -> bytes:
@@ -209,6 +210,14 @@ def pem(certificate: bytes) -> bytes:
     @param certificate: DER.
     """
     return DER_cert_to_PEM_cert(certificate).encode("ascii")
+
+
+def _line(blob: bytes) -> bytes:
+    """
+    @param blob: made here, so it begins with its algorithm's name and need not be read again.
+    """
+    length = int.from_bytes(blob[:4], "big")
+    return blob[4 : 4 + length] + b" " + b64encode(blob) + b"\n"
 
 
 def _ssh_key(line: bytes) -> ssh_keys.PublicKey | None:

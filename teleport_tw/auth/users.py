@@ -47,7 +47,7 @@ class UserCertificates:
         now = core.now()
         preference = core.preference()
         user, device = await core.login.check(request, preference, now)
-        roles = await self._roles(user)
+        checker = await self._checker(user)
         identity = Identity(
             username=user.name,
             cluster=core.cluster,
@@ -58,7 +58,6 @@ class UserCertificates:
             route_to_cluster=request.route_to_cluster or core.cluster,
         )
         Gate(core, identity).check_locks(evolve(identity, mfa_device=device))
-        checker = Checker.for_identity(roles, username=user.name, traits=user.traits)
         granted = self._grant(checker, identity)
         span = issuance.lifetime(request.ttl or preference.default_session_ttl, granted.max_ttl)
         certificates = self._issue(gate, granted, request.keys, now, now + span, request.user_agent)
@@ -76,7 +75,7 @@ class UserCertificates:
         now = core.now()
         resource = await core.resources.get("user", request.username)
         user = User.parse(resource)
-        roles = await self._roles(user)
+        checker = await self._checker(user)
         identity = Identity(
             username=user.name,
             cluster=core.cluster,
@@ -86,14 +85,13 @@ class UserCertificates:
             database=request.database,
             login_ip=request.remote_address,
         )
-        checker = Checker.for_identity(roles, username=user.name, traits=user.traits)
         if gate.is_a():
             granted = self._grant(checker, identity)
             span = issuance.lifetime(request.ttl or granted.max_ttl, longest=issuance.MAX_SIGN_TTL)
         else:
             if caller.is_host or caller.disallow_reissue:
                 raise gate.refuse("may not ask for certificates of others")
-            gate.check_impersonation(resource, tuple(roles))
+            gate.check_impersonation(resource, checker.roles)
             granted = self._grant(checker, evolve(identity, impersonator=caller.username, disallow_reissue=True))
             span = issuance.lifetime(request.ttl or core.preference().default_session_ttl, granted.max_ttl)
         Gate(core, identity).check_locks(identity)
@@ -152,25 +150,25 @@ class UserCertificates:
         )
         return certificate
 
-    async def _roles(self, user: User) -> list[Role]:
+    async def _checker(self, user: User) -> Checker:
         """
-        The user's roles as they are stored now, which may be newer than what is known in memory.
+        For the user's roles as they are stored now, which may be newer than what is known in memory.
 
         @raise TeleportError: BAD_PARAMETER, one is missing: a certificate with fewer roles than the user has would
             also lack their denials.
         """
+        identity = Identity(username=user.name, roles=user.roles, traits=user.traits)
+        if all(self.core.role(name) is not None for name in user.roles):
+            return self.core.checker(identity)
         found = []
         for name in user.roles:
-            role = self.core.role(name)
-            if role is None:
-                try:
-                    role = Role.parse(await self.core.resources.get("role", name))
-                except TeleportError as error:
-                    if error.kind is not Kind.NOT_FOUND:
-                        raise
-                    raise bad_parameter(f"role {name!r} of user {user.name!r} does not exist") from error
-            found.append(role)
-        return found
+            try:
+                found.append(Role.parse(await self.core.resources.get("role", name)))
+            except TeleportError as error:
+                if error.kind is not Kind.NOT_FOUND:
+                    raise
+                raise bad_parameter(f"role {name!r} of user {user.name!r} does not exist") from error
+        return Checker.for_identity(found, username=user.name, traits=user.traits)
 
     def _grant(self, checker: Checker, identity: Identity) -> UserGrant:
         options = checker.options
