@@ -66,6 +66,12 @@ class Cluster:
     async def start(cls, add_cleanup: Callable[..., Any], *, listen: bool = True, **config: Any) -> Cluster:
         directory = Path(tempfile.mkdtemp(prefix="tw-"))
         add_cleanup(shutil.rmtree, directory, ignore_errors=True)
+        cluster = cls.on(directory, add_cleanup, listen, **config)
+        await cluster.auth.ready()
+        return cluster
+
+    @classmethod
+    def on(cls, directory: Path, add_cleanup: Callable[..., Any], listen: bool, **config: Any) -> Cluster:
         pool = ThreadPool(0, 8)
         pool.start()
         add_cleanup(pool.stop)
@@ -81,10 +87,15 @@ class Cluster:
         )
         auth.startService()
         add_cleanup(auth.stopService)
-        await auth.ready()
         cluster = cls(directory, auth, pool)
         add_cleanup(cluster.hang_up)
         return cluster
+
+    def again(self, add_cleanup: Callable[..., Any]) -> Cluster:
+        """
+        Another auth on the same directory, being started.
+        """
+        return self.on(self.directory, add_cleanup, True)
 
     def hang_up(self) -> Deferred[None]:
         async def close() -> None:

@@ -352,3 +352,45 @@ class Issuing(AuthCase):
         await self.admin.create(Resource("lock", "v2", Metadata(str(uuid.uuid4())), {"target": {"user": "alice"}}))
         error = await self.refused(watch.__anext__())
         self.assertEqual(error.kind, Kind.ACCESS_DENIED)
+
+    async def test_a_user_sees_what_it_reaches(self) -> None:
+        """Nodes are listed and watched by the roles' labels; a role that loses them loses the nodes."""
+        allow = {"logins": ["root"], "node_labels": {"env": "dev"}}
+        await self.admin.create(Resource("role", "v7", Metadata("dev"), {"allow": allow}))
+        for number, env in ((1, "dev"), (2, "prod")):
+            name = str(uuid.UUID(int=number))
+            node = Resource("node", "v2", Metadata(name, labels={"env": env}), {"hostname": env}, "teleport")
+            await self.admin.heartbeat(node, timedelta(minutes=5))
+        alice = await self.alice("dev")
+        self.assertEqual([item.spec["hostname"] for item in (await alice.list("node")).items], ["dev"])
+        error = await self.refused(alice.get("node", str(uuid.UUID(int=2))))
+        self.assertEqual(error.kind, Kind.ACCESS_DENIED)
+        self.assertNotIn("role", error.message)
+        await self.refused(alice.create(Resource("role", "v7", Metadata("mine"), {"allow": {}})))
+        await self.refused(alice.get("token", "x" * 9))
+        await self.refused(alice.watch(["node", "token"]).__anext__())
+        role = await self.admin.get("role", "dev")
+        spec = {"allow": {"logins": ["root"], "node_labels": {"env": "none"}}}
+        await self.admin.update(Resource("role", "v7", role.metadata, spec))
+        self.assertEqual((await alice.list("node")).items, ())
+
+
+class Restart(AuthCase):
+    """
+    The same data directory again.
+    """
+
+    async def test_everything_is_kept(self) -> None:
+        """Name, authorities, users and passwords outlive a restart; a second auth on the same files is refused."""
+        await self.cluster.user("alice", "access", logins=("root",))
+        totp = await self.cluster.sign_up("alice")
+        before = await self.admin.ping()
+        second = self.cluster.again(self.addCleanup)
+        error = await self.refused(second.auth.ready())
+        self.assertEqual(error.kind, Kind.ALREADY_EXISTS)
+        await self.cluster.auth.stopService()
+        third = self.cluster.again(self.addCleanup)
+        await third.auth.ready()
+        self.assertEqual(await third.local().ping(), before)
+        await third.sign_in("alice", totp.now(), Keys())
+        self.assertEqual((await third.local().verify()).problems, ())
