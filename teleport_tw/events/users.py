@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from attrs import field, frozen
 
 from teleport_tw.base.timing import Duration
-from teleport_tw.events.groups import Actor, Connection
+from teleport_tw.events.groups import Actor, Connection, Server
 from teleport_tw.events.rating import Fact, Judged, Public, Sensitive
 
 _CODES: Mapping[str, tuple[str, str]] = {
@@ -269,6 +269,7 @@ class Auth(Judged):
     success: Public[bool] = False
     actor: Public[Actor]
     connection: Public[Connection | None] = None
+    server: Public[Server | None] = None
 
 
 @frozen(kw_only=True)

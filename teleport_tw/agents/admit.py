@@ -1,0 +1,163 @@
+"""
+May this user come in here: from a certificate to an L{AuthorizedTarget}.
+
+Nothing a proxy says counts beyond the client's address. The agent verifies the user's own certificate, looks at locks,
+fetches the roles by the names in the certificate, and decides again. Each refusal has a reason of its own for the
+administrator; the user reads that access is denied, and by which lock where it is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from attrs import define, frozen
+from twisted.internet.interfaces import IReactorTime
+
+from teleport_tw.access import hostusers, locks
+from teleport_tw.access.checker import Checker
+from teleport_tw.access.hostusers import HostUser
+from teleport_tw.access.locks import Subject
+from teleport_tw.access.options import MergedOptions
+from teleport_tw.base.errors import Kind, TeleportError, access_denied
+from teleport_tw.base.timing import from_timestamp
+from teleport_tw.dial.lifetime import Terms
+from teleport_tw.dial.view import View
+from teleport_tw.pki import sshcert, x509
+from teleport_tw.pki.authority import AuthorityType
+from teleport_tw.pki.identity import Identity
+from teleport_tw.resources.roles_options import DeviceTrust, SessionMFA, Strictness
+
+_DER_SEQUENCE = 0x30
+
+
+@frozen(kw_only=True)
+class AuthorizedTarget:
+    """
+    A user who may use this host as one login; only L{Admission} makes it.
+
+    @ivar certificate: SSH blob or DER, as it was verified.
+    @ivar client_ip: empty where it is not known.
+    @ivar host_user: the Unix user to make for the session; C{None} for none.
+    """
+
+    identity: Identity
+    login: str
+    certificate: bytes
+    client_ip: str
+    checker: Checker
+    host_user: HostUser | None
+    terms: Terms
+
+    @property
+    def options(self) -> MergedOptions:
+        """
+        What the user's roles say together.
+        """
+        return self.checker.options
+
+
+@define(eq=False)
+class Admission:
+    """
+    Decides for one host.
+
+    @ivar host_id: what locks call C{server_id}.
+    @ivar labels: the host's own, static and dynamic, at the time of asking.
+    """
+
+    view: View
+    clock: IReactorTime
+    host_id: str
+    labels: Callable[[], Mapping[str, str]]
+
+    def admit(self, certificate: bytes, login: str, client_ip: str) -> AuthorizedTarget:
+        """
+        @param certificate: the user's SSH certificate blob, or X.509 in DER; that the user holds the key is proved
+            elsewhere.
+        @param login: the Unix login asked for.
+        @raise TeleportError: ACCESS_DENIED; the reason is in C{details}.
+        """
+        now = from_timestamp(self.clock.seconds())
+        identity = self._identity(certificate, login, client_ip, now)
+        roles = self.view.roles(identity.roles)
+        preference = self.view.preference()
+        wanted = str(preference.require_session_mfa).upper()
+        checker = Checker.for_identity(
+            roles,
+            username=identity.username,
+            traits=identity.traits,
+            cluster_mfa=SessionMFA.YES if wanted == "TRUE" else SessionMFA.__members__.get(wanted, SessionMFA.NO),
+        )
+        terms = self._terms(identity, login, checker, preference.locking_mode, preference.disconnect_expired_cert)
+        self._check_locks(terms, now)
+        self._check_requested(identity)
+        labels = self.labels()
+        decision = checker.login_to_node(labels, login)
+        if not decision.allowed:
+            raise access_denied(f"access denied to {login} connecting to this host", details=decision.reason)
+        if decision.mfa is not SessionMFA.NO and not identity.mfa_device:
+            raise access_denied("access denied: this session needs a second factor", details="no MFA in certificate")
+        human = not identity.bot_name
+        if decision.device_trust is DeviceTrust.REQUIRED or (
+            decision.device_trust is DeviceTrust.REQUIRED_FOR_HUMANS and human
+        ):
+            raise access_denied("access denied: this session needs a trusted device", details="no trusted device")
+        return AuthorizedTarget(
+            identity=identity,
+            login=login,
+            certificate=certificate,
+            client_ip=client_ip,
+            checker=checker,
+            host_user=hostusers.host_user(checker, labels),
+            terms=terms,
+        )
+
+    def _identity(self, certificate: bytes, login: str, client_ip: str, now: datetime) -> Identity:
+        authorities = self.view.authorities(AuthorityType.USER)
+        if certificate[:1] != bytes((_DER_SEQUENCE,)):
+            return sshcert.verify_user(certificate, authorities, now, login=login, source_ip=client_ip or None)
+        identity = x509.verify([certificate], authorities, now, wanted=x509.Wanted.USER)
+        if identity.pinned_ip and identity.pinned_ip != client_ip:
+            raise access_denied(details=f"source address: {client_ip!r} is not {identity.pinned_ip}")
+        if login not in identity.principals:
+            raise access_denied(details=f"wrong principal: {login!r} is not in the certificate")
+        return identity
+
+    def _terms(
+        self, identity: Identity, login: str, checker: Checker, locking_mode: str, disconnect_expired: bool
+    ) -> Terms:
+        options, networking = checker.options, self.view.networking()
+        strict = locking_mode == Strictness.STRICT.value or options.lock is Strictness.STRICT
+        subject = Subject(
+            user=identity.username,
+            roles=frozenset(identity.roles),
+            login=login,
+            mfa_device=identity.mfa_device,
+            access_requests=frozenset(identity.active_requests),
+            server_id=self.host_id,
+            bot_instance_id=identity.bot_instance,
+        )
+        return Terms(
+            subject=subject,
+            locking=Strictness.STRICT if strict else Strictness.BEST_EFFORT,
+            expires=identity.expires if disconnect_expired or options.disconnect_expired_cert else None,
+            idle_timeout=options.idle_timeout(networking.client_idle_timeout),
+            idle_message=networking.idle_timeout_message,
+        )
+
+    def _check_locks(self, terms: Terms, now: datetime) -> None:
+        try:
+            known = self.view.locks()
+        except TeleportError as error:
+            raise access_denied(details=f"a lock cannot be read: {error.message}") from error
+        fresh_at = self.view.locks_fresh_at(now)
+        text = locks.refusal(known, terms.subject, now, mode=terms.locking, fresh_at=fresh_at)
+        if text:
+            raise TeleportError(Kind.ACCESS_DENIED, text, details=text)
+
+    def _check_requested(self, identity: Identity) -> None:
+        if identity.allowed_resources:
+            own = f"/{self.view.cluster}/node/{self.host_id}"
+            if own not in identity.allowed_resources:
+                raise access_denied(details=f"the access request is for other resources than {own}")

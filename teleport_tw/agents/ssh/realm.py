@@ -1,0 +1,340 @@
+"""
+Who is signed in, and what their connection may ask for.
+
+L{Realm} is what all users of an agent share; L{SSHUser} answers one connection. What can be asked for stands in a
+L{Registry}: kinds of channels, global requests, subsystems, requests inside a session, and commands that are served
+here instead of by a program. Each feature adds its own lines there and knows nothing of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from teleport_tw.agents.admit import Admission, AuthorizedTarget
+from teleport_tw.agents.ssh.accounts import Account, Accounts
+from teleport_tw.agents.ssh.spawn import Spawner
+from teleport_tw.api.streams import address_text
+from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
+from teleport_tw.base.tasks import Tasks, Threads
+from teleport_tw.conch.channel import Answer, Channel
+from teleport_tw.conch.connection import ChannelOpen, Connection
+from teleport_tw.conch.signatures import is_certificate
+from teleport_tw.conch.userauth import LoginRules, Peer
+from teleport_tw.config.sections import SSHService
+from teleport_tw.dial.lifetime import Ending, Lease, Life, Lifetimes
+from teleport_tw.dial.view import View
+from teleport_tw.events.kinds import Actor, Auth, ClientDisconnect, SessionRejected
+from teleport_tw.events.kinds import Connection as Over
+from teleport_tw.events.kinds import Server as Where
+from teleport_tw.events.sink import EventSink
+from teleport_tw.protocols.ssh.wire import Reader
+from teleport_tw.recordings.capture import Recordings
+
+if TYPE_CHECKING:
+    from teleport_tw.agents.ssh.session import Program, SessionChannel
+
+DISCONNECT_BY_APPLICATION = 11
+
+LAST_WORDS_SECONDS = 1.0
+"""How long a client may take to read why it is disconnected."""
+
+
+@define(eq=False)
+class Registry:
+    """
+    What users may ask for.
+
+    @ivar channels: kind to what makes a channel: C{session}, C{direct-tcpip}.
+    @ivar global_requests: name to what answers, with the answer's fields or C{None} to refuse.
+    @ivar subsystems: name to what serves it: C{sftp}.
+    @ivar session_requests: requests inside a session beyond shells, commands and terminals: C{x11-req}.
+    @ivar commands: asked in order about each command; the first that gives a Program serves it: C{scp}.
+    """
+
+    channels: dict[str, Callable[[SSHUser, ChannelOpen], Awaitable[Channel]]] = field(factory=dict)
+    global_requests: dict[str, Callable[[SSHUser, bytes], Awaitable[bytes | None]]] = field(factory=dict)
+    subsystems: dict[str, Callable[[SessionChannel], Program]] = field(factory=dict)
+    session_requests: dict[str, Callable[[SessionChannel, bytes], Awaitable[Answer] | Answer]] = field(factory=dict)
+    commands: list[Callable[[SessionChannel, str], Program | None]] = field(factory=list)
+
+
+@frozen(kw_only=True)
+class Host:
+    """
+    The host as users and events see it.
+
+    @ivar proxy_address: C{host:port} of the cluster's proxy; empty where it is not known.
+    """
+
+    id: str
+    name: str
+    cluster: str
+    version: str
+    proxy_address: str = ""
+
+
+@define(eq=False, kw_only=True)
+class Realm:
+    """
+    What all users of the agent share.
+
+    @ivar reactor: also the clock.
+    @ivar draining: no more sessions are taken.
+    """
+
+    reactor: IReactorTime
+    threads: Threads
+    host: Host
+    section: SSHService
+    view: View
+    admission: Admission
+    lifetimes: Lifetimes
+    recordings: Recordings
+    sink: EventSink
+    spawner: Spawner
+    registry: Registry
+    accounts: Accounts = field(factory=Accounts)
+    users: set[SSHUser] = field(factory=set, init=False)
+    tasks: Tasks = field(factory=Tasks, init=False)
+    draining: bool = field(default=False, init=False)
+    on_idle: Callable[[], object] = field(default=lambda: None, init=False)
+    _log = Logger()
+
+    def rules(self) -> LoginRules:
+        """
+        @return: who may sign in, for the SSH server.
+        """
+        return LoginRules(
+            authenticate=self.authenticate,
+            acceptable=_certificate_only,
+            refusal=lambda error: None if error.kind is not Kind.ACCESS_DENIED else f"ERROR: {error.message}",
+        )
+
+    def server(self) -> Where:
+        """
+        This host in an event.
+        """
+        return Where(
+            id=self.host.id,
+            hostname=self.host.name,
+            labels=dict(self.admission.labels()),
+            version=self.host.version,
+        )
+
+    async def authenticate(self, username: str, blob: bytes, peer: Peer) -> SSHUser:
+        """
+        See L{teleport_tw.conch.userauth.Authenticate}.
+        """
+        over = Over(remote=address_text(peer.address))
+        try:
+            if self.draining:
+                raise TeleportError(Kind.CONNECTION_PROBLEM, "this host is going down")
+            target = self.admission.admit(blob, username, getattr(peer.address, "host", ""))
+        except TeleportError as error:
+            self.sink.emit(
+                Auth(
+                    actor=Actor(user=_claimed_user(blob), login=username),
+                    connection=over,
+                    server=self.server(),
+                    success=False,
+                    error=error.details or error.message,
+                    message=error.message,
+                )
+            )
+            raise
+        user = SSHUser(realm=self, target=target, over=over, peer=peer)
+        await user.count()
+        return user
+
+
+def _certificate_only(username: str, blob: bytes) -> bool:
+    try:
+        return is_certificate(Reader(blob).string())
+    except RemoteProtocolError:
+        return False
+
+
+def _claimed_user(blob: bytes) -> str:
+    from teleport_tw.protocols.ssh import certificate
+
+    try:
+        return certificate.parse(blob).key_id
+    except RemoteProtocolError:
+        return ""
+
+
+@define(eq=False, kw_only=True)
+class SSHUser:
+    """
+    Answers one signed-in user.
+
+    @ivar connection: once it is up.
+    @ivar sessions: open session channels.
+    @ivar cleanups: called when the connection is over; features leave theirs here.
+    """
+
+    realm: Realm
+    target: AuthorizedTarget
+    over: Over
+    peer: Peer
+    connection: Connection | None = field(default=None, init=False)
+    sessions: set[SessionChannel] = field(factory=set, init=False)
+    cleanups: list[Callable[[], object]] = field(factory=list, init=False)
+    _account: Account | None = field(default=None, init=False)
+    _life: Life | None = field(default=None, init=False)
+    _lease: Lease | None = field(default=None, init=False)
+    _gone: bool = field(default=False, init=False)
+    _log = Logger()
+
+    @property
+    def actor(self) -> Actor:
+        """
+        The user in an event.
+        """
+        identity = self.target.identity
+        return Actor(
+            user=identity.username,
+            login=self.target.login,
+            impersonator=identity.impersonator,
+            roles=identity.roles,
+            traits=identity.traits,
+            kind="bot" if identity.bot_name else "human",
+            access_requests=identity.active_requests,
+            bot_name=identity.bot_name,
+            bot_instance=identity.bot_instance,
+            cluster=identity.cluster,
+        )
+
+    async def count(self) -> None:
+        """
+        Take one of the connections the user may have at a time.
+
+        @raise TeleportError: there are as many already, or nobody can tell.
+        """
+        limit = self.target.options.max_connections
+        if not limit:
+            return
+        ttl = self.realm.view.networking().session_control_timeout
+        try:
+            self._lease = await self.realm.lifetimes.lease(self.target.identity.username, limit, ttl)
+        except TeleportError as error:
+            if error.kind is Kind.LIMIT_EXCEEDED:
+                self._reject("max_connections limit reached", limit)
+                text = f"too many connections: {limit} allowed at a time"
+            else:
+                text = "your connections cannot be counted now; try again"
+            raise TeleportError(Kind.ACCESS_DENIED, text, details=error.message) from error
+
+    def _reject(self, reason: str, limit: int) -> None:
+        self.realm.sink.emit(
+            SessionRejected(
+                actor=self.actor, connection=self.over, server=self.realm.server(), reason=reason, maximum=limit
+            )
+        )
+
+    # What conch asks.
+
+    def connected(self, connection: Connection) -> None:
+        """
+        From here on locks, idleness and expiry count.
+        """
+        self.connection = connection
+        self.realm.users.add(self)
+        self._life = self.realm.lifetimes.begin(self.target.terms, self.end)
+        if self._lease is not None:
+            self._lease.on_lost = self._life.finish
+        refusal = self.realm.lifetimes.refusal(self.target.terms)
+        if refusal:  # a lock that came while the login was decided
+            self._life.finish(Ending(refusal, refusal))
+
+    def connection_lost(self) -> None:
+        """
+        Everything of the user's ends.
+        """
+        if self._gone:
+            return
+        self._gone = True
+        self.realm.users.discard(self)
+        if self._life is not None:
+            self._life.close()
+        if self._lease is not None:
+            self._lease.release()
+        cleanups, self.cleanups = self.cleanups, []
+        for cleanup in cleanups:
+            try:
+                cleanup()
+            except Exception:
+                self._log.failure("cleaning up after {user} failed", user=self.target.identity.username)
+        if not self.realm.users:
+            self.realm.on_idle()
+
+    async def open_channel(self, request: ChannelOpen) -> Channel:
+        """
+        By the registry.
+        """
+        make = self.realm.registry.channels.get(request.kind)
+        if make is None:
+            raise TeleportError(Kind.NOT_IMPLEMENTED, f"channels of type {request.kind} are not known here")
+        if self.realm.draining:
+            raise TeleportError(Kind.CONNECTION_PROBLEM, "this host is going down")
+        self.touch()
+        try:
+            return await make(self, request)
+        except RemoteProtocolError as error:
+            raise TeleportError(Kind.BAD_PARAMETER, "the channel was asked for in a wrong way") from error
+
+    async def global_request(self, name: str, payload: bytes) -> bytes | None:
+        """
+        By the registry.
+        """
+        answer = self.realm.registry.global_requests.get(name)
+        return None if answer is None else await answer(self, payload)
+
+    # For channels and features.
+
+    def touch(self) -> None:
+        """
+        The connection is in use.
+        """
+        if self._life is not None:
+            self._life.touch()
+
+    def check_sessions(self) -> None:
+        """
+        @raise TeleportError: LIMIT_EXCEEDED, the connection has as many sessions as the roles allow.
+        """
+        limit = self.target.options.max_sessions
+        if limit and len(self.sessions) >= limit:
+            self._reject("max_sessions limit reached", limit)
+            raise TeleportError(Kind.LIMIT_EXCEEDED, f"too many sessions: {limit} allowed on one connection")
+
+    async def account(self) -> Account:
+        """
+        @return: the Unix account of the login.
+        @raise TeleportError: there is none, or it may not be used.
+        """
+        if self._account is None:
+            self._account = await self.realm.threads.run(self.realm.accounts.find, self.target.login)
+        return self._account
+
+    def end(self, ending: Ending) -> None:
+        """
+        Disconnect the user, who is told why on every terminal.
+        """
+        connection = self.connection
+        if connection is None or self._gone:
+            return
+        self.realm.sink.emit(
+            ClientDisconnect(actor=self.actor, connection=self.over, server=self.realm.server(), reason=ending.reason)
+        )
+        for session in tuple(self.sessions):
+            session.last_words(ending.message)
+        transport = connection.transport
+        transport.sendDisconnect(DISCONNECT_BY_APPLICATION, ending.message.encode())
+        abort = self.realm.reactor.callLater(LAST_WORDS_SECONDS, transport.abortConnection)
+        self.cleanups.append(lambda: abort.cancel() if abort.active() else None)
