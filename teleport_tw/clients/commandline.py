@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import copy
 from importlib import import_module
 from typing import Any, NoReturn, Protocol
 
@@ -90,11 +91,36 @@ def build(program: str, description: str, verbs: Sequence[Verb], flags: Callable
     return parser
 
 
-def _add(commands: Any, verb: Verb) -> None:
+def _add(commands: Any, verb: Verb) -> argparse.ArgumentParser:
     module = import_module(verb.module)
     help_text = {} if verb.hidden else {"help": verb.help}
-    child = commands.add_parser(verb.name, aliases=verb.aliases, description=module.__doc__, **help_text)
+    child: argparse.ArgumentParser = commands.add_parser(
+        verb.name, aliases=verb.aliases, description=module.__doc__, **help_text
+    )
     module.configure(child)
+    return child
+
+
+def _inherit(parser: argparse.ArgumentParser, child: argparse.ArgumentParser) -> None:
+    """
+    Let a verb, and its own verbs, take the program's flags: where a spelling is taken, the verb's meaning wins.
+    """
+    taken = {spelling for action in child._actions for spelling in action.option_strings}
+    members = {action.dest for action in child._actions}
+    for action in parser._actions:
+        spellings = [each for each in action.option_strings if each not in taken]
+        if spellings and action.dest != "help" and action.dest not in members:
+            inherited = copy(action)
+            inherited.option_strings, inherited.default, inherited.help = (
+                spellings,
+                argparse.SUPPRESS,
+                argparse.SUPPRESS,
+            )
+            child._add_action(inherited)
+    for action in child._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in dict.fromkeys(action.choices.values()):
+                _inherit(parser, each)
 
 
 def parse(
@@ -103,10 +129,13 @@ def parse(
     verbs: Sequence[Verb],
     flags: Callable[[Parser], None],
     arguments: Sequence[str],
+    *,
+    everywhere: bool = False,
 ) -> argparse.Namespace:
     """
     Read the command line, importing one verb's module only.
 
+    @param everywhere: C{flags} may stand behind the verb as well.
     @return: the options, with C{run}; without a verb the list of commands was printed and the process ends.
     """
     parser = Parser(prog=program, description=description, epilog=_overview(program, verbs))
@@ -115,7 +144,9 @@ def parse(
     commands = parser.add_subparsers(metavar="command", dest="verb", parser_class=Parser, help=argparse.SUPPRESS)
     # A flag's value may be spelt like a verb, so every word that names one counts.
     for verb in dict.fromkeys(by_name[word] for word in arguments if word in by_name):
-        _add(commands, verb)
+        child = _add(commands, verb)
+        if everywhere:
+            _inherit(parser, child)
     options, rest = parser.parse_known_args(arguments)
     if options.verb is None:
         parser.print_help()

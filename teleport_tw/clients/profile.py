@@ -92,7 +92,7 @@ class Credentials:
     """
     What was issued at sign-in.
 
-    @ivar ssh_key: OpenSSH private key file contents.
+    @ivar ssh_key: OpenSSH private key file contents; empty when an ssh-agent alone keeps it.
     @ivar ssh_public: authorized_keys line.
     @ivar ssh_certificate: certificate line.
     @ivar tls_key: PEM.
@@ -234,7 +234,10 @@ class ProfileFolder:
         Write the credentials; what is there of the same names is replaced file by file.
         """
         paths = self.paths(profile)
-        write_private(paths.ssh_key, credentials.ssh_key.reveal())
+        if credentials.ssh_key.reveal():
+            write_private(paths.ssh_key, credentials.ssh_key.reveal())
+        else:
+            _shred(paths.ssh_key)
         write_private(paths.ssh_public, credentials.ssh_public.rstrip() + b"\n")
         write_private(paths.ssh_certificate, credentials.ssh_certificate.rstrip() + b"\n")
         write_private(paths.tls_key, credentials.tls_key.reveal())

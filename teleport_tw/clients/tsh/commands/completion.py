@@ -1,0 +1,28 @@
+"""
+Print a completion script for your shell:
+
+    source <(tsh completion bash)
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """
+    C{tsh completion}.
+    """
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    parser.set_defaults(run=run, offline=True)
+
+
+def run(options: argparse.Namespace) -> int:
+    """
+    Made from the commands themselves.
+    """
+    from teleport_tw.clients.completion import script
+    from teleport_tw.clients.tsh.main import DESCRIPTION, VERBS, flags
+
+    print(script("tsh", DESCRIPTION, VERBS, flags, options.shell))
+    return 0

@@ -1,0 +1,146 @@
+"""
+Sign in: password and one-time code for certificates that last some hours.
+
+    tsh login --proxy=teleport.example.com --user=alice
+    tsh login --proxy=localhost:3080 --user=alice --ca-pin=sha256:…     the first time, at a cluster of your own
+    tsh login --proxy=… --user=robot --out=robot.pem < secrets           two lines: password, code
+
+Signed in already, it only chooses the profile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+from pathlib import Path
+
+from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
+from teleport_tw.base.timing import utc_now
+from teleport_tw.clients import standing
+from teleport_tw.clients.profile import Profile, ProfileFolder, home, host_of
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """
+    C{tsh login}.
+    """
+    parser.add_argument("cluster", nargs="?", default="", help="the cluster to use; the proxy's own by default")
+    parser.add_argument("-o", "--out", default="", metavar="FILE", help="write an identity file and no profile")
+    parser.add_argument("-f", "--format", choices=("file", "openssh"), default="file", help="of --out [file]")
+    parser.add_argument("--overwrite", action="store_true", help="replace the files of --out")
+    parser.add_argument("--browser", default="", choices=("", "none"), help="none: print links, open no browser")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show traits as well")
+    parser.set_defaults(run=run, offline=True)
+
+
+def run(options: argparse.Namespace) -> int:
+    """
+    Prints what C{tsh status} does.
+    """
+    if options.auth not in ("", "local"):
+        raise bad_parameter(f"there is no connector {options.auth!r} here; this cluster signs in local users")
+    folder = ProfileFolder(home())
+    known = _known(folder, options.proxy)
+    address = options.proxy or (known.web_proxy_addr if known else "")
+    if not address:
+        raise bad_parameter("which proxy? give --proxy=HOST[:PORT]")
+    user = options.user or (known.user if known else getpass.getuser())
+    if known and not options.out and known.user == user and _still_good(folder, known, options):
+        chosen = folder.choose(known, options.cluster or known.cluster)
+    else:
+        chosen = _sign_in(folder, known, address, user, options)
+        if options.out:
+            return 0
+    found = standing.of_profile(folder, chosen)
+    sys.stdout.write(standing.described(chosen, found, utc_now(), active=True, verbose=options.verbose))
+    return 0
+
+
+def _known(folder: ProfileFolder, proxy: str) -> Profile | None:
+    try:
+        return folder.read(host_of(proxy.partition(",")[0]) if proxy else "")
+    except TeleportError as error:
+        if error.kind is Kind.NOT_FOUND:
+            return None
+        sys.stderr.write(f"WARNING: {error}\n")
+        return None
+
+
+def _still_good(folder: ProfileFolder, known: Profile, options: argparse.Namespace) -> bool:
+    if options.ttl or (options.cluster and options.cluster != known.cluster):
+        return False
+    if ":" in options.proxy and options.proxy.partition(",")[0] != known.web_proxy_addr:
+        return False
+    try:
+        return standing.of_profile(folder, known).expires > utc_now()
+    except TeleportError:
+        return False
+
+
+def _sign_in(
+    folder: ProfileFolder, known: Profile | None, address: str, user: str, options: argparse.Namespace
+) -> Profile:
+    from teleport_tw.clients import login
+
+    if options.insecure:
+        sys.stderr.write("WARNING: You are using insecure connection to Teleport proxy.\n")
+    believe = login.Believe(pins=options.ca_pin, authorities=_learned(folder, known), insecure=options.insecure)
+    facts = login.find(address, believe)
+    issued = login.sign_in(
+        facts,
+        user,
+        login.Asker(),
+        ttl=login.read_ttl(options.ttl),
+        cluster=options.cluster,
+        one_key=bool(options.out),
+    )
+    profile = login.profile_of(facts, user, options.cluster)
+    hosts = (profile.name, host_of(profile.ssh_proxy_addr))
+    if options.out:
+        identity = issued.identity_file(hosts)
+        written = login.write_identity(identity, Path(options.out), options.format, overwrite=options.overwrite)
+        print(f"\nThe certificate has been written to {', '.join(map(str, written))}")
+        return profile
+    lent = _lend(issued, profile, options.add_keys_to_agent)
+    folder.store(profile, issued.credentials(hosts, keep_ssh_key=not (lent and options.add_keys_to_agent == "only")))
+    return profile
+
+
+def _learned(folder: ProfileFolder, known: Profile | None) -> bytes:
+    """
+    What an earlier login at this proxy told of the cluster's authority.
+    """
+    if known is None:
+        return b""
+    try:
+        return folder.paths(known).tls_authorities.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _lend(issued: object, profile: Profile, mode: str) -> bool:
+    """
+    @return: whether the ssh-agent has the certificate.
+    @raise TeleportError: it was asked for and cannot be done.
+    """
+    from teleport_tw.clients import login
+    from teleport_tw.clients.sshagent import SshAgent, comment
+
+    assert isinstance(issued, login.Issued)
+    agent = SshAgent.running()
+    if mode == "no" or (agent is None and mode == "auto"):
+        return False
+    if agent is None:
+        raise bad_parameter(f"--add-keys-to-agent={mode}, but no ssh-agent runs: SSH_AUTH_SOCK is not set")
+    name = comment(profile.name, profile.cluster, profile.user)
+    left = standing.read_line(issued.certificates.ssh.decode()).left(utc_now())
+    try:
+        agent.remove(name)
+        agent.add(login.private_fields(issued.ssh_key), issued.ssh_blob, name, int(left.total_seconds()))
+    except TeleportError as error:
+        if mode != "auto":
+            raise
+        sys.stderr.write(f"WARNING: {error}\n")
+        return False
+    return True

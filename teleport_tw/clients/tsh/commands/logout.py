@@ -1,0 +1,56 @@
+"""
+Sign out: delete keys and certificates, from disk and from the ssh-agent.
+
+    tsh logout                                      of all clusters
+    tsh logout --proxy=teleport.example.com         of one
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from teleport_tw.base.errors import TeleportError
+from teleport_tw.clients.profile import Profile, ProfileFolder, home, host_of
+from teleport_tw.clients.sshagent import SshAgent
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """
+    C{tsh logout}.
+    """
+    parser.set_defaults(run=run, offline=True)
+
+
+def run(options: argparse.Namespace) -> int:
+    """
+    The proxy is not asked; certificates that somebody else copied are ended by C{tctl lock}.
+    """
+    folder = ProfileFolder(home())
+    wanted = host_of(options.proxy.partition(",")[0]) if options.proxy else ""
+    profiles = [folder.read(name) for name in folder.names() if not wanted or name == wanted]
+    profiles = [profile for profile in profiles if not options.user or profile.user == options.user]
+    if not profiles:
+        print("All users logged out." if not (wanted or options.user) else "Not logged in.")
+        return 0
+    for profile in profiles:
+        folder.forget(profile)
+        _take_back(profile)
+        if wanted or options.user:
+            print(f"Logged out {profile.user} from {profile.name}.")
+    if not (wanted or options.user):
+        print("Logged out all users from all proxies.")
+    return 0
+
+
+def _take_back(profile: Profile) -> None:
+    agent = SshAgent.running()
+    if agent is None:
+        return
+    try:
+        for found in {name for _, name in agent.listed()}:
+            parts = found.split(":")
+            if parts[:2] == ["teleport", profile.name] and parts[-1] == profile.user:
+                agent.remove(found)
+    except TeleportError as error:
+        sys.stderr.write(f"WARNING: {error}\n")

@@ -1,0 +1,120 @@
+"""
+C{tsh}: the user's client.
+
+Sign in once (C{tsh login}), then reach servers (C{tsh ls}, C{tsh ssh}, C{tsh scp}) while the certificates last.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from teleport_tw.clients.commandline import Parser, Verb, environment, parse, report
+
+_ROOM = "teleport_tw.clients.tsh.commands"
+
+VERBS = (
+    Verb("login", f"{_ROOM}.login", "sign in to a cluster and get certificates"),
+    Verb("logout", f"{_ROOM}.logout", "delete keys and certificates"),
+    Verb("status", f"{_ROOM}.status", "who you are, where, and for how long"),
+    Verb("env", f"{_ROOM}.env", "print environment variables of the cluster in use"),
+    Verb("version", f"{_ROOM}.version", "print the version"),
+    Verb("completion", f"{_ROOM}.completion", "print shell completion for bash, zsh or tcsh"),
+)
+
+DESCRIPTION = """\
+Reaches servers by short-lived certificates: tsh login once, then tsh ls, tsh ssh, tsh scp."""
+
+AGENT_MODES = ("auto", "yes", "no", "only")
+
+
+def flags(parser: Parser) -> None:
+    """
+    What every command understands, before its name or after.
+    """
+    parser.add_argument(
+        "-l",
+        "--login",
+        metavar="LOGIN",
+        default=environment("TELEPORT_LOGIN"),
+        help="login at the server (TELEPORT_LOGIN)",
+    )
+    parser.add_argument(
+        "--proxy",
+        metavar="HOST[:PORT[,SSHPORT]]",
+        default=environment("TELEPORT_PROXY"),
+        help="address of the proxy; 3080 and 443 are tried without a port (TELEPORT_PROXY)",
+    )
+    parser.add_argument(
+        "--user", metavar="NAME", default=environment("TELEPORT_USER"), help="your name in the cluster (TELEPORT_USER)"
+    )
+    parser.add_argument(
+        "--auth",
+        metavar="CONNECTOR",
+        default=environment("TELEPORT_AUTH"),
+        help="how to sign in: local (TELEPORT_AUTH)",
+    )
+    parser.add_argument("--ttl", metavar="MINUTES", default="", help="how long the certificates last: 30, 8h")
+    parser.add_argument(
+        "-i",
+        "--identity",
+        metavar="FILE",
+        default=environment("TELEPORT_IDENTITY_FILE"),
+        help="an identity file in place of a login; needs --proxy (TELEPORT_IDENTITY_FILE)",
+    )
+    parser.add_argument(
+        "--ca-pin", metavar="PIN", action="append", default=[], help="sha256:…, of the cluster's authority"
+    )
+    parser.add_argument("--insecure", action="store_true", help="do not verify the proxy's certificate; for tests only")
+    parser.add_argument(
+        "-k",
+        "--add-keys-to-agent",
+        choices=AGENT_MODES,
+        default=environment("TELEPORT_ADD_KEYS_TO_AGENT", "auto"),
+        help="lend the certificate to the running ssh-agent [auto] (TELEPORT_ADD_KEYS_TO_AGENT)",
+    )
+    parser.add_argument(
+        "--enable-escape-sequences",
+        choices=("true", "false"),
+        default="true",
+        help="whether ~. and ~? mean something in an SSH session [true]",
+    )
+    parser.add_argument(
+        "-d",
+        "--debug",
+        action="store_true",
+        default=environment("TELEPORT_DEBUG").lower() in ("1", "true", "yes"),
+        help="log what happens to standard error (TELEPORT_DEBUG)",
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """
+    The console script.
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    sys.exit(run(words))
+
+
+def run(words: Sequence[str]) -> int:
+    """
+    @return: the exit code.
+    """
+    options = parse("tsh", DESCRIPTION, VERBS, flags, words, everywhere=True)
+    if getattr(options, "offline", False):
+        try:
+            return options.run(options) or 0
+        except KeyboardInterrupt:
+            return 130
+        except Exception as error:
+            if options.debug:
+                raise
+            return report(error)
+    from teleport_tw.clients.program import finish
+    from teleport_tw.clients.tsh.context import UserContext
+
+    return finish(UserContext(options).run(options.run))
+
+
+if __name__ == "__main__":
+    main()
