@@ -12,15 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from teleport_tw.access import labels as matching
 from teleport_tw.access import options as merging
 from teleport_tw.access import patterns, rules, traits
 from teleport_tw.access.decision import Decision, Finding
-from teleport_tw.access.labels import Traits
+from teleport_tw.access.labels import Chooser, Traits
 from teleport_tw.access.options import MergedOptions
-from teleport_tw.base.errors import TeleportError
 from teleport_tw.base.timing import NEVER, Duration
 from teleport_tw.resources.roles import Principal, Role, Target
 from teleport_tw.resources.roles_options import SessionMFA
@@ -32,10 +31,30 @@ _EXACT = frozenset({Principal.LOGINS, Principal.WINDOWS_LOGINS})
 """Principals where only a whole C{*} in a deny is a wildcard; elsewhere globs are."""
 
 
+MAX_DECISIONS = 4096
+"""Answers a checker remembers for one kind of target; one for each set of label values that its roles look at."""
+
+
+@frozen
+class _Sight:
+    """
+    What the roles say of one kind of target, made ready.
+
+    @ivar keys: the labels that decide; none when any label may.
+    @ivar decided: answers by names asked for and values of those labels.
+    """
+
+    kind: Target
+    denying: tuple[tuple[Role, Chooser], ...]
+    allowing: tuple[tuple[Role, Chooser, Finding], ...]
+    keys: tuple[str, ...] | None
+    decided: dict[object, Decision] = field(factory=dict)
+
+
 @define
 class Checker:
     """
-    Decides for one identity.
+    Decides for one identity. Selectors are made ready once, and answers are remembered by the labels that decide.
 
     @ivar roles: with templates filled.
     @ivar cluster_mfa: what the cluster asks of every session.
@@ -46,6 +65,7 @@ class Checker:
     traits: Traits
     cluster_mfa: SessionMFA = SessionMFA.NO
     _options: MergedOptions | None = field(default=None, init=False)
+    _sights: dict[Target, _Sight] = field(factory=dict, init=False)
 
     @classmethod
     def for_identity(
@@ -107,30 +127,23 @@ class Checker:
         @param labels: static and dynamic ones together.
         @param names: all of them must be allowed by one and the same role; none asks for the labels alone.
         """
-        asked = names or {}
-        for role in self.roles:
-            denial = self._denial(role, kind, labels, asked)
-            if denial:
-                finding = Finding(role.name, denial)
-                return Decision(allowed=False, reason=str(finding), role=role.name, findings=(finding,))
-        findings: list[Finding] = []
-        allowing: list[Role] = []
-        for role in self.roles:
-            shortcoming = self._shortcoming(role, kind, labels, asked)
-            findings.append(Finding(role.name, shortcoming or "allows it"))
-            if not shortcoming:
-                allowing.append(role)
-        if not allowing:
-            reason = "; ".join(map(str, findings)) or "the user has no roles"
-            return Decision(allowed=False, reason=reason, findings=tuple(findings))
-        return Decision(
-            allowed=True,
-            reason=f"allowed by role {allowing[0].name!r}",
-            role=allowing[0].name,
-            mfa=merging.strongest_mfa([self.cluster_mfa, *(role.options.require_session_mfa for role in allowing)]),
-            device_trust=merging.strictest_devices(role.options.device_trust_mode for role in allowing),
-            findings=tuple(findings),
-        )
+        sight = self._sights.get(kind) or self._sight(kind)
+        if sight.keys is None:
+            return self._judge(sight, labels, names or {})
+        asked = (tuple(names.items()) if names else (), tuple(map(labels.get, sight.keys)))
+        decision = sight.decided.get(asked)
+        if decision is None:
+            if len(sight.decided) >= MAX_DECISIONS:
+                sight.decided.clear()
+            decision = sight.decided[asked] = self._judge(sight, labels, names or {})
+        return decision
+
+    def matching(self, kind: Target, labels: Mapping[str, str]) -> tuple[Role, ...]:
+        """
+        @return: the roles whose allow chooses a thing with these labels, whatever is denied.
+        """
+        sight = self._sights.get(kind) or self._sight(kind)
+        return tuple(role for role, chooser, _ in sight.allowing if chooser.chooses(labels))
 
     def login_to_node(self, labels: Mapping[str, str], login: str) -> Decision:
         """
@@ -181,9 +194,7 @@ class Checker:
         """
         if not self.target(kind, labels):
             return ()
-        return self._offered(
-            [role for role in self.roles if matching.allows(role.allow.selector(kind), labels, self.traits)], principal
-        )
+        return self._offered(self.matching(kind, labels), principal)
 
     def logins(self, ttl: Duration = NEVER) -> tuple[str, ...]:
         """
@@ -204,31 +215,87 @@ class Checker:
         denied = [pattern for role in self.roles for pattern in role.deny.names(principal)]
         return tuple(sorted(name for name in offered if not _named(principal, denied, name, deny=True)))
 
-    def _denial(self, role: Role, kind: Target, labels: Mapping[str, str], asked: Names) -> str:
-        if matching.denies(role.deny.selector(kind), labels, self.traits):
-            return f"denies {kind.value} by its labels"
-        for principal, name in asked.items():
-            if _named(principal, role.deny.names(principal), name, deny=True):
-                return f"denies {principal.value} {name!r}"
-        return ""
+    def _sight(self, kind: Target) -> _Sight:
+        denying = [
+            (role, matching.chooser(selector, self.traits, deny=True))
+            for role in self.roles
+            if (selector := role.deny.selector(kind))
+        ]
+        allowing = [
+            (role, matching.chooser(role.allow.selector(kind), self.traits, deny=False), _unseen(role, kind))
+            for role in self.roles
+        ]
+        keys: set[str] | None = set()
+        for chooser in (*(each[1] for each in denying), *(each[1] for each in allowing)):
+            keys = None if keys is None or chooser.keys is None else keys | chooser.keys
+        sight = _Sight(kind, tuple(denying), tuple(allowing), None if keys is None else tuple(sorted(keys)))
+        self._sights[kind] = sight
+        return sight
 
-    def _shortcoming(self, role: Role, kind: Target, labels: Mapping[str, str], asked: Names) -> str:
-        if not matching.allows(role.allow.selector(kind), labels, self.traits):
-            return f"does not match the {kind.value}'s labels"
+    def _judge(self, sight: _Sight, labels: Mapping[str, str], asked: Names) -> Decision:
+        finding = self._denial(sight, labels, asked)
+        if finding is not None:
+            return Decision(allowed=False, reason=str(finding), role=finding.role, findings=(finding,))
+        findings: list[Finding] = []
+        allowing: list[Role] = []
+        for role, chooser, unseen in sight.allowing:
+            if not chooser.chooses(labels):
+                trouble = chooser.why(labels)
+                findings.append(Finding(role.name, f"{unseen.text} ({trouble})") if trouble else unseen)
+                continue
+            shortcoming = _shortcoming(role, asked)
+            findings.append(Finding(role.name, shortcoming or "allows it"))
+            if not shortcoming:
+                allowing.append(role)
+        if not allowing:
+            reason = "; ".join(map(str, findings)) or "the user has no roles"
+            return Decision(allowed=False, reason=reason, findings=tuple(findings))
+        return Decision(
+            allowed=True,
+            reason=f"allowed by role {allowing[0].name!r}",
+            role=allowing[0].name,
+            mfa=merging.strongest_mfa([self.cluster_mfa, *(role.options.require_session_mfa for role in allowing)]),
+            device_trust=merging.strictest_devices(role.options.device_trust_mode for role in allowing),
+            findings=tuple(findings),
+        )
+
+    def _denial(self, sight: _Sight, labels: Mapping[str, str], asked: Names) -> Finding | None:
+        for role, chooser in sight.denying:
+            if chooser.chooses(labels):
+                return Finding(role.name, f"denies {sight.kind.value} by its labels" + _aside(chooser.why(labels)))
         for principal, name in asked.items():
-            if not _named(principal, role.allow.names(principal), name, deny=False):
-                return f"does not allow {principal.value} {name!r}"
-        return ""
+            for role in self.roles:
+                denied = role.deny.names(principal)
+                if _named(principal, denied, name, deny=True):
+                    return Finding(role.name, f"denies {principal.value} {name!r}" + _trouble(principal, denied))
+        return None
 
 
 def _filled(role: Role, values: Traits) -> Role:
     return traits.apply(role, values)
 
 
+def _unseen(role: Role, kind: Target) -> Finding:
+    return Finding(role.name, f"does not match the {kind.value}'s labels")
+
+
+def _shortcoming(role: Role, asked: Names) -> str:
+    for principal, name in asked.items():
+        allowed = role.allow.names(principal)
+        if not _named(principal, allowed, name, deny=False):
+            return f"does not allow {principal.value} {name!r}" + _trouble(principal, allowed)
+    return ""
+
+
 def _named(principal: Principal, names: Sequence[str], name: str, *, deny: bool) -> bool:
     if principal in _EXACT:
         return name in names or (deny and "*" in names)
-    try:
-        return patterns.any_matches(names, name)
-    except TeleportError:
-        return deny
+    return patterns.any_matches(names, name, broken=deny)
+
+
+def _trouble(principal: Principal, names: Sequence[str]) -> str:
+    return "" if principal in _EXACT else _aside(patterns.trouble(names))
+
+
+def _aside(text: str) -> str:
+    return f" ({text})" if text else ""

@@ -1,36 +1,46 @@
 """
 Which objects inside a Kubernetes cluster roles open: C{kubernetes_resources}.
 
-@see: reference, section 3.3
+@see: reference, sections 3.1 and 3.3
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from teleport_tw.access import labels as matching
 from teleport_tw.access import patterns
 from teleport_tw.access.checker import Checker
 from teleport_tw.access.decision import Decision, Finding
-from teleport_tw.base.errors import TeleportError
-from teleport_tw.resources.roles import KubernetesResource, Target
+from teleport_tw.resources.roles import Target
+from teleport_tw.resources.roles_kube import CLUSTER_WIDE, SINGULARS, KubernetesResource
 
 
 @frozen(kw_only=True)
 class KubernetesObject:
     """
-    What a request is about.
+    What a request is about. A name or namespace that is left out means all of them: a role must then open all, and
+    whatever any role denies among them refuses. Who filters a list asks about each of its items instead.
 
-    @ivar kind: singular as in v7; a plural of v8 is matched by its own spelling.
-    @ivar namespace: empty for what lives in none.
+    @ivar kind: plural as in the API's path, or a singular of v7.
+    @ivar namespace: empty too for what lives in none.
+    @ivar api_group: empty for the core group.
     """
 
     kind: str
-    name: str
+    name: str = ""
     namespace: str = ""
     api_group: str = ""
+
+    def as_api(self) -> KubernetesObject:
+        """
+        @return: the same, a singular replaced by plural and API group.
+        """
+        if self.kind not in SINGULARS:
+            return self
+        plural, group = SINGULARS[self.kind]
+        return evolve(self, kind=plural, api_group=self.api_group or group)
 
 
 def decide(checker: Checker, labels: Mapping[str, str], wanted: KubernetesObject, verb: str) -> Decision:
@@ -40,27 +50,44 @@ def decide(checker: Checker, labels: Mapping[str, str], wanted: KubernetesObject
     cluster = checker.kubernetes(labels)
     if not cluster:
         return cluster
+    wanted = wanted.as_api()
+    what = f"{verb} on {wanted.kind} {wanted.name!r}"
     for role in checker.roles:
-        if any(_fits(each, wanted, verb, deny=True) for each in role.deny.kubernetes_resources):
-            finding = Finding(role.name, f"denies {verb} on {wanted.kind} {wanted.name!r}")
-            return Decision(allowed=False, reason=str(finding), role=role.name, findings=(finding,))
-    for role in checker.roles:
-        if not matching.allows(role.allow.selector(Target.KUBERNETES), labels, checker.traits):
-            continue
-        if any(_fits(each, wanted, verb, deny=False) for each in role.allow.kubernetes_resources):
-            return Decision(allowed=True, reason=f"allowed by role {role.name!r}", role=role.name, mfa=cluster.mfa)
-    return Decision(allowed=False, reason=f"no role allows {verb} on {wanted.kind} {wanted.name!r}")
+        for entry in role.deny.kubernetes_resources:
+            if _fits(entry, wanted, verb, deny=True):
+                finding = Finding(role.name, f"denies {what}" + _aside(entry))
+                return Decision(allowed=False, reason=str(finding), role=role.name, findings=(finding,))
+    findings: list[Finding] = []
+    for role in checker.matching(Target.KUBERNETES, labels):
+        if any(_fits(entry, wanted, verb, deny=False) for entry in role.allow.kubernetes_resources):
+            return evolve(cluster, reason=f"allowed by role {role.name!r}", role=role.name)
+        asides = "".join(map(_aside, role.allow.kubernetes_resources))
+        findings.append(Finding(role.name, f"does not allow {what}{asides}"))
+    return Decision(allowed=False, reason="; ".join(map(str, findings)), findings=tuple(findings))
 
 
 def _fits(entry: KubernetesResource, wanted: KubernetesObject, verb: str, *, deny: bool) -> bool:
     if verb not in entry.verbs and "*" not in entry.verbs:
         return False
-    try:
-        if entry.kind == "namespace" and wanted.kind != "namespace":
-            return bool(wanted.namespace) and patterns.matches(entry.name, wanted.namespace)
-        if entry.kind not in ("*", wanted.kind) or not patterns.matches(entry.api_group or "", wanted.api_group):
-            return False
-        in_namespace = not wanted.namespace or patterns.matches(entry.namespace, wanted.namespace)
-        return in_namespace and patterns.matches(entry.name, wanted.name)
-    except TeleportError:
-        return deny
+    cluster_wide = wanted.kind in CLUSTER_WIDE
+    if entry.contents and wanted.kind != entry.kind:
+        return not cluster_wide and _named(entry.name, wanted.namespace, deny)
+    if entry.kind not in ("*", wanted.kind):
+        return False
+    if not patterns.any_matches([entry.api_group], wanted.api_group, broken=deny):
+        return False
+    if cluster_wide:
+        # Beside "*", a namespace says that only what lives in one is meant.
+        fits = entry.kind != "*" or patterns.any_matches([entry.namespace], "", broken=deny)
+    else:
+        fits = _named(entry.namespace, wanted.namespace, deny)
+    return fits and _named(entry.name, wanted.name, deny)
+
+
+def _named(pattern: str, name: str, deny: bool) -> bool:
+    return (deny and not name) or patterns.any_matches([pattern], name, broken=deny)
+
+
+def _aside(entry: KubernetesResource) -> str:
+    text = patterns.trouble((entry.api_group, entry.namespace, entry.name))
+    return f" ({text})" if text else ""

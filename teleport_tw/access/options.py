@@ -14,7 +14,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from teleport_tw.base.timing import NEVER, Duration
-from teleport_tw.resources.roles import Role
+from teleport_tw.resources.roles import IMPLICIT_ROLE, Role
 from teleport_tw.resources.roles_options import (
     CertificateExtension,
     CertificateFormat,
@@ -98,7 +98,7 @@ def merge(roles: Sequence[Role]) -> MergedOptions:
     @param roles: all of the user's; an order is not needed.
     """
     said = [role.options for role in sorted(roles, key=lambda role: role.name)]
-    ttl = _shortest((each.max_session_ttl for each in said), LONGEST_TTL)
+    ttl = min(_shortest((each.max_session_ttl for each in said), LONGEST_TTL), LONGEST_TTL)
     return MergedOptions(
         max_session_ttl=ttl,
         mfa_verification_interval=_shortest((each.mfa_verification_interval for each in said), ttl),
@@ -121,7 +121,7 @@ def merge(roles: Sequence[Role]) -> MergedOptions:
         create_desktop_user=_all((each.create_desktop_user for each in said), default=False),
         host_user_shell=next((shell for each in said if (shell := each.create_host_user_default_shell)), ""),
         create_db_user_mode=_strictest((each.create_db_user_mode for each in said), DatabaseUserMode.OFF),
-        cert_format=_cert_format(each.cert_format for each in said),
+        cert_format=_cert_format(role.options.cert_format for role in roles if role.name != IMPLICIT_ROLE),
         cert_extensions=tuple(dict.fromkeys(extension for each in said for extension in each.cert_extensions)),
         request_access=_strictest((each.request_access for each in said), RequestAccess.OPTIONAL),
         request_prompt="\n".join(dict.fromkeys(each.request_prompt for each in said if each.request_prompt)),
@@ -185,7 +185,8 @@ def _cert_format(values: Iterable[CertificateFormat | None]) -> CertificateForma
 
 def _forwarding(roles: Sequence[Role], direction: str) -> bool:
     """
-    A direction that any role switches off is off; else any role that says nothing at all, or yes, opens it.
+    A direction that any role switches off is off; else any role that says nothing at all, or yes, opens it. The
+    implicit role, which everybody has, says no.
     """
     said: list[bool] = []
     for role in roles:

@@ -6,13 +6,13 @@ All of them run on RE2, whose time is linear in the text, so that no pattern can
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
 import re2
 
-from teleport_tw.base.errors import bad_parameter
+from teleport_tw.base.errors import TeleportError, bad_parameter
 
 MAX_PATTERN = 4096
 """Characters; longer than any list of alternatives that was met in a role."""
@@ -57,15 +57,43 @@ def compiled(pattern: str) -> Any:
     return regular("(?s)^" + "(.*)".join(map(re2.escape, pattern.split("*"))) + "$")
 
 
+@lru_cache(maxsize=4096)
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """
+    @param pattern: a literal, glob or C{^regular expression$}.
+    @return: whether a text matches it; globs need no RE2, whose bindings copy every text.
+    @raise TeleportError: BAD_PARAMETER, the pattern is none.
+    """
+    if is_regular(pattern):
+        expression = regular(pattern)
+        return lambda text: text == pattern or search(expression, text)
+    if len(pattern) > MAX_PATTERN:
+        raise bad_parameter(f"a pattern may have at most {MAX_PATTERN} characters")
+    if "*" not in pattern:
+        return pattern.__eq__
+    first, *middle, last = pattern.split("*")
+    return lambda text: _glob(first, middle, last, text)
+
+
+def _glob(first: str, middle: list[str], last: str, text: str) -> bool:
+    if len(text) > MAX_TEXT or len(text) < len(first) + len(last):
+        return False
+    if not text.startswith(first) or not text.endswith(last):
+        return False
+    start, end = len(first), len(text) - len(last)
+    for part in middle:
+        found = text.find(part, start, end)
+        if found < 0:
+            return False
+        start = found + len(part)
+    return True
+
+
 def matches(pattern: str, text: str) -> bool:
     """
     @raise TeleportError: BAD_PARAMETER, the pattern is none.
     """
-    if pattern == "*" or pattern == text:
-        return True
-    if "*" not in pattern and not is_regular(pattern):
-        return False
-    return search(compiled(pattern), text)
+    return pattern == "*" or pattern == text or matcher(pattern)(text)
 
 
 def search(expression: Any, text: str) -> bool:
@@ -81,11 +109,32 @@ def search(expression: Any, text: str) -> bool:
         return False
 
 
-def any_matches(patterns: Iterable[str], text: str) -> bool:
+def any_matches(patterns: Iterable[str], text: str, *, broken: bool = False) -> bool:
     """
     Whether one of the patterns matches.
+
+    @param broken: what a pattern that is none counts as: false in an allow, true in a deny.
     """
-    return any(matches(pattern, text) for pattern in patterns)
+    for pattern in patterns:
+        try:
+            if matches(pattern, text):
+                return True
+        except TeleportError:
+            if broken:
+                return True
+    return False
+
+
+def trouble(patterns: Iterable[str]) -> str:
+    """
+    @return: what is wrong with the first pattern that is none, for administrators; empty when all can be read.
+    """
+    for pattern in patterns:
+        try:
+            matcher(pattern)
+        except TeleportError as error:
+            return error.message
+    return ""
 
 
 def replaced(expression: Any, replacement: str, text: str) -> str | None:
@@ -93,10 +142,14 @@ def replaced(expression: Any, replacement: str, text: str) -> str | None:
     Every match replaced, C{$1} and C{${1}} standing for groups.
 
     @return: C{None} where nothing matched.
+    @raise TeleportError: BAD_PARAMETER, the replacement cannot be encoded.
     """
     if not search(expression, text):
         return None
-    return str(expression.sub(lambda match: expand(replacement, match), text))
+    try:
+        return str(expression.sub(lambda match: expand(replacement, match), text))
+    except UnicodeError as error:
+        raise bad_parameter(f"{replacement!a} is not Unicode") from error
 
 
 def expand(replacement: str, match: Any) -> str:

@@ -291,6 +291,29 @@ def parse(text: str) -> Node:
     return node
 
 
+def names(node: Node) -> Iterator[Name | Call]:
+    """
+    @return: every identifier and call in an expression.
+    """
+    match node:
+        case Name():
+            yield node
+        case Call(_, arguments):
+            yield node
+            for argument in arguments:
+                yield from names(argument)
+        case Items(operands) | Both(operands) | Either(operands):
+            for operand in operands:
+                yield from names(operand)
+        case Not(operand):
+            yield from names(operand)
+        case Compare(left, right):
+            yield from names(left)
+            yield from names(right)
+        case Literal():
+            pass
+
+
 Bindings = Mapping[str, Value]
 """First word of a name to its value: text, tuple of text, or mappings of those."""
 
@@ -472,7 +495,7 @@ def same(left: Value, right: Value) -> bool:
     @raise PredicateError: the types differ.
     """
     if isinstance(left, tuple) and isinstance(right, tuple):
-        return sorted(left) == sorted(right)
+        return sorted(texts(left)) == sorted(texts(right))
     if type(left) is not type(right) or isinstance(left, Mapping):
         raise PredicateError(f"{left!a:.40} and {right!a:.40} cannot be compared")
     return bool(left == right)

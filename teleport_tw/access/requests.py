@@ -14,9 +14,13 @@ from attrs import frozen
 
 from teleport_tw.access import languages, patterns, traits
 from teleport_tw.access.checker import Checker
+from teleport_tw.access.decision import Decision, Finding
 from teleport_tw.access.labels import Traits
 from teleport_tw.base.errors import TeleportError
-from teleport_tw.resources.roles import ClaimMapping, Role, Threshold
+from teleport_tw.resources.roles import ClaimMapping, RequestConditions, Threshold
+
+Thresholds = tuple[tuple[Threshold, ...], ...]
+"""Sets of which each must be reached, by any one of its thresholds."""
 
 
 class State(Enum):
@@ -53,92 +57,133 @@ class Request:
     annotations: Traits
 
 
-def may_request(checker: Checker, name: str) -> bool:
+def may_request(checker: Checker, name: str) -> Decision:
     """
     @param name: of the role that is asked for.
     """
-    if any(_named(each.deny.request.roles, each.deny.request.claims_to_roles, checker, name) for each in checker.roles):
-        return False
-    return any(
-        _named(
-            (*each.allow.request.roles, *each.allow.request.search_as_roles),
-            each.allow.request.claims_to_roles,
-            checker,
-            name,
-        )
-        for each in checker.roles
-    )
+    for role in checker.roles:
+        denied = role.deny.request
+        if _named(_asked(denied), denied.claims_to_roles, checker, name, deny=True):
+            finding = Finding(role.name, f"denies requests for role {name!r}{_aside(denied, checker)}")
+            return Decision(allowed=False, reason=str(finding), role=role.name, findings=(finding,))
+    findings = []
+    for role in checker.roles:
+        allowed = role.allow.request
+        if _named(_asked(allowed), allowed.claims_to_roles, checker, name, deny=False):
+            return Decision(allowed=True, reason=f"allowed by role {role.name!r}", role=role.name)
+        if aside := _aside(allowed, checker):
+            findings.append(Finding(role.name, f"cannot be read{aside}"))
+    reason = "; ".join([f"no role allows requests for role {name!r}", *map(str, findings)])
+    return Decision(allowed=False, reason=reason, findings=tuple(findings))
 
 
-def may_review(checker: Checker, request: Request) -> bool:
+def may_review(checker: Checker, request: Request) -> Decision:
     """
     Never one's own; every role of the request must be covered, and none denied.
     """
     if request.user == checker.username:
-        return False
-    return all(_reviews(checker, request, name) for name in request.roles) and bool(request.roles)
-
-
-def thresholds(roles: Sequence[Role], asked: Iterable[str]) -> tuple[Threshold, ...]:
-    """
-    @return: of every role that lets one of C{asked} be requested; one approval or denial where none says.
-    """
-    names = tuple(asked)
-    found = tuple(
-        threshold
-        for role in roles
-        if any(patterns.any_matches((*role.allow.request.roles, *role.allow.request.search_as_roles), n) for n in names)
-        for threshold in role.allow.request.thresholds
-    )
-    return found or (Threshold(),)
-
-
-def state(wanted: Sequence[Threshold], request: Request, reviews: Sequence[Review]) -> State:
-    """
-    Any one threshold that is reached decides; denial is looked at first, and each author counts once.
-    """
-    latest = tuple({review.author: review for review in reviews}.values())
-    for threshold in wanted:
-        counted = [review for review in latest if _counts(threshold.filter, request, review)]
-        if threshold.deny and sum(not review.approves for review in counted) >= threshold.deny:
-            return State.DENIED
-    for threshold in wanted:
-        counted = [review for review in latest if _counts(threshold.filter, request, review)]
-        if threshold.approve and sum(review.approves for review in counted) >= threshold.approve:
-            return State.APPROVED
-    return State.PENDING
-
-
-def _reviews(checker: Checker, request: Request, name: str) -> bool:
-    for each in checker.roles:
-        denied = each.deny.review
-        if _named(denied.roles, denied.claims_to_roles, checker, name) and _holds(
-            denied.where, _bindings(request, checker.username, checker.role_names, checker.traits), on_error=True
-        ):
-            return False
+        return Decision(allowed=False, reason="nobody reviews their own request")
+    if not request.roles:
+        return Decision(allowed=False, reason="the request asks for no role")
     bindings = _bindings(request, checker.username, checker.role_names, checker.traits)
-    return any(
-        _named(each.allow.review.roles, each.allow.review.claims_to_roles, checker, name)
-        and _holds(each.allow.review.where, bindings, on_error=False)
-        for each in checker.roles
+    for name in request.roles:
+        for role in checker.roles:
+            denied = role.deny.review
+            if _named(denied.roles, denied.claims_to_roles, checker, name, deny=True) and _holds(
+                denied.where, bindings, on_error=True
+            ):
+                return Decision(allowed=False, reason=f"role {role.name!r} denies review of {name!r}", role=role.name)
+        if not any(
+            _named(role.allow.review.roles, role.allow.review.claims_to_roles, checker, name, deny=False)
+            and _holds(role.allow.review.where, bindings, on_error=False)
+            for role in checker.roles
+        ):
+            return Decision(allowed=False, reason=f"no role allows review of {name!r}")
+    return Decision(allowed=True, reason="allowed by review_requests")
+
+
+def thresholds(checker: Checker, asked: Iterable[str]) -> Thresholds:
+    """
+    @param checker: of whoever makes the request.
+    @param asked: names of the roles that are asked for.
+    @return: a set for each of the checker's roles that lets one of them be requested, so that a second role asked for
+        beside the first, or a laxer role held beside a stricter, never lowers what is needed; one approval or denial
+        where none says.
+    """
+    found = dict.fromkeys(
+        role.allow.request.thresholds or (Threshold(),)
+        for name in asked
+        for role in checker.roles
+        if _named(_asked(role.allow.request), role.allow.request.claims_to_roles, checker, name, deny=False)
     )
+    return tuple(found) or ((Threshold(),),)
 
 
-def _named(names: Sequence[str], claims: Sequence[ClaimMapping], checker: Checker, name: str) -> bool:
-    if any(_matches(pattern, name) for pattern in names):
+def state(wanted: Thresholds, request: Request, reviews: Sequence[Review]) -> State:
+    """
+    Any threshold's denials deny; approval needs one threshold of each set. Each author counts once, by their last
+    word, and never on their own request.
+    """
+    latest = {review.author: review for review in reviews if review.author != request.user}.values()
+    for threshold in (each for one in wanted for each in one):
+        against = [review for review in latest if not review.approves and _counts(threshold.filter, request, review)]
+        if threshold.deny and len(against) >= threshold.deny:
+            return State.DENIED
+    for one in wanted:
+        if not any(_approved(threshold, request, latest) for threshold in one):
+            return State.PENDING
+    return State.APPROVED if wanted else State.PENDING
+
+
+def _approved(threshold: Threshold, request: Request, reviews: Iterable[Review]) -> bool:
+    found = [review for review in reviews if review.approves and _counts(threshold.filter, request, review)]
+    return bool(threshold.approve) and len(found) >= threshold.approve
+
+
+def _asked(conditions: RequestConditions) -> tuple[str, ...]:
+    return (*conditions.roles, *conditions.search_as_roles)
+
+
+def _named(names: Sequence[str], claims: Sequence[ClaimMapping], checker: Checker, name: str, *, deny: bool) -> bool:
+    if any(_matches(pattern, name, deny) for pattern in names):
         return True
     return any(
-        patterns.matches(granted, name)
+        _granted(mapping, pattern, value, name, deny)
         for mapping in claims
         for value in checker.traits.get(mapping.claim, ())
         for pattern in mapping.roles
-        if (granted := patterns.replaced(patterns.compiled(mapping.value), pattern, value)) is not None
     )
 
 
-def _matches(pattern: str, name: str) -> bool:
-    found = traits.template(pattern)
-    return found.matches(name) if found is not None else patterns.matches(pattern, name)
+def _matches(pattern: str, name: str, deny: bool) -> bool:
+    try:
+        found = traits.template(pattern)
+        return found.matches(name) if found is not None else patterns.matches(pattern, name)
+    except TeleportError:
+        return deny
+
+
+def _granted(mapping: ClaimMapping, pattern: str, value: str, name: str, deny: bool) -> bool:
+    try:
+        granted = patterns.replaced(patterns.compiled(mapping.value), pattern, value)
+    except TeleportError:
+        return deny
+    if granted is None:
+        return False
+    # What came out of a claim is a name; else a claim of "*" would stand for every role.
+    return granted == name if "$" in pattern else _matches(pattern, name, deny)
+
+
+def _aside(conditions: RequestConditions, checker: Checker) -> str:
+    for text in _asked(conditions):
+        try:
+            if traits.template(text) is None:
+                patterns.compiled(text)
+        except TeleportError as error:
+            return f" ({error.message})"
+    values = (mapping.value for mapping in conditions.claims_to_roles if mapping.claim in checker.traits)
+    text = patterns.trouble(values)
+    return f" ({text})" if text else ""
 
 
 def _counts(filter_: str, request: Request, review: Review) -> bool:

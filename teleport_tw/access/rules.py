@@ -26,13 +26,24 @@ def decide(roles: Sequence[Role], kind: str, verb: str, context: Mapping[str, An
         out is empty.
     """
     for role in roles:
-        if _any_rule(role.deny.rules, kind, verb, context, deny=True):
-            finding = Finding(role.name, f"denies {verb} on {kind}")
-            return Decision(allowed=False, reason=str(finding), role=role.name, findings=(finding,))
+        for rule in role.deny.rules:
+            if not _covers(rule, kind, verb):
+                continue
+            holds, trouble = _holds(rule.where, context)
+            if holds or trouble:
+                finding = Finding(role.name, f"denies {verb} on {kind}{trouble}")
+                return Decision(allowed=False, reason=str(finding), role=role.name, findings=(finding,))
+    findings: list[Finding] = []
     for role in roles:
-        if _any_rule(role.allow.rules, kind, verb, context, deny=False):
-            return Decision(allowed=True, reason=f"allowed by role {role.name!r}", role=role.name)
-    return Decision(allowed=False, reason=f"no role allows {verb} on {kind}")
+        for rule in role.allow.rules:
+            if not _covers(rule, kind, verb):
+                continue
+            holds, trouble = _holds(rule.where, context)
+            if holds:
+                return Decision(allowed=True, reason=f"allowed by role {role.name!r}", role=role.name)
+            findings.append(Finding(role.name, f"has a where that does not hold{trouble}"))
+    reason = "; ".join([f"no role allows {verb} on {kind}", *map(str, findings)])
+    return Decision(allowed=False, reason=reason, findings=tuple(findings))
 
 
 def possible(roles: Sequence[Role], kind: str, verb: str) -> bool:
@@ -44,10 +55,6 @@ def possible(roles: Sequence[Role], kind: str, verb: str) -> bool:
     return not denied and any(_covers(rule, kind, verb) for role in roles for rule in role.allow.rules)
 
 
-def _any_rule(rules: Sequence[Rule], kind: str, verb: str, bindings: Mapping[str, Any], *, deny: bool) -> bool:
-    return any(_covers(rule, kind, verb) and _holds(rule.where, bindings, deny=deny) for rule in rules)
-
-
 def _covers(rule: Rule, kind: str, verb: str) -> bool:
     kinds, verbs = rule.resources, rule.verbs
     if not ("*" in kinds or kind in kinds or (kind in CONNECTORS and "auth_connector" in kinds)):
@@ -55,13 +62,13 @@ def _covers(rule: Rule, kind: str, verb: str) -> bool:
     return "*" in verbs or verb in verbs or (verb == "readnosecrets" and "read" in verbs)
 
 
-def _holds(where: str, bindings: Mapping[str, Any], *, deny: bool) -> bool:
+def _holds(where: str, bindings: Mapping[str, Any]) -> tuple[bool, str]:
     """
-    What cannot be decided is not allowed, and is denied.
+    @return: whether it holds; and why that cannot be said, in brackets, for administrators.
     """
     if not where:
-        return True
+        return True, ""
     try:
-        return languages.compiled(languages.WHERE, where).holds(bindings)
-    except TeleportError:
-        return deny
+        return languages.compiled(languages.WHERE, where).holds(bindings), ""
+    except TeleportError as error:
+        return False, f" ({error.message})"

@@ -70,15 +70,28 @@ def join_modes(joiner_roles: Sequence[Role], owner_roles: Sequence[str], kind: s
     @param owner_roles: names of the session owner's roles.
     @return: how the joiner may join; empty when not at all.
     """
-    denied = _modes((policy for role in joiner_roles for policy in role.deny.join_sessions), owner_roles, kind)
-    return _modes((policy for role in joiner_roles for policy in role.allow.join_sessions), owner_roles, kind) - denied
+    allowed = (policy for role in joiner_roles for policy in role.allow.join_sessions)
+    denied = (policy for role in joiner_roles for policy in role.deny.join_sessions)
+    return _modes(allowed, owner_roles, kind, broken=False) - _modes(denied, owner_roles, kind, broken=True)
 
 
-def _modes(policies: Iterable[JoinSessions], owner_roles: Sequence[str], kind: str) -> frozenset[JoinMode]:
+def may_list(joiner_roles: Sequence[Role], owner_roles: Sequence[str], kind: str, *, by_rules: bool) -> bool:
+    """
+    Who may join a session sees it in lists, whatever a deny on listing says.
+
+    @param by_rules: what rules say of C{list} on C{session_tracker}.
+    """
+    return by_rules or bool(join_modes(joiner_roles, owner_roles, kind))
+
+
+def _modes(
+    policies: Iterable[JoinSessions], owner_roles: Sequence[str], kind: str, *, broken: bool
+) -> frozenset[JoinMode]:
     return frozenset(
         mode
         for policy in policies
-        if _of_kind(policy.kinds, kind) and any(patterns.any_matches(policy.roles, name) for name in owner_roles)
+        if _of_kind(policy.kinds, kind)
+        and any(patterns.any_matches(policy.roles, name, broken=broken) for name in owner_roles)
         for mode in policy.modes
     )
 

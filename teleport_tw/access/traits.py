@@ -63,6 +63,13 @@ class Template:
         """
         return tuple(f"{self.prefix}{value}{self.suffix}" for value in _values(self.node, traits))
 
+    @property
+    def asks(self) -> bool:
+        """
+        Whether it is C{regexp.match} or C{regexp.not_match}.
+        """
+        return isinstance(self.node, Call) and self.node.function in MATCHERS
+
     def matches(self, text: str) -> bool:
         """
         For C{regexp.match} and C{regexp.not_match}, which are asked about a text instead of being filled.

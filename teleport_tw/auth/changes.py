@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from attrs import define, evolve
 
+from teleport_tw.access import validate
 from teleport_tw.auth import builtin, facts
 from teleport_tw.auth.core import Core
 from teleport_tw.auth.gate import Gate
@@ -108,6 +109,8 @@ class Changes:
         if kind in ANNOUNCED or kind in ("cert_authority", "cluster_name"):
             raise bad_parameter(f"{kind} cannot be written")
         kinds.validate(resource)
+        if kind == "role":
+            validate.role(resource)
         if not resource.name:
             raise bad_parameter("metadata.name is missing")
         if kind == "lock":

@@ -45,6 +45,7 @@ ACCESS = _role(
             "db_service_labels": _ALL,
             "kubernetes_labels": _ALL,
             "windows_desktop_labels": _ALL,
+            "cluster_labels": _ALL,
             "logins": ["{{internal.logins}}"],
             "windows_desktop_logins": ["{{internal.windows_logins}}"],
             "kubernetes_users": ["{{internal.kubernetes_users}}"],
@@ -71,7 +72,15 @@ _EDITED = (
     "saml_request github_request trusted_cluster remote_cluster cluster_name cluster_config cluster_auth_preference "
     "cluster_networking_config session_recording_config cluster_audit_config cluster_maintenance_config ui_config "
     "network_restrictions installer login_rule access_list user_group device host_cert cert_authority semaphore "
-    "server_info static_host_user access_monitoring_rule integration discovery_config health_check_config"
+    "server_info static_host_user access_monitoring_rule integration discovery_config health_check_config "
+    "access_request session_tracker cluster_alert bot_instance user_task notification connection_diagnostic mfa_device"
+)
+
+_MANAGED = (
+    "user role bot token lock node app db dynamic_windows_desktop oidc saml github trusted_cluster "
+    "cluster_auth_preference cluster_networking_config cluster_maintenance_config session_recording_config ui_config "
+    "installer login_rule access_list device static_host_user access_monitoring_rule integration discovery_config "
+    "health_check_config okta_import_rule workload_identity autoupdate_config autoupdate_version"
 )
 
 EDITOR = _role(
@@ -88,7 +97,7 @@ EDITOR = _role(
                 _rule(_EDITED.split(), [*_WRITE, "use"]),
                 _rule(["device"], ["enroll", "create_enroll_token"]),
                 _rule(["cert_authority"], ["rotate"]),
-                _rule(["event", "session", "session_tracker", "instance"], _READ),
+                _rule(["event", "session", "instance"], _READ),
             ],
         },
     },
@@ -141,11 +150,81 @@ GROUP_ACCESS = _role(
     {"allow": {"group_labels": _ALL, "rules": [_rule(["user_group"], _READ)]}},
 )
 
+DEVICE_ADMIN = _role(
+    "device-admin",
+    "Manage trusted devices",
+    {"allow": {"rules": [_rule(["device"], [*_WRITE, "create_enroll_token", "enroll"])]}},
+)
+
+DEVICE_ENROLL = _role(
+    "device-enroll",
+    "Enroll trusted devices",
+    {"allow": {"rules": [_rule(["device"], ["enroll"])]}},
+)
+
+REQUIRE_TRUSTED_DEVICE = _role(
+    "require-trusted-device",
+    "Access cluster resources from trusted devices only",
+    {
+        "options": {**ACCESS.spec["options"], "device_trust_mode": "required"},
+        "allow": {key: value for key, value in ACCESS.spec["allow"].items() if key != "rules"},
+    },
+)
+
+_SEEN: dict[str, Any] = {
+    f"{target}_labels": _ALL for target in ("node", "app", "db", "kubernetes", "windows_desktop", "group")
+}
+
+LIST_ACCESS_REQUEST_RESOURCES = _role(
+    "list-access-request-resources",
+    "See all resources that can be requested, and reach none",
+    {"allow": _SEEN},
+)
+
+_PLUGIN_RULES = [
+    _rule(["access_request"], _READ),
+    _rule(["access_plugin_data"], ["update"]),
+    _rule(["access_monitoring_rule", "access_list", "notification"], _READ),
+    _rule(["user"], ["read"]),
+]
+
+ACCESS_PLUGIN = _role(
+    "access-plugin",
+    "Tell people of access requests",
+    {"allow": {"rules": _PLUGIN_RULES, "review_requests": {"preview_as_roles": [LIST_ACCESS_REQUEST_RESOURCES.name]}}},
+)
+
+ACCESS_PLUGIN_WITH_REVIEW = _role(
+    "access-plugin-with-review",
+    "Tell people of access requests, and review them by their answers",
+    {
+        "allow": {
+            "rules": _PLUGIN_RULES,
+            "review_requests": {"roles": ["*"], "preview_as_roles": [LIST_ACCESS_REQUEST_RESOURCES.name]},
+        }
+    },
+)
+
+TERRAFORM_PROVIDER = _role(
+    "terraform-provider",
+    "Manage resources by Terraform",
+    {
+        "allow": {
+            "node_labels": _ALL,
+            "app_labels": _ALL,
+            "db_labels": _ALL,
+            "rules": [_rule(_MANAGED.split(), _WRITE)],
+        }
+    },
+)
+
 IMPLICIT = Resource(
     "role",
     "v7",
     Metadata(IMPLICIT_ROLE, description="What every user may do", labels={PRESET_LABEL: "system"}),
     {
+        # Said here because a role that says nothing allows the first and asks for the second.
+        "options": {"port_forwarding": False, "record_session": {"desktop": False}},
         "allow": {
             "rules": [
                 _rule(
@@ -175,5 +254,19 @@ IMPLICIT = Resource(
 )
 """Added to every user's roles; not stored."""
 
-PRESETS = (ACCESS, EDITOR, AUDITOR, REQUESTER, REVIEWER, GROUP_ACCESS)
+PRESETS = (
+    ACCESS,
+    EDITOR,
+    AUDITOR,
+    REQUESTER,
+    REVIEWER,
+    GROUP_ACCESS,
+    DEVICE_ADMIN,
+    DEVICE_ENROLL,
+    REQUIRE_TRUSTED_DEVICE,
+    LIST_ACCESS_REQUEST_RESOURCES,
+    ACCESS_PLUGIN,
+    ACCESS_PLUGIN_WITH_REVIEW,
+    TERRAFORM_PROVIDER,
+)
 """Stored at the first start of auth."""

@@ -17,6 +17,7 @@ from attrs import field, frozen
 from teleport_tw.base.keypaths import Reader, refuse
 from teleport_tw.base.timing import NEVER, Duration
 from teleport_tw.resources.metadata import Resource
+from teleport_tw.resources.roles_kube import KubernetesResource, read_resources
 from teleport_tw.resources.roles_options import Options, read_options
 
 KIND = "role"
@@ -98,19 +99,6 @@ class Rule:
     verbs: tuple[str, ...]
     where: str = ""
     actions: tuple[str, ...] = ()
-
-
-@frozen(kw_only=True)
-class KubernetesResource:
-    """
-    Objects inside a cluster; each member may be a literal, glob or C{^regex$}.
-    """
-
-    kind: str
-    name: str = "*"
-    namespace: str = "*"
-    api_group: str = ""
-    verbs: tuple[str, ...] = ("*",)
 
 
 @frozen
@@ -320,15 +308,6 @@ class Role:
 EVERYTHING: Labels = {"*": ("*",)}
 _OPENED_BY_V3 = (Target.NODE, Target.APP, Target.DATABASE, Target.KUBERNETES, Target.CLUSTER)
 
-KUBERNETES_VERBS = tuple("get list watch create update patch delete deletecollection exec portforward *".split())  # noqa: SIM905
-KUBERNETES_KINDS_V7 = tuple(
-    (  # noqa: SIM905
-        "* pod secret configmap namespace service serviceaccount kube_node persistentvolume persistentvolumeclaim "
-        "deployment replicaset statefulset daemonset clusterrole kube_role clusterrolebinding rolebinding cronjob job "
-        "certificatesigningrequest ingress"
-    ).split()
-)
-
 
 def _conditions(reader: Reader, version: str, *, allow: bool) -> Conditions:
     selectors = {}
@@ -348,7 +327,7 @@ def _conditions(reader: Reader, version: str, *, allow: bool) -> Conditions:
     conditions = Conditions(
         selectors=selectors,
         principals={principal: names for principal in Principal if (names := reader.texts(principal.value))},
-        kubernetes_resources=_kubernetes_resources(reader, version, allow=allow),
+        kubernetes_resources=read_resources(reader, version, allow=allow),
         db_permissions=reader.each(
             "db_permissions", lambda inner: DatabasePermission(inner.lists("match"), inner.texts("permissions"))
         ),
@@ -374,40 +353,6 @@ def _conditions(reader: Reader, version: str, *, allow: bool) -> Conditions:
     )
     mcp.finish()
     return conditions
-
-
-def _kubernetes_resources(reader: Reader, version: str, *, allow: bool) -> tuple[KubernetesResource, ...]:
-    found = reader.each("kubernetes_resources", lambda inner: _kubernetes_resource(inner, version))
-    if not found and allow and version != "v6":
-        return (KubernetesResource(kind="*", api_group="*"),)
-    return found
-
-
-def _kubernetes_resource(reader: Reader, version: str) -> KubernetesResource:
-    kind, group = reader.text("kind"), reader.text("api_group")
-    if not kind:
-        reader.wrong("kind", "is missing")
-    elif version == "v8":
-        if kind == "*" and not group:
-            reader.wrong("api_group", "is missing; write '*' for every group")
-    elif version == "v7":
-        if kind not in KUBERNETES_KINDS_V7:
-            reader.wrong("kind", f"{kind!r} is not a kind that v7 knows; use a singular name, or v8")
-    elif kind != "pod":
-        reader.wrong("kind", f"{version} knows only pod; use v7 or v8")
-    if group and version != "v8":
-        reader.wrong("api_group", "needs version v8")
-    verbs = reader.texts("verbs")
-    for index, verb in enumerate(verbs):
-        if verb not in KUBERNETES_VERBS:
-            reader.wrong(f"verbs[{index}]", f"{verb!r} is none of {', '.join(KUBERNETES_VERBS)}")
-    return KubernetesResource(
-        kind=kind,
-        name=reader.text("name", "*"),
-        namespace=reader.text("namespace", "*"),
-        api_group=group if version == "v8" else "*",
-        verbs=verbs if version in ("v7", "v8") else ("*",),
-    )
 
 
 def _rule(reader: Reader) -> Rule:
