@@ -13,6 +13,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from importlib import import_module
+from textwrap import indent
 from typing import Any, NoReturn, Protocol
 
 from attrs import frozen
@@ -45,7 +46,7 @@ class Verb:
 
 class CommandModule(Protocol):
     """
-    What a verb's module holds.
+    What a verb's module holds; its docstring is the description, C{EXAMPLES} the lines under it.
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """
 Keys that an ssh-agent holds.
 
-@see: draft-ietf-sshm-ssh-agent; Conch's L{SSHAgentClient} frames and orders the messages.
+@see: draft-ietf-sshm-ssh-agent; Conch's C{SSHAgentClient} frames and orders the messages.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class Responder(Protocol):
 
     def global_request(self, name: str, payload: bytes) -> Awaitable[bytes | None]:
         """
-        @return: the answer's own fields, often none; L{None} to refuse, as TeleportError does.
+        @return: the answer's own fields, often none; C{None} to refuse, as TeleportError does.
         """
 
     def connection_lost(self) -> None:

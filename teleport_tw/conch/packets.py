@@ -68,7 +68,7 @@ class PacketReader:
 
     def next(self) -> bytes | None:
         """
-        @return: a packet as L{Opener.open} gives it, its padding length checked; L{None} while more bytes are needed.
+        @return: a packet as L{Opener.open} gives it, its padding length checked; C{None} while more bytes are needed.
         @raise RemoteProtocolError: too long, malformed or forged; the stream cannot be read any further.
         """
         start = self._start

@@ -104,7 +104,7 @@ def verify(blob: bytes, algorithm: bytes, signature: bytes, data: bytes) -> Touc
     @param blob: of the key or certificate that is said to have signed.
     @param algorithm: what was agreed on, with or without the certificate suffix; the signature must be of this one.
     @param signature: C{string} algorithm; C{string} octets; for a security key C{byte} flags; C{uint32} counter.
-    @return: a security key's own words; L{None} for other keys.
+    @return: a security key's own words; C{None} for other keys.
     @raise RemoteProtocolError: it is not such a signature.
     """
     if algorithm not in signature_algorithms(blob):

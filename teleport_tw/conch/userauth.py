@@ -59,7 +59,7 @@ class Peer:
     @ivar address: of the client.
     @ivar version: its version line.
     @ivar session_id: of the transport; unique to it.
-    @ivar touch: what its security key said; L{None} for other keys.
+    @ivar touch: what its security key said; C{None} for other keys.
     """
 
     address: IAddress
@@ -126,7 +126,7 @@ class LoginRules:
     @ivar acceptable: whether a key is worth proving; asked before the client signs, so an agent need not sign with
         all it has.
     @ivar banner: shown to everybody before they sign in; empty for none.
-    @ivar refusal: what a refused user is shown as a banner beside "Permission denied"; L{None} for nothing.
+    @ivar refusal: what a refused user is shown as a banner beside "Permission denied"; C{None} for nothing.
     @ivar max_attempts: failures before the connection ends.
     """
 

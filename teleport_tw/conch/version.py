@@ -35,7 +35,7 @@ class VersionReader:
 
     def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
         """
-        @return: the version without its line end, and what came after it; L{None} while more is needed.
+        @return: the version without its line end, and what came after it; C{None} while more is needed.
         @raise RemoteProtocolError: this is not SSH 2.0, or the line does not end.
         """
         self._buffer += data

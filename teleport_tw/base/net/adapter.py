@@ -465,13 +465,13 @@ class Connection:
 
     def getPeer(self) -> IPv4Address | IPv6Address:
         """
-        @return: the other end; a L{UNIXAddress} on a UNIX socket, which the interface does not foresee.
+        @return: the other end; a C{UNIXAddress} on a UNIX socket, which the interface does not foresee.
         """
         return cast(IPv4Address, self._peer)
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """
-        @return: our end; a L{UNIXAddress} on a UNIX socket.
+        @return: our end; a C{UNIXAddress} on a UNIX socket.
         """
         return cast(IPv4Address, self._host)
 

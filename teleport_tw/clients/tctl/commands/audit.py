@@ -1,10 +1,5 @@
 """
 The audit log: list, export, search and verify it.
-
-    tctl audit ls --last=2h --user=alice
-    tctl audit export --from=2026-01-01T00:00:00Z --format=csv --out=january.csv
-    tctl audit search "rm -rf"
-    tctl audit verify
 """
 
 from __future__ import annotations
@@ -22,6 +17,13 @@ from teleport_tw.audit.render import FORMATS, render
 from teleport_tw.base.timing import parse_duration, parse_time, utc_now
 from teleport_tw.clients.program import Context
 from teleport_tw.resources.metadata import Json
+
+EXAMPLES = """\
+tctl audit ls --last=2h --user=alice
+tctl audit export --from=2026-01-01T00:00:00Z --format=csv --out=january.csv
+tctl audit search "rm -rf"
+tctl audit verify
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,12 +1,5 @@
 """
 Authorities and certificates.
-
-    tctl auth export --type=host                      for known_hosts
-    tctl auth export --type=user                      for sshd's TrustedUserCAKeys
-    tctl auth sign --user=ci --ttl=1h --out=ci        an identity file for tsh -i and tctl -i
-    tctl auth sign --user=ci --format=openssh --out=ci   ci and ci-cert.pub, for ssh
-    tctl auth sign --host=db.example.com --format=openssh --out=host   a host certificate for sshd
-    tctl auth sign --host=db.example.com --format=db --out=server      server.crt, server.key, server.cas
 """
 
 from __future__ import annotations
@@ -33,6 +26,16 @@ USER_FORMATS = ("file", "openssh", "tls")
 DATABASE_FORMATS = ("db", "postgres", "mysql", "mongodb", "redis", "cockroach")
 
 
+EXAMPLES = """\
+tctl auth export --type=host                      for known_hosts
+tctl auth export --type=user                      for sshd's TrustedUserCAKeys
+tctl auth sign --user=ci --ttl=1h --out=ci        an identity file for tsh -i and tctl -i
+tctl auth sign --user=ci --format=openssh --out=ci   ci and ci-cert.pub, for ssh
+tctl auth sign --host=db.example.com --format=openssh --out=host   a host certificate for sshd
+tctl auth sign --host=db.example.com --format=db --out=server      server.crt, server.key, server.cas
+"""
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """
     C{tctl auth export|ls|sign}.
@@ -48,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ls.add_argument("-f", "--format", choices=FORMATS, default="text", help="[text]")
     ls.set_defaults(run=run_ls)
 
-    sign = commands.add_parser("sign", help="certificates for a user or a host", description=__doc__)
+    sign = commands.add_parser("sign", help="certificates for a user or a host", epilog=EXAMPLES)
     sign.add_argument("--user", default="", help="a user's name")
     sign.add_argument("--host", default="", help="comma-separated names and addresses of a host")
     sign.add_argument("-o", "--out", required=True, help="file to write; endings are added as the format has them")

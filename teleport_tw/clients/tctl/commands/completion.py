@@ -1,12 +1,14 @@
 """
-Print a completion script for your shell:
-
-    source <(tctl completion bash)
+Print a completion script for your shell.
 """
 
 from __future__ import annotations
 
 import argparse
+
+EXAMPLES = """\
+source <(tctl completion bash)
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,9 +1,5 @@
 """
 Create resources out of a YAML file of one or several documents; - reads standard input.
-
-    tctl create role.yaml
-    tctl create -f role.yaml         overwrite what is there already
-    tctl get all | tctl create -f -
 """
 
 from __future__ import annotations
@@ -16,6 +12,12 @@ from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
 from teleport_tw.clients.program import Context
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.resources.text import load
+
+EXAMPLES = """\
+tctl create role.yaml
+tctl create -f role.yaml         overwrite what is there already
+tctl get all | tctl create -f -
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

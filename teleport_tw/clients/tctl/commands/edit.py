@@ -1,8 +1,6 @@
 """
 Change a resource in your editor (TELEPORT_EDITOR, VISUAL, EDITOR, or vi).
 
-    tctl edit role/dev
-
 When the result has a mistake, or somebody else changed the resource meanwhile, your text is kept in a file.
 """
 
@@ -20,6 +18,10 @@ from teleport_tw.clients.program import Context
 from teleport_tw.clients.tctl.commands.get import fetch
 from teleport_tw.clients.tctl.references import parse_reference
 from teleport_tw.resources.text import dump, load
+
+EXAMPLES = """\
+tctl edit role/dev
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

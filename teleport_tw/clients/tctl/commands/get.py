@@ -1,10 +1,5 @@
 """
 Show resources.
-
-    tctl get users                   all of a kind
-    tctl get role/access,role/editor one or several by name
-    tctl get cap                     the authentication settings
-    tctl get all                     everything that can be written back with `tctl create`
 """
 
 from __future__ import annotations
@@ -18,6 +13,13 @@ from teleport_tw.clients.tctl.references import ALL, Reference, parse_references
 from teleport_tw.resources.kinds import lookup
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.resources.text import dump
+
+EXAMPLES = """\
+tctl get users                   all of a kind
+tctl get role/access,role/editor one or several by name
+tctl get cap                     the authentication settings
+tctl get all                     everything that can be written back with `tctl create`
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

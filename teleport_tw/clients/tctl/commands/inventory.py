@@ -1,8 +1,5 @@
 """
 What runs where: every service that is alive, its version and since when.
-
-    tctl inventory ls
-    tctl inventory status
 """
 
 from __future__ import annotations
@@ -14,6 +11,11 @@ from teleport_tw.api.contract import every
 from teleport_tw.clients.output import FORMATS, show, table
 from teleport_tw.clients.program import Context
 from teleport_tw.resources.metadata import Resource
+
+EXAMPLES = """\
+tctl inventory ls
+tctl inventory status
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,9 +1,5 @@
 """
 Lock a user, role, login or server out: live sessions end, new ones are refused, until the lock ends or is removed.
-
-    tctl lock --user=eve --message="suspicious" --ttl=10h
-    tctl get locks
-    tctl rm lock/NAME
 """
 
 from __future__ import annotations
@@ -29,6 +25,13 @@ TARGETS = {
     "bot_instance_id": "an instance of a bot",
     "join_token": "everything that joined by a token",
 }
+
+
+EXAMPLES = """\
+tctl lock --user=eve --message="suspicious" --ttl=10h
+tctl get locks
+tctl rm lock/NAME
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

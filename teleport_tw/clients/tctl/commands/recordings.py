@@ -1,9 +1,5 @@
 """
 Session recordings: list, download, and search what was on the screen.
-
-    tctl recordings ls --last=7d
-    tctl recordings search "drop table"
-    tctl recordings download SESSION --out=session.rec
 """
 
 from __future__ import annotations
@@ -17,6 +13,12 @@ from teleport_tw.clients.output import FORMATS, show, table
 from teleport_tw.clients.program import Context
 from teleport_tw.clients.sessions import recorded_row, recorded_sessions
 from teleport_tw.clients.tctl.commands.audit import add_period, event_query
+
+EXAMPLES = """\
+tctl recordings ls --last=7d
+tctl recordings search "drop table"
+tctl recordings download SESSION --out=session.rec
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

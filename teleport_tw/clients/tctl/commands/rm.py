@@ -1,8 +1,5 @@
 """
 Remove resources by kind and name.
-
-    tctl rm role/dev
-    tctl rm lock/0d3f…,token/abc
 """
 
 from __future__ import annotations
@@ -12,6 +9,11 @@ import argparse
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.clients.program import Context
 from teleport_tw.clients.tctl.references import parse_references
+
+EXAMPLES = """\
+tctl rm role/dev
+tctl rm lock/0d3f…,token/abc
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,9 +1,5 @@
 """
 Join tokens: what a server shows once to be let into the cluster.
-
-    tctl tokens add --type=node
-    tctl tokens ls
-    tctl tokens rm TOKEN
 """
 
 from __future__ import annotations
@@ -32,6 +28,13 @@ ROLES = {
     "discovery": "Discovery",
     "bot": "Bot",
 }
+
+
+EXAMPLES = """\
+tctl tokens add --type=node
+tctl tokens ls
+tctl tokens rm TOKEN
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

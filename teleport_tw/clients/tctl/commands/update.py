@@ -1,8 +1,6 @@
 """
 Write changed resources back. Each must carry the revision it was read with: what somebody else changed in the
 meantime is not overwritten.
-
-    tctl get role/dev > role.yaml; $EDITOR role.yaml; tctl update role.yaml
 """
 
 from __future__ import annotations
@@ -12,6 +10,10 @@ import argparse
 from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
 from teleport_tw.clients.program import Context
 from teleport_tw.clients.tctl.commands.create import read
+
+EXAMPLES = """\
+tctl get role/dev > role.yaml; $EDITOR role.yaml; tctl update role.yaml
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

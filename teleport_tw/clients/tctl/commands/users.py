@@ -1,9 +1,7 @@
 """
 Users: add, list, update and remove them, and send them a link to reset their password.
 
-A new user gets a link by which they choose a password and set up their second factor:
-
-    tctl users add alice --roles=access --logins=root,alice
+A new user gets a link by which they choose a password and set up their second factor.
 """
 
 from __future__ import annotations
@@ -36,12 +34,17 @@ TRAITS = {
 }
 
 
+EXAMPLES = """\
+tctl users add alice --roles=access --logins=root,alice
+"""
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """
     C{tctl users add|ls|update|rm|reset}.
     """
     commands = parser.add_subparsers(metavar="command", required=True)
-    add = commands.add_parser("add", help="create a user and print the sign-up link", description=__doc__)
+    add = commands.add_parser("add", help="create a user and print the sign-up link", epilog=EXAMPLES)
     add.add_argument("name")
     add.add_argument("--roles", required=True, help="comma-separated role names")
     for trait, what in TRAITS.items():
