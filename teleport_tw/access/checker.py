@@ -42,13 +42,15 @@ class _Sight:
 
     @ivar keys: the labels that decide; none when any label may.
     @ivar decided: answers by names asked for and values of those labels.
+    @ivar verdicts: answers by names asked for and which roles' allow chooses the labels.
     """
 
     kind: Target
     denying: tuple[tuple[Role, Chooser], ...]
-    allowing: tuple[tuple[Role, Chooser, Finding], ...]
+    allowing: tuple[tuple[Role, Chooser], ...]
     keys: tuple[str, ...] | None
     decided: dict[object, Decision] = field(factory=dict)
+    verdicts: dict[object, Decision] = field(factory=dict)
 
 
 @define
@@ -143,7 +145,7 @@ class Checker:
         @return: the roles whose allow chooses a thing with these labels, whatever is denied.
         """
         sight = self._sights.get(kind) or self._sight(kind)
-        return tuple(role for role, chooser, _ in sight.allowing if chooser.chooses(labels))
+        return tuple(role for role, chooser in sight.allowing if chooser.chooses(labels))
 
     def login_to_node(self, labels: Mapping[str, str], login: str) -> Decision:
         """
@@ -221,10 +223,7 @@ class Checker:
             for role in self.roles
             if (selector := role.deny.selector(kind))
         ]
-        allowing = [
-            (role, matching.chooser(role.allow.selector(kind), self.traits, deny=False), _unseen(role, kind))
-            for role in self.roles
-        ]
+        allowing = [(role, matching.chooser(role.allow.selector(kind), self.traits, deny=False)) for role in self.roles]
         keys: set[str] | None = set()
         for chooser in (*(each[1] for each in denying), *(each[1] for each in allowing)):
             keys = None if keys is None or chooser.keys is None else keys | chooser.keys
@@ -233,15 +232,35 @@ class Checker:
         return sight
 
     def _judge(self, sight: _Sight, labels: Mapping[str, str], asked: Names) -> Decision:
-        finding = self._denial(sight, labels, asked)
-        if finding is not None:
-            return Decision(allowed=False, reason=str(finding), role=finding.role, findings=(finding,))
+        for role, chooser in sight.denying:
+            if chooser.chooses(labels):
+                text = f"denies {sight.kind.value} by its labels{_aside(chooser.why(labels))}"
+                return _denied(Finding(role.name, text))
+        chosen = [chooser.chooses(labels) for _, chooser in sight.allowing]
+        if sight.keys is None:
+            return self._verdict(sight, labels, chosen, asked)
+        # Many nodes with labels of their own still fall into few classes.
+        key = (tuple(asked.items()), *chosen)
+        decision = sight.verdicts.get(key)
+        if decision is None:
+            if len(sight.verdicts) >= MAX_DECISIONS:
+                sight.verdicts.clear()
+            decision = sight.verdicts[key] = self._verdict(sight, labels, chosen, asked)
+        return decision
+
+    def _verdict(self, sight: _Sight, labels: Mapping[str, str], chosen: Sequence[bool], asked: Names) -> Decision:
+        for principal, name in asked.items():
+            for role in self.roles:
+                denied = role.deny.names(principal)
+                if _named(principal, denied, name, deny=True):
+                    text = f"denies {principal.value} {name!r}{_trouble(principal, denied)}"
+                    return _denied(Finding(role.name, text))
         findings: list[Finding] = []
         allowing: list[Role] = []
-        for role, chooser, unseen in sight.allowing:
-            if not chooser.chooses(labels):
-                trouble = chooser.why(labels)
-                findings.append(Finding(role.name, f"{unseen.text} ({trouble})") if trouble else unseen)
+        for (role, chooser), seen in zip(sight.allowing, chosen, strict=True):
+            if not seen:
+                text = f"does not match the {sight.kind.value}'s labels{_aside(chooser.why(labels))}"
+                findings.append(Finding(role.name, text))
                 continue
             shortcoming = _shortcoming(role, asked)
             findings.append(Finding(role.name, shortcoming or "allows it"))
@@ -259,24 +278,13 @@ class Checker:
             findings=tuple(findings),
         )
 
-    def _denial(self, sight: _Sight, labels: Mapping[str, str], asked: Names) -> Finding | None:
-        for role, chooser in sight.denying:
-            if chooser.chooses(labels):
-                return Finding(role.name, f"denies {sight.kind.value} by its labels" + _aside(chooser.why(labels)))
-        for principal, name in asked.items():
-            for role in self.roles:
-                denied = role.deny.names(principal)
-                if _named(principal, denied, name, deny=True):
-                    return Finding(role.name, f"denies {principal.value} {name!r}" + _trouble(principal, denied))
-        return None
+
+def _denied(finding: Finding) -> Decision:
+    return Decision(allowed=False, reason=str(finding), role=finding.role, findings=(finding,))
 
 
 def _filled(role: Role, values: Traits) -> Role:
     return traits.apply(role, values)
-
-
-def _unseen(role: Role, kind: Target) -> Finding:
-    return Finding(role.name, f"does not match the {kind.value}'s labels")
 
 
 def _shortcoming(role: Role, asked: Names) -> str:

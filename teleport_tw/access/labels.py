@@ -49,7 +49,11 @@ class Wanted:
             return False
         if self.anything or value in self.exact:
             return True
-        return any(match(value) for match in self.matchers)
+        # A loop, and not any(): tsh ls comes by here for each role and node.
+        for match in self.matchers:  # noqa: SIM110
+            if match(value):
+                return True
+        return False
 
 
 @frozen(kw_only=True)
