@@ -26,6 +26,7 @@ from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.tasks import Threads
 from teleport_tw.base.timing import Duration, utc_now
+from teleport_tw.conch.algorithms import Algorithms
 from teleport_tw.config.sections import Configuration
 from teleport_tw.dial import web
 from teleport_tw.dial.membership import HostIdentity, IdentityFolder, Join, Membership, join
@@ -50,6 +51,8 @@ class Host(MultiService):
     copy: Mirror
     emitter: Emitter
     reactor: Any
+    node_name: str
+    algorithms: Algorithms
     serving: Any = field(default=None, init=False)
     _log: ClassVar[Logger] = Logger()
 
@@ -167,7 +170,8 @@ async def hosted(
     spool = Spool(folder.data_dir / "spool-host" / role.value.lower())
     emitter = Emitter(identity.cluster, spool, api.emit, threads, reactor)
     copy = Mirror(api, KINDS[role], reactor)
-    host = Host(identity, api, membership, copy, emitter, reactor)
+    ssh = Algorithms.of(kex=teleport.kex_algos, ciphers=teleport.ciphers, macs=teleport.mac_algos)
+    host = Host(identity, api, membership, copy, emitter, reactor, name, ssh)
     host.serving = serve(role, host, configuration, threads)
     return host
 

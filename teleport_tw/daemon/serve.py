@@ -14,8 +14,9 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from teleport_tw.api.admin import AdminFiles
 from teleport_tw.base.net.endpoints import TCPClient, UnixClient
 from teleport_tw.base.tasks import Threads
-from teleport_tw.conch.algorithms import Algorithms
 from teleport_tw.config.sections import Configuration
+from teleport_tw.daemon.node import node
+from teleport_tw.dial.view import KINDS as VIEW_KINDS
 from teleport_tw.pki.identity import SystemRole
 from teleport_tw.proxy.doorkeeper import KINDS as PROXY_KINDS
 from teleport_tw.proxy.service import ProxyService, split
@@ -25,7 +26,7 @@ from teleport_tw.web.site import PublicFacts, WebSite
 if TYPE_CHECKING:
     from teleport_tw.daemon.host import Host
 
-KINDS: Mapping[SystemRole, Sequence[str]] = {SystemRole.PROXY: PROXY_KINDS}
+KINDS: Mapping[SystemRole, Sequence[str]] = {SystemRole.PROXY: PROXY_KINDS, SystemRole.NODE: VIEW_KINDS}
 """What each role keeps a copy of."""
 
 
@@ -33,15 +34,7 @@ def serve(role: SystemRole, host: Host, configuration: Configuration, threads: T
     """
     @return: the service of C{role}, not started.
     """
-    return {SystemRole.PROXY: _proxy}[role](host, configuration, threads)
-
-
-def algorithms(configuration: Configuration) -> Algorithms:
-    """
-    @return: SSH algorithms as the file has them.
-    """
-    teleport = configuration.teleport
-    return Algorithms.of(kex=teleport.kex_algos, ciphers=teleport.ciphers, macs=teleport.mac_algos)
+    return {SystemRole.PROXY: _proxy, SystemRole.NODE: node}[role](host, configuration, threads)
 
 
 def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IService:
@@ -55,7 +48,7 @@ def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IServi
         web=BoundedSite(site.resource(), reactor),
         sink=host.emitter,
         reactor=reactor,
-        algorithms=algorithms(configuration),
+        algorithms=host.algorithms,
         max_connections=configuration.teleport.max_connections,
     )
 

@@ -58,9 +58,9 @@ class Node:
     @property
     def all_labels(self) -> Mapping[str, str]:
         """
-        Static labels and the results of commands, which roles match on alike.
+        Static labels and the results of commands, which roles match on alike; a result wins over a label of its name.
         """
-        return {**self.command_results, **self.labels}
+        return {**self.labels, **self.command_results}
 
     @classmethod
     def parse(cls, resource: Resource) -> Node:
@@ -94,6 +94,20 @@ class Node:
         spec.done(resource)
         return node
 
+    def names(self, cluster: str) -> tuple[str, ...]:
+        """
+        @param cluster: the cluster's name, a suffix under which its hosts are reached as well.
+        @return: what clients may call the server, lower case, its id first: id, host name, and addresses without port.
+        """
+        addresses = [address_host(each) for each in (self.addr, *self.public_addrs)]
+        said = [each.strip().lower().rstrip(".") for each in (self.name, self.hostname, *addresses)]
+        listed: dict[str, None] = {}
+        for name in filter(None, said):
+            listed[name] = None
+            if "." not in name and ":" not in name and cluster:
+                listed[f"{name}.{cluster.lower()}"] = None
+        return tuple(listed)
+
     def to_resource(self) -> Resource:
         """
         @return: the noun as a heartbeat sends it.
@@ -113,3 +127,13 @@ class Node:
         )
         metadata = Metadata(name=self.name, labels=self.labels, expires=self.expires, revision=self.revision)
         return Resource(kind=KIND, version=VERSION, sub_kind=self.sub_kind.value, metadata=metadata, spec=spec)
+
+
+def address_host(address: str) -> str:
+    """
+    @param address: C{host:port}, a host alone, C{[v6]:port}, or an IPv6 address alone.
+    @return: without the port.
+    """
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.partition(":")[0] if address.count(":") == 1 else address
