@@ -18,12 +18,13 @@ from attrs import evolve, frozen
 
 from teleport_tw.api.contract import Certificates, HostIssueRequest, PublicKeys
 from teleport_tw.auth.signing import Signing
-from teleport_tw.base.errors import RemoteProtocolError, TeleportError, bad_parameter
+from teleport_tw.base.errors import RemoteProtocolError, TeleportError, access_denied, bad_parameter
 from teleport_tw.base.timing import NEVER, Duration
 from teleport_tw.pki import sshcert, x509
 from teleport_tw.pki.authority import AuthorityType
 from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.protocols.ssh import keys as ssh_keys
+from teleport_tw.resources.nodes import Node
 
 HOST_TTL: Duration = timedelta(days=30)
 """Of a member's own certificates; renewed long before."""
@@ -34,6 +35,9 @@ MAX_TTL: Duration = timedelta(hours=30)
 """The reference's bounds of a user's certificate; an administrator's C{auth sign} may go further."""
 MAX_SIGN_TTL: Duration = timedelta(days=3650)
 """Of what an administrator signs: no longer than an authority lives."""
+
+STAND_IN_TTL: Duration = timedelta(hours=24)
+"""Of the certificate with which a proxy stands in for a server whose sessions it records."""
 
 MAX_NAME = 253
 """Characters of a host name, RFC 1035."""
@@ -187,6 +191,34 @@ def issue_outsider(signing: Signing, request: HostIssueRequest, *, cluster: str,
     return Certificates(ssh=ssh, tls=tls, authorities=signing.public, cluster=cluster)
 
 
+def issue_stand_in(
+    signing: Signing, request: HostIssueRequest, node: Node, *, cluster: str, now: datetime
+) -> Certificates:
+    """
+    A certificate for a proxy that ends users' SSH on a server's behalf: SSH alone, for this server's names alone.
+
+    @param node: as it is registered.
+    @raise TeleportError: BAD_PARAMETER, something else was asked for; ACCESS_DENIED, a name is not the server's.
+    """
+    ssh_key = _ssh_key(request.keys.ssh)
+    if ssh_key is None or request.keys.tls or request.authority != "host":
+        raise bad_parameter("for a registered server a proxy gets an SSH host certificate and nothing else")
+    names = host_names(request.principals, node.name, cluster)
+    foreign = sorted({*names} - {*node.names(cluster)})
+    if foreign or not names:
+        raise access_denied(details=f"{', '.join(foreign) or 'nothing'} is no name of node {node.name!r}")
+    identity = Identity(
+        username=names[0],
+        cluster=cluster,
+        principals=names,
+        valid_after=now - sshcert.SKEW,
+        expires=now + lifetime(request.ttl, STAND_IN_TTL),
+    )
+    blob = sshcert.issue_host(signing.ssh(AuthorityType.HOST), identity, ssh_key, now=now)
+    ssh = sshcert.line(blob).encode("ascii") + b"\n"
+    return Certificates(ssh=ssh, authorities=signing.public, cluster=cluster)
+
+
 def issue_agentless(
     signing: Signing, user: Identity, login: str, ssh_key: bytes, *, now: datetime, ttl: Duration
 ) -> bytes:
@@ -200,7 +232,14 @@ def issue_agentless(
     if key is None:
         raise bad_parameter("no public key was given to certify")
     expires = min(now + ttl, user.expires) if user.expires is not None else now + ttl
-    identity = evolve(user, principals=(login,), valid_after=now - sshcert.SKEW, expires=expires, permit_pty=True)
+    identity = evolve(
+        user,
+        principals=(login,),
+        valid_after=now - sshcert.SKEW,
+        expires=expires,
+        permit_pty=True,
+        pinned_ip="",  # sshd sees the proxy's address; the proxy has compared the user's
+    )
     blob = sshcert.issue_user(signing.ssh(AuthorityType.OPENSSH), identity, key, now=now)
     return _line(blob)
 

@@ -7,13 +7,13 @@ then on speaks to the server itself. One TLS and one SSH handshake are all a ses
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
+from typing import Protocol as Shape
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,9 +26,81 @@ from teleport_tw.base.tasks import Tasks
 from teleport_tw.pki.identity import Identity
 from teleport_tw.proxy.route import split_target
 from teleport_tw.proxy.targets import Targets
+from teleport_tw.resources.metadata import Resource
 
 HEADER_SECONDS = 10.0
 """A client has its header ready before it dials."""
+
+
+class Speaks(Shape):
+    """
+    Speaks SSH itself where bytes are not to be relayed: L{teleport_tw.proxy.forward.Forwarder}.
+    """
+
+    def wanted(self, node: Resource) -> bool:
+        """
+        @return: whether it does so for C{node}.
+        """
+        ...
+
+    async def serve(self, resource: Resource, header: StreamHeader, dialler: Identity) -> IProtocol:
+        """
+        @return: serves the user's bytes.
+        @raise TeleportError: not now.
+        """
+        ...
+
+
+class Way(Shape):
+    """
+    What a user's connection becomes once the way to the server is open.
+    """
+
+    async def take(self, transport: Any, early: bytes) -> None:
+        """
+        @param transport: the user's, paused.
+        @param early: what came from it already.
+        """
+        ...
+
+
+@frozen
+class Relay:
+    """
+    Bytes go to the server as they are.
+    """
+
+    held: Held
+
+    async def take(self, transport: Any, early: bytes) -> None:
+        """
+        See L{Way.take}; returns when both ends are gone.
+        """
+        target: Any = self.held.transport
+        if self.held.early:
+            transport.write(self.held.early)
+        if early:
+            target.write(early)
+        await join(transport, target)
+
+
+@frozen
+class Spoken:
+    """
+    The proxy answers itself.
+    """
+
+    protocol: IProtocol
+
+    async def take(self, transport: Any, early: bytes) -> None:
+        """
+        See L{Way.take}; returns at once.
+        """
+        self.protocol.makeConnection(transport)
+        transport.protocol = self.protocol
+        if early:
+            self.protocol.dataReceived(early)
+        transport.resumeProducing()
 
 
 @define(eq=False)
@@ -36,13 +108,13 @@ class DialIn:
     """
     What all such connections share.
 
-    @ivar forward: for servers without an agent: an endpoint behind which the proxy itself speaks SSH both ways.
+    @ivar forwarder: for servers without an agent, and for all where the proxy records.
     """
 
     targets: Targets
     clock: IReactorTime
     tasks: Tasks = field(factory=Tasks)
-    forward: Callable[[Any, StreamHeader, Identity], IStreamClientEndpoint | None] = lambda node, header, identity: None
+    forwarder: Speaks | None = None
 
     def build(self, identity: Identity, certificate: bytes) -> DialProtocol:
         """
@@ -51,7 +123,7 @@ class DialIn:
         """
         return DialProtocol(self, identity, certificate)
 
-    async def open(self, header: StreamHeader, identity: Identity) -> Held:
+    async def open(self, header: StreamHeader, identity: Identity) -> Way:
         """
         @raise TeleportError: there is no such server, or no way to it, or the agent said no.
         """
@@ -59,15 +131,16 @@ class DialIn:
             raise TeleportError(Kind.NOT_IMPLEMENTED, f"this proxy has no targets of kind {header.target_kind!r}")
         node = self.targets.node(*split_target(header.target_name))
         onward = evolve(header, target_name=node.name)
-        endpoint = self.forward(node, onward, identity) or self.targets.endpoint(node, onward)
+        if self.forwarder is not None and self.forwarder.wanted(node):
+            return Spoken(await self.forwarder.serve(node, onward, identity))
         try:
-            held = await endpoint.connect(HoldingFactory())
+            held = await self.targets.endpoint(node, onward).connect(HoldingFactory())
         except ConnectError as error:
             raise TeleportError(
                 Kind.CONNECTION_PROBLEM, f"{node.spec.get('hostname') or node.name} cannot be reached"
             ) from error
         assert isinstance(held, Held)
-        return held
+        return Relay(held)
 
 
 class DialProtocol(Protocol):
@@ -139,7 +212,7 @@ class DialProtocol(Protocol):
             user_certificates=(self._certificate, *asked.user_certificates[:1]),
         )
         try:
-            held = await self._shared.open(header, self._identity)
+            way = await self._shared.open(header, self._identity)
         except TeleportError as error:
             transport.write(encode_answer(error))
             transport.loseConnection()
@@ -153,8 +226,5 @@ class DialProtocol(Protocol):
             transport.write(encode_answer(problem))
             transport.loseConnection()
             return
-        target: Any = held.transport
-        transport.write(encode_answer() + held.early)
-        if self._prefixed.rest:
-            target.write(self._prefixed.rest)
-        await join(transport, target)
+        transport.write(encode_answer())
+        await way.take(transport, self._prefixed.rest)

@@ -5,7 +5,7 @@ The proxy as a service: its listeners, their TLS contexts, and an orderly end.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from attrs import define, field
@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from teleport_tw.api.contract import Watched
 from teleport_tw.api.mirror import Mirror
+from teleport_tw.api.streams import StreamHeader
 from teleport_tw.base.limits import ConnectionLimit
 from teleport_tw.base.net.endpoints import TCPServer
 from teleport_tw.base.net.peeking import PeekingServer
@@ -36,14 +37,19 @@ from teleport_tw.proxy.certificates import WebCertificates
 from teleport_tw.proxy.detect import Want
 from teleport_tw.proxy.dialin import DialIn
 from teleport_tw.proxy.doorkeeper import Doorkeeper
+from teleport_tw.proxy.forward import Forwarder
 from teleport_tw.proxy.listener import Choose, Listener
 from teleport_tw.proxy.ssh import JumpHost
 from teleport_tw.proxy.targets import Targets
+from teleport_tw.resources.metadata import Resource
 from teleport_tw.tunnel.registry import Registry
 from teleport_tw.tunnel.service import DRAIN_TIMEOUT, ProxyTunnel
 
 _CLIENTS: Mapping[Want, AuthorityType] = {Want.TUNNEL: AuthorityType.HOST, Want.DIAL: AuthorityType.USER}
 """Who must show a certificate where."""
+
+Forwarding = Callable[[Callable[[Resource, StreamHeader], IStreamClientEndpoint]], Forwarder]
+"""From the way to a server to what speaks SSH with it on a user's behalf."""
 
 
 @define(eq=False, kw_only=True)
@@ -56,6 +62,8 @@ class ProxyService(Service):
     @ivar auth: where connections for auth are handed on to.
     @ivar web: serves pages and JSON.
     @ivar drain_timeout: how long streams may take to end when the service stops.
+    @ivar forwarding: makes what speaks SSH itself where bytes are not to be relayed; without it, servers without an
+        agent are not reached.
     """
 
     section: Section
@@ -68,6 +76,8 @@ class ProxyService(Service):
     algorithms: Algorithms = field(factory=Algorithms)
     max_connections: int = 15000
     drain_timeout: Duration = DRAIN_TIMEOUT
+    forwarding: Forwarding | None = None
+    forwarder: Forwarder | None = field(default=None, init=False)
     door: Doorkeeper = field(init=False)
     registry: Registry = field(init=False)
     dial: DialIn = field(init=False)
@@ -82,7 +92,9 @@ class ProxyService(Service):
         self.door = Doorkeeper(self.copy, self.reactor)
         self.registry = Registry(self.reactor, self.door.host)
         targets = Targets(self.identity.cluster, self.copy, self.registry, self.reactor)
-        self.dial = DialIn(targets, self.reactor)
+        if self.forwarding is not None:
+            self.forwarder = self.forwarding(targets.endpoint)
+        self.dial = DialIn(targets, self.reactor, forwarder=self.forwarder)
         self.jump = JumpHost(
             dial=self.dial,
             clock=self.reactor,
@@ -163,6 +175,8 @@ class ProxyService(Service):
         Listen; the copy must be whole by now.
         """
         super().startService()  # type: ignore[no-untyped-call]
+        if self.forwarder is not None:
+            self.forwarder.startService()
         self._tasks.spawn("opening the proxy's listeners", self.listen())
 
     async def listen(self) -> None:
@@ -200,6 +214,8 @@ class ProxyService(Service):
     async def _stop(self) -> None:
         await self.stop_listening()
         await ProxyTunnel(self.reactor, self.registry, drain_timeout=self.drain_timeout).stopService()
+        if self.forwarder is not None:
+            self.forwarder.stopService()
         self.dial.tasks.cancel()
         self.jump.tasks.cancel()
         self._tasks.cancel()

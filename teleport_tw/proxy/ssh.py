@@ -8,7 +8,7 @@ between client and server; this end only carries it. Nobody gets a shell here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
@@ -16,8 +16,6 @@ from twisted.logger import Logger
 
 from teleport_tw.api.streams import StreamHeader, address_text
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
-from teleport_tw.base.held import Held
-from teleport_tw.base.relay import join
 from teleport_tw.base.tasks import Tasks
 from teleport_tw.base.timing import from_timestamp
 from teleport_tw.conch.channel import STDERR, Channel
@@ -34,7 +32,7 @@ from teleport_tw.pki.authority import Authority
 from teleport_tw.pki.identity import Identity
 from teleport_tw.pki.sshcert import verify_user
 from teleport_tw.protocols.ssh.wire import Reader
-from teleport_tw.proxy.dialin import DialIn
+from teleport_tw.proxy.dialin import DialIn, Way
 
 NO_SHELL = (
     "This is the proxy of a cluster; it gives no shells. Reach a server through it:\r\n"
@@ -136,12 +134,12 @@ class JumpUser:
         if request.kind != "direct-tcpip":
             raise TeleportError(Kind.NOT_IMPLEMENTED, f"the proxy has no channels of type {request.kind}")
         forward = Forward.parse(request.payload)
-        held = await self.open(f"[{forward.host}]:{forward.port}" if ":" in forward.host else forward.host)
+        way = await self.open(f"[{forward.host}]:{forward.port}" if ":" in forward.host else forward.host)
         channel = StreamChannel()
-        channel.when_open = lambda: self.relay(channel, held)
+        channel.when_open = lambda: self.carry(channel, way)
         return channel
 
-    async def open(self, target: str) -> Held:
+    async def open(self, target: str) -> Way:
         """
         @param target: as L{teleport_tw.proxy.route.split_target} has it.
         """
@@ -152,7 +150,7 @@ class JumpUser:
             user_certificates=(self.certificate,),
         )
         try:
-            held = await self.host.dial.open(header, self.identity)
+            way = await self.host.dial.open(header, self.identity)
         except TeleportError:
             raise
         except Exception as error:
@@ -161,21 +159,13 @@ class JumpUser:
             ) from error
         actor = Actor(user=self.identity.username, roles=self.identity.roles)
         self.host.sink.emit(SessionConnect(actor=actor, connection=self.over, server=Where(id="", address=target)))
-        return held
+        return way
 
-    def relay(self, channel: Channel, held: Held) -> None:
+    def carry(self, channel: Channel, way: Way) -> None:
         """
-        Join the two from now on.
+        The channel is the way's from now on.
         """
-        transport: Any = channel
-        if held.early:
-            channel.write(held.early)
-        assert held.transport is not None
-        self.host.tasks.spawn("relaying for a jump", _joined(transport, held.transport))
-
-
-async def _joined(first: Any, second: Any) -> None:
-    await join(first, second)
+        self.host.tasks.spawn("relaying for a jump", way.take(channel, b""))
 
 
 class JumpSession(StreamChannel):
@@ -199,11 +189,11 @@ class JumpSession(StreamChannel):
             return False
         self._used = True
         try:
-            held = await self._user.open(target)
+            way = await self._user.open(target)
         except TeleportError as error:
             self._say(f"ERROR: {error.message}\r\n", 1)
             return True
-        self._user.host.clock.callLater(0, self._user.relay, self, held)
+        self._user.host.clock.callLater(0, self._user.carry, self, way)
         return True
 
     def request_shell(self, payload: bytes) -> bool:
