@@ -13,7 +13,6 @@ from teleport_tw.auth import builtin, facts
 from teleport_tw.auth.core import Core
 from teleport_tw.auth.gate import Gate
 from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
-from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import format_time
 from teleport_tw.events.kinds import Event
 from teleport_tw.resources import kinds
@@ -22,7 +21,7 @@ from teleport_tw.resources.clusters import default as default_singleton
 from teleport_tw.resources.locks import Lock
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.resources.users import User
-from teleport_tw.stores.tokens import Tokens
+from teleport_tw.stores.layout import NAMED_WITHIN_SUB_KIND
 
 ANNOUNCED = frozenset({"proxy", "auth_server", "instance", "semaphore"})
 """Kinds that come about by themselves; people may take them away and no more."""
@@ -50,6 +49,8 @@ class Changes:
         gate.require(resource.kind, builtin.CREATE, resource)
         gate.require(resource.kind, builtin.UPDATE, resource)
         known = await self._find(resource)
+        if known is not None:
+            gate.require(resource.kind, builtin.UPDATE, known)
         tell = facts.updated if known is not None else facts.created
         return await self._write(gate, resource, self.core.resources.upsert, tell)
 
@@ -83,6 +84,8 @@ class Changes:
             core.known.unlearn(known)
             if kind == "user":
                 await core.credentials.forget(name)
+            if kind == "token":
+                await core.credentials.forget_token(name)
         self._tell(
             facts.deleted(gate.identity, known) if kind not in SINGLETONS else facts.updated(gate.identity, known)
         )
@@ -100,7 +103,7 @@ class Changes:
         if stored.kind == "user" and not User.parse(stored).lockout.locked:
             await self.core.credentials.clear_attempts(stored.name)
         if stored.kind == "token":
-            await Tokens(self.core.backend, self.core.clock).forget(Secret(stored.name))
+            await self.core.credentials.forget_token(stored.name)
         self._tell(tell(gate.identity, stored))
         return kinds.without_secrets(stored) if stored.kind != "token" else stored
 
@@ -136,8 +139,12 @@ class Changes:
                 )
 
     async def _find(self, resource: Resource) -> Resource | None:
+        """
+        What writing would replace, whatever C{sub_kind} it has where names are unique without.
+        """
+        sub_kind = resource.sub_kind if resource.kind in NAMED_WITHIN_SUB_KIND else ""
         try:
-            return await self.core.resources.find(resource.kind, resource.name, sub_kind=resource.sub_kind)
+            return await self.core.resources.find(resource.kind, resource.name, sub_kind=sub_kind)
         except TeleportError as error:
             if error.kind is Kind.BAD_PARAMETER:
                 return None

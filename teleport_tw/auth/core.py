@@ -15,7 +15,6 @@ from teleport_tw.access.checker import Checker
 from teleport_tw.access.locks import Lock
 from teleport_tw.api.contract import EventPage, EventQuery, Verification
 from teleport_tw.api.mirror import Mirror
-from teleport_tw.auth.credentials import Credentials
 from teleport_tw.auth.login import Login
 from teleport_tw.auth.password import Passwords
 from teleport_tw.auth.setup import Setups
@@ -31,6 +30,7 @@ from teleport_tw.resources.clusters import default as default_singleton
 from teleport_tw.resources.metadata import Json, Resource
 from teleport_tw.resources.roles import Role
 from teleport_tw.resources.tokens import Token
+from teleport_tw.stores.credentials import Credentials
 from teleport_tw.stores.resources import ResourceStore
 
 KNOWN_KINDS = ("role", "lock", *(kind for kind in SINGLETONS if kind != "cluster_name"))

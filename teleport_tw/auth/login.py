@@ -13,7 +13,6 @@ from attrs import define, evolve
 from twisted.logger import Logger
 
 from teleport_tw.api.contract import LoginRequest
-from teleport_tw.auth.credentials import Attempts, Credentials, OtpDevice
 from teleport_tw.auth.otp import matching_step
 from teleport_tw.auth.password import Passwords
 from teleport_tw.base.errors import Kind, TeleportError, access_denied
@@ -24,6 +23,7 @@ from teleport_tw.events.sink import EventSink
 from teleport_tw.resources.clusters import AuthPreference
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.resources.users import Lockout, User
+from teleport_tw.stores.credentials import Credentials, OtpDevice
 from teleport_tw.stores.resources import ResourceStore
 
 REFUSAL = "invalid username, password or second factor"
@@ -58,7 +58,7 @@ class Login:
             raise self._refuse(request, "local sign-in is switched off")
         attempts = await self.credentials.attempts(name)
         user = await self._find(name)
-        if attempts.locked(now) or (user is not None and _locked_by_admin(user, attempts, now)):
+        if attempts.locked(now) or (user is not None and _locked_by_admin(user, now)):
             self._tell(request, "the account is locked")
             raise TeleportError(Kind.LIMIT_EXCEEDED, LOCKED)
         stored = await self.credentials.password(name) if user is not None else ""
@@ -77,7 +77,12 @@ class Login:
             if counted.locked_until is not None and user is not None:
                 await self._lock(user.name, counted.locked_until, now)
             raise self._refuse(request, reason)
-        if attempts.revision or user.lockout.locked:
+        # Many may guess at once, all begun before the first was counted: who comes after the lock stays out.
+        attempts = await self.credentials.attempts(name)
+        if attempts.locked(now):
+            self._tell(request, "the account is locked")
+            raise TeleportError(Kind.LIMIT_EXCEEDED, LOCKED)
+        if attempts.failures or user.lockout.locked:
             await self.credentials.clear_attempts(name)
         return user, device_id
 
@@ -153,7 +158,7 @@ class Login:
         )
 
 
-def _locked_by_admin(user: User, attempts: Attempts, now: datetime) -> bool:
+def _locked_by_admin(user: User, now: datetime) -> bool:
     """
     Whether C{status.is_locked} holds: it was set, and its end is not past.
     """

@@ -36,7 +36,7 @@ from teleport_tw.audit.spool import Spool
 from teleport_tw.auth import bootstrap, grpc
 from teleport_tw.auth.changes import Changes
 from teleport_tw.auth.core import KNOWN_KINDS, Core
-from teleport_tw.auth.credentials import Credentials
+from teleport_tw.auth.delivery import Ownership
 from teleport_tw.auth.joining.token import TokenJoining
 from teleport_tw.auth.listener import AuthListener
 from teleport_tw.auth.local import LocalApi, Parts
@@ -63,6 +63,7 @@ from teleport_tw.recordings.search import ContentIndex
 from teleport_tw.recordings.storage import LocalStorage
 from teleport_tw.rpc.peer import Peer
 from teleport_tw.rpc.server import RpcServer, ServerTls
+from teleport_tw.stores.credentials import Credentials
 from teleport_tw.stores.presence import Presence
 from teleport_tw.stores.resources import ResourceStore
 from teleport_tw.stores.semaphores import Semaphores

@@ -13,7 +13,6 @@ from attrs import define
 
 from teleport_tw.api.contract import SetupPurpose, SetupTicket
 from teleport_tw.auth import otp
-from teleport_tw.auth.credentials import Credentials, OtpDevice, Setup, hash_token
 from teleport_tw.auth.password import Passwords, check_strength
 from teleport_tw.base.errors import bad_parameter, not_found
 from teleport_tw.base.secret import Secret
@@ -21,6 +20,7 @@ from teleport_tw.base.timing import NEVER, Duration, format_duration
 from teleport_tw.events.kinds import Actor, MFAAdd, ResetPasswordTokenCreate, UserPasswordChange
 from teleport_tw.events.sink import EventSink
 from teleport_tw.resources.clusters import AuthPreference
+from teleport_tw.stores.credentials import Credentials, OtpDevice, Setup, hash_token
 from teleport_tw.stores.resources import ResourceStore
 
 DEFAULT_TTL: Mapping[SetupPurpose, Duration] = {

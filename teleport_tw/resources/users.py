@@ -1,7 +1,7 @@
 """
 Users: who may log in, with which roles and traits.
 
-What proves a user's identity (password hash, second factors) is no part of this noun; L{teleport_tw.stores.users}
+What proves a user's identity (password hash, second factors) is no part of this noun; L{teleport_tw.stores.credentials}
 keeps it apart.
 """
 

@@ -68,7 +68,7 @@ def setup_key(token_hash: str) -> Key:
     return make_key((SECRETS, "setup", token_hash))
 
 
-def token_use_key(name: str) -> Key:
+def setups_prefix() -> Key:
     """
     @return: of how often a join token was used.
     """

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from twisted.internet.defer import Deferred
-
 from teleport_tw.api.contract import SemaphoreRequest
 from teleport_tw.backends.memory import MemoryBackend
 from teleport_tw.base.errors import Kind
@@ -16,14 +14,11 @@ from teleport_tw.base.timing import from_timestamp
 from teleport_tw.resources.metadata import Metadata, Resource
 from teleport_tw.resources.nodes import Node
 from teleport_tw.resources.sessions import Participant, Session
-from teleport_tw.resources.tokens import Token
 from teleport_tw.stores.authorities import Authorities
+from teleport_tw.stores.credentials import LOCKED_FOR, MOST_FAILURES, Credentials, OtpDevice, Setup, hash_token
 from teleport_tw.stores.presence import Presence
 from teleport_tw.stores.semaphores import Semaphores
 from teleport_tw.stores.sessions import Sessions
-from teleport_tw.stores.setup import Setup, Setups
-from teleport_tw.stores.tokens import Tokens
-from teleport_tw.stores.users import KEPT_STEPS, LOCKOUT, MAX_ATTEMPTS, Credentials, TotpDevice
 from tests.stores.test_resources import StoreCase
 
 
@@ -46,55 +41,122 @@ class TypedCase(StoreCase):
 
 class CredentialsTests(TypedCase):
     """
-    Passwords, devices and lockout.
+    Passwords, devices, lockout, links and uses of tokens.
     """
 
-    def test_password(self) -> None:
+    def setUp(self) -> None:
+        super().setUp()
+        self.users = Credentials(self.backend)
+
+    def link(self, token: str, username: str = "a") -> Setup:
         """
-        The hash is kept, printed nowhere, and gone with the user.
+        A new link.
         """
-        users = Credentials(self.backend, self.clock)
-        self.assertIsNone(self.run_now(users.password("a")))
-        self.run_now(users.set_password("a", Secret("$argon2id$x")))
-        found = self.run_now(users.password("a"))
-        self.assertEqual(found, Secret("$argon2id$x"))
-        self.assertNotIn("argon2", repr(found))
-        self.run_now(users.forget("a"))
-        self.assertNotIn(b"argon2", self.everything())
+        expires = from_timestamp(self.clock.seconds() + 60)
+        setup = Setup(username=username, purpose="invite", expires=expires, otp_secret=Secret("X"))
+        self.run_now(self.users.create_setup(Secret(token), setup))
+        return setup
+
+    def spend(self, token: str, device: OtpDevice | None = None) -> bool:
+        """
+        Set a password by a link.
+        """
+        return self.run_now(self.users.set_up("a", "$argon2id$x", device, hash_token(Secret(token))))
 
     def test_a_code_is_good_once(self) -> None:
         """
-        A step used before, or older than those remembered, is refused.
+        Of two logins with the same code one is refused.
         """
-        users = Credentials(self.backend, self.clock)
-        device = TotpDevice(id="d", name="phone", secret=Secret("BASE32"), added=from_timestamp(self.clock.seconds()))
-        self.run_now(users.add_device("a", device))
-        self.assertEqual(self.run_now(users.devices("a")), (device,))
-        self.run_now(users.use_step("a", "d", 100))
-        self.assertEqual(self.refused(users.use_step("a", "d", 100)), Kind.ACCESS_DENIED)
-        for step in range(101, 101 + KEPT_STEPS):
-            self.run_now(users.use_step("a", "d", step))
-        self.assertEqual(self.refused(users.use_step("a", "d", 100)), Kind.ACCESS_DENIED)
-        self.assertEqual(self.refused(users.use_step("a", "none", 1)), Kind.NOT_FOUND)
+        self.link("one")
+        device = OtpDevice(id="d", name="phone", secret=Secret("BASE32"), last_step=5)
+        self.assertTrue(self.spend("one", device))
+        found = self.run_now(self.users.device("a"))
+        assert found is not None
+        self.assertEqual(found, device)
+        self.assertTrue(self.run_now(self.users.use_step("a", found, 6)))
+        self.assertFalse(self.run_now(self.users.use_step("a", found, 6)))
+        self.assertNotIn("BASE32", repr(found))
 
     def test_failures_lock_the_account(self) -> None:
         """
-        Enough failures lock for a while; a good login forgets them; a clock set back does not unlock.
+        Enough failures lock for a while; failures that come then neither end nor prolong it.
         """
-        users = Credentials(self.backend, self.clock)
-        for _ in range(MAX_ATTEMPTS - 1):
-            self.assertIsNone(self.run_now(users.failed("a")))
-        until = self.run_now(users.failed("a"))
-        self.assertEqual(until, from_timestamp(self.clock.seconds()) + LOCKOUT)
-        self.assertEqual(self.run_now(users.locked_until("a")), until)
-        self.clock.rightNow -= 3600
-        self.assertEqual(self.run_now(users.locked_until("a")), until)
-        self.clock.rightNow += 3600
-        self.clock.advance(LOCKOUT.total_seconds())
-        self.assertIsNone(self.run_now(users.locked_until("a")))
-        self.assertIsNone(self.run_now(users.failed("a")))
-        self.run_now(users.succeeded("a"))
-        self.assertNotIn(b"attempts", self.everything())
+        now = from_timestamp(self.clock.seconds())
+        for _ in range(MOST_FAILURES - 1):
+            self.assertFalse(self.run_now(self.users.failed("a", now)).locked(now))
+        until = self.run_now(self.users.failed("a", now)).locked_until
+        self.assertEqual(until, now + LOCKED_FOR)
+        self.assertEqual(self.run_now(self.users.failed("a", now + LOCKED_FOR / 2)).locked_until, until)
+        self.assertEqual(self.run_now(self.users.attempts("a")).locked_until, until)
+        later = now + LOCKED_FOR
+        self.assertFalse(self.run_now(self.users.attempts("a")).locked(later))
+        self.assertEqual(len(self.run_now(self.users.failed("a", later)).failures), 1)
+        self.run_now(self.users.clear_attempts("a"))
+        self.assertEqual(self.run_now(self.users.attempts("a")).failures, ())
+
+    def test_a_clock_set_back_forgives_nothing(self) -> None:
+        """
+        Failures from the future still count.
+        """
+        now = from_timestamp(self.clock.seconds())
+        for _ in range(MOST_FAILURES - 1):
+            self.run_now(self.users.failed("a", now + timedelta(hours=1)))
+        self.assertTrue(self.run_now(self.users.failed("a", now)).locked(now))
+
+    def test_names_that_cannot_be_keys(self) -> None:
+        """
+        They are nobody's, and counting them does no harm.
+        """
+        now = from_timestamp(self.clock.seconds())
+        for name in ("a\0b", "..", "x" * 600, "\ud800"):
+            self.assertEqual(self.run_now(self.users.failed(name, now)).failures, ())
+            self.assertEqual(self.run_now(self.users.password(name)), "")
+            self.assertIsNone(self.run_now(self.users.device(name)))
+
+    def test_a_link_is_good_once(self) -> None:
+        """
+        Also for two at the same time; its token is not in the stored bytes.
+        """
+        setup = self.link("secret-1")
+        self.assertNotIn(b"secret-", self.everything())
+        self.assertEqual(self.run_now(self.users.setup(Secret("secret-1"))), setup)
+        self.assertTrue(self.spend("secret-1"))
+        self.assertFalse(self.spend("secret-1"))
+        self.assertEqual(self.refused(self.users.setup(Secret("secret-1"))), Kind.NOT_FOUND)
+
+    def test_older_links_are_worthless(self) -> None:
+        """
+        Whoever found an old invite cannot use it once a newer link was made; links of others stay.
+        """
+        self.link("old")
+        self.link("hers", "b")
+        self.link("new")
+        self.assertEqual(self.refused(self.users.setup(Secret("old"))), Kind.NOT_FOUND)
+        self.run_now(self.users.setup(Secret("new")))
+        self.run_now(self.users.setup(Secret("hers")))
+
+    def test_nothing_is_left_of_a_user(self) -> None:
+        """
+        A link made for a user who was deleted does not open the account of the next one of that name.
+        """
+        self.link("one")
+        self.spend("one", OtpDevice(id="d", name="phone", secret=Secret("BASE32")))
+        self.run_now(self.users.failed("a", from_timestamp(self.clock.seconds())))
+        self.link("two")
+        self.run_now(self.users.forget("a"))
+        self.assertEqual(self.everything(), b"")
+
+    def test_uses_of_a_token(self) -> None:
+        """
+        A token works as often as it says, and anew once it is forgotten; its name is not in the stored bytes.
+        """
+        expires = from_timestamp(self.clock.seconds() + 60)
+        uses = [self.run_now(self.users.use_token("0123456789", 2, expires)) for _ in range(3)]
+        self.assertEqual(uses, [True, True, False])
+        self.assertNotIn(b"0123456789", self.everything())
+        self.run_now(self.users.forget_token("0123456789"))
+        self.assertEqual(self.everything(), b"")
+        self.assertTrue(self.run_now(self.users.use_token("0123456789", 0, expires)))
 
 
 class AuthoritiesTests(TypedCase):
@@ -146,45 +208,6 @@ class AuthoritiesTests(TypedCase):
         self.assertEqual(self.run_now(store.get("user", "c", with_secrets=True)), second)
         self.run_now(store.delete("user", "c"))
         self.assertEqual(self.everything(), b"")
-
-
-class TokensTests(TypedCase):
-    """
-    Join tokens and setup links.
-    """
-
-    def test_uses_are_counted(self) -> None:
-        """
-        A token works as often as it says, before its expiry, and refusals do not say why.
-        """
-        tokens = Tokens(self.backend, self.clock)
-        expires = from_timestamp(self.clock.seconds() + 60)
-        token = Token(name="0123456789", roles=("Node",), max_uses=2, expires=expires)
-        self.run_now(self.store.create(token.to_resource()))
-        secret = Secret("0123456789")
-        for _ in range(2):
-            self.assertEqual(self.run_now(tokens.consume(secret)).roles, ("Node",))
-        used_up = self.failureResultOf(Deferred.fromCoroutine(tokens.consume(secret))).value
-        unknown = self.failureResultOf(Deferred.fromCoroutine(tokens.consume(Secret("unknown-token")))).value
-        self.assertEqual((used_up.kind, str(used_up)), (unknown.kind, str(unknown)))
-        self.assertEqual(used_up.kind, Kind.ACCESS_DENIED)
-        self.clock.advance(60)
-        self.assertEqual(self.refused(tokens.get(secret)), Kind.ACCESS_DENIED)
-
-    def test_setup_links(self) -> None:
-        """
-        A link works once, the stored bytes do not hold its token, and a newer link makes older ones worthless.
-        """
-        setups = Setups(self.backend, self.clock)
-        expires = from_timestamp(self.clock.seconds() + 60)
-        setup = Setup(username="a", purpose="invite", expires=expires, otp_secret=Secret("X"))
-        for token in ("secret-1", "secret-2"):
-            self.run_now(setups.create(Secret(token), setup))
-        self.assertNotIn(b"secret-", self.everything())
-        self.assertEqual(self.run_now(setups.consume(Secret("secret-1"))), setup)
-        self.assertEqual(self.refused(setups.consume(Secret("secret-1"))), Kind.NOT_FOUND)
-        self.run_now(setups.forget("a"))
-        self.assertEqual(self.refused(setups.get(Secret("secret-2"))), Kind.NOT_FOUND)
 
 
 class LeaseTests(TypedCase):

@@ -6,7 +6,6 @@ Kept below C{secrets/}, which no resource call reads.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -19,16 +18,13 @@ from teleport_tw.backends.keys import Key
 from teleport_tw.base.errors import Kind, TeleportError, not_found
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import Duration, format_time, parse_time
-from teleport_tw.resources.metadata import Json
-from teleport_tw.stores import layout
+from teleport_tw.stores import layout, records
 
 WINDOW: Duration = timedelta(minutes=30)
 """How long a failed attempt counts."""
 MOST_FAILURES = 5
 """Within the window; the next one finds the account locked."""
 LOCKED_FOR: Duration = timedelta(minutes=30)
-
-_RACES = 16
 
 
 @frozen(kw_only=True)
@@ -45,7 +41,7 @@ class OtpDevice:
     revision: int = field(default=0, eq=False)
 
 
-@frozen(kw_only=True)
+@frozen
 class Attempts:
     """
     @ivar failures: when, seconds since the epoch.
@@ -54,7 +50,6 @@ class Attempts:
 
     failures: tuple[float, ...] = ()
     locked_until: datetime | None = None
-    revision: int = field(default=0, eq=False)
 
     def locked(self, now: datetime) -> bool:
         """
@@ -75,7 +70,6 @@ class Setup:
     purpose: str
     expires: datetime
     otp_secret: Secret[str]
-    revision: int = field(default=0, eq=False)
 
 
 @define(eq=False)
@@ -92,8 +86,8 @@ class Credentials:
         """
         @return: the hash; empty where there is none.
         """
-        value, _ = await self._read(_safe(layout.password_key, username))
-        return str(value.get("hash", ""))
+        fields = await self._read(_safe(layout.password_key, username))
+        return str(fields.get("hash", ""))
 
     async def device(self, username: str) -> OtpDevice | None:
         """
@@ -107,7 +101,7 @@ class Credentials:
         if not page.items:
             return None
         item = page.items[0]
-        value = json.loads(item.value)
+        value = records.decode(item.value)
         return OtpDevice(
             id=item.key[-1],
             name=value["name"],
@@ -133,14 +127,17 @@ class Credentials:
 
     async def set_up(self, username: str, password_hash: str, device: OtpDevice | None, token_hash: str) -> bool:
         """
-        Spend a link: password and device in place of the old ones, or nothing at all.
+        Spend a link: password and device in place of the old ones and the user's other links gone, or nothing at all.
 
         @return: False when somebody else spent the link first.
         """
         operations: list[Put | Delete] = [
             Delete(layout.setup_key(token_hash), Condition.PRESENT),
-            Put(layout.password_key(username), _bytes({"hash": password_hash})),
+            Put(layout.password_key(username), records.encode({"hash": password_hash})),
             Delete(layout.attempts_key(username), Condition.ANY),
+        ]
+        operations += [
+            Delete(key, Condition.ANY) for key in await self._links(username) if key != layout.setup_key(token_hash)
         ]
         old = await self.backend.range(layout.devices_prefix(username))
         if device is not None:
@@ -157,11 +154,11 @@ class Credentials:
 
     async def forget(self, username: str) -> None:
         """
-        Take away password, devices and attempts.
+        Take away password, devices, attempts and links.
         """
         devices = await self.backend.range(layout.devices_prefix(username))
         keys = [layout.password_key(username), layout.attempts_key(username), *(item.key for item in devices.items)]
-        await self.backend.batch([Delete(key, Condition.ANY) for key in keys])
+        await self.backend.batch([Delete(key, Condition.ANY) for key in (*keys, *await self._links(username))])
 
     # --- attempts
 
@@ -169,47 +166,51 @@ class Credentials:
         """
         @return: those that still count.
         """
-        value, revision = await self._read(_safe(layout.attempts_key, username))
-        until = value.get("locked_until")
-        return Attempts(
-            failures=tuple(value.get("failures", ())),
-            locked_until=parse_time(until) if until else None,
-            revision=revision,
-        )
+        return _attempts(await self._read(_safe(layout.attempts_key, username)))
 
     async def failed(self, username: str, now: datetime) -> Attempts:
         """
-        Count a failure.
+        Count a failure. One that comes while the account is locked leaves the lock as it is.
 
         @return: with L{Attempts.locked_until} set when it was one too many.
         """
         key = _safe(layout.attempts_key, username)
         if key is None:
             return Attempts()
+        counted = Attempts()
 
-        def step(value: Json) -> Json:
-            since = (now - WINDOW).timestamp()
-            failures = [at for at in value.get("failures", ()) if at > since] + [now.timestamp()]
-            changed: dict[str, Any] = {"failures": failures[-MOST_FAILURES:]}
-            if len(failures) >= MOST_FAILURES:
-                changed = {"failures": [], "locked_until": format_time(now + LOCKED_FOR)}
-            return changed
+        def step(fields: records.Fields | None) -> records.Change:
+            nonlocal counted
+            before = _attempts(fields or {})
+            if before.locked(now):
+                counted = before
+            else:
+                # A clock set back leaves failures in the future; they count as made now.
+                moment, since = now.timestamp(), (now - WINDOW).timestamp()
+                failures = (*(min(at, moment) for at in before.failures if at > since), moment)
+                over = len(failures) >= MOST_FAILURES
+                counted = Attempts((), now + LOCKED_FOR) if over else Attempts(failures)
+            changed: dict[str, Any] = {"failures": counted.failures}
+            if counted.locked_until is not None:
+                changed["locked_until"] = format_time(counted.locked_until)
+            return records.Change(changed, now + WINDOW + LOCKED_FOR)
 
-        value = await self._change(key, step, now + WINDOW + LOCKED_FOR)
-        until = value.get("locked_until")
-        return Attempts(failures=tuple(value["failures"]), locked_until=parse_time(until) if until else None)
+        await records.change(self.backend, key, step)
+        return counted
 
     async def clear_attempts(self, username: str) -> None:
         """
         After a good login, or when an administrator unlocks the account.
         """
-        await self.backend.delete(layout.attempts_key(username), Condition.ANY)
+        await records.remove(self.backend, layout.attempts_key(username))
 
     # --- links
 
     async def create_setup(self, token: Secret[str], setup: Setup) -> None:
         """
-        @param token: only its hash is kept.
+        Older links of the user become worthless.
+
+        @param token: at least 128 random bits, so that its plain hash, which alone is kept, cannot be guessed.
         """
         value = {
             "username": setup.username,
@@ -217,22 +218,33 @@ class Credentials:
             "expires": format_time(setup.expires),
             "otp_secret": setup.otp_secret.reveal(),
         }
-        await self.backend.create(layout.setup_key(hash_token(token)), _bytes(value), setup.expires)
+        key = layout.setup_key(hash_token(token))
+        old = [Delete(link, Condition.ANY) for link in await self._links(setup.username)]
+        await self.backend.batch([*old, Put(key, records.encode(value), setup.expires, Condition.ABSENT)])
 
     async def setup(self, token: Secret[str]) -> Setup:
         """
         @raise TeleportError: NOT_FOUND, unknown, used or expired.
         """
-        value, revision = await self._read(layout.setup_key(hash_token(token)))
-        if not value:
+        fields = await self._read(layout.setup_key(hash_token(token)))
+        if not fields:
             raise not_found("this link is not valid any more; ask your administrator for a new one")
         return Setup(
-            username=value["username"],
-            purpose=value["purpose"],
-            expires=parse_time(value["expires"]),
-            otp_secret=Secret(value["otp_secret"]),
-            revision=revision,
+            username=fields["username"],
+            purpose=fields["purpose"],
+            expires=parse_time(fields["expires"]),
+            otp_secret=Secret(fields["otp_secret"]),
         )
+
+    async def _links(self, username: str) -> list[Key]:
+        found: list[Key] = []
+        after: Key = ()
+        while True:
+            page = await self.backend.range(layout.setups_prefix(), start_after=after)
+            found += [item.key for item in page.items if records.decode(item.value).get("username") == username]
+            if not page.more:
+                return found
+            after = page.items[-1].key
 
     # --- tokens
 
@@ -245,48 +257,25 @@ class Credentials:
         """
         if not most:
             return True
-        key = _safe(layout.token_use_key, hash_token(Secret(name)))
         spent = False
 
-        def step(value: Json) -> Json:
+        def step(fields: records.Fields | None) -> records.Change:
             nonlocal spent
-            count = int(value.get("count", 0))
+            count = int((fields or {}).get("count", 0))
             spent = count >= most
-            return value if spent else {"count": count + 1}
+            return records.Change({"count": count if spent else count + 1}, expires)
 
-        assert key is not None  # a hash is always a legal name
-        await self._change(key, step, expires)
+        await records.change(self.backend, _use_key(name), step)
         return not spent
 
-    # --- below
+    async def forget_token(self, name: str) -> None:
+        """
+        Forget its uses: the token was deleted or written anew.
+        """
+        await records.remove(self.backend, _use_key(name))
 
-    async def _read(self, key: Key | None) -> tuple[dict[str, Any], int]:
-        if key is None:
-            return {}, 0
-        try:
-            item = await self.backend.get(key)
-        except TeleportError as error:
-            if error.kind is Kind.NOT_FOUND:
-                return {}, 0
-            raise
-        value: dict[str, Any] = json.loads(item.value)
-        return value, item.revision
-
-    async def _change(self, key: Key, step: Callable[[Json], Json], expires: datetime | None) -> Json:
-        for _ in range(_RACES):
-            value, revision = await self._read(key)
-            changed = step(value)
-            try:
-                if revision:
-                    await self.backend.compare_and_swap(key, revision, _bytes(changed), expires)
-                else:
-                    await self.backend.create(key, _bytes(changed), expires)
-            except TeleportError as error:
-                if error.kind not in (Kind.COMPARE_FAILED, Kind.NOT_FOUND, Kind.ALREADY_EXISTS):
-                    raise
-            else:
-                return changed
-        raise TeleportError(Kind.LIMIT_EXCEEDED, "too many at once; try again")
+    async def _read(self, key: Key | None) -> records.Fields:
+        return ({} if key is None else await records.read(self.backend, key)) or {}
 
 
 def hash_token(token: Secret[str]) -> str:
@@ -303,9 +292,14 @@ def _safe(make: Callable[[str], Key], name: str) -> Key | None:
         return None
 
 
-def _bytes(value: Json) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+def _use_key(token: str) -> Key:
+    return layout.token_use_key(hash_token(Secret(token)))
+
+
+def _attempts(fields: records.Fields) -> Attempts:
+    until = fields.get("locked_until")
+    return Attempts(tuple(fields.get("failures", ())), parse_time(until) if until else None)
 
 
 def _device_bytes(device: OtpDevice, step: int) -> bytes:
-    return _bytes({"type": "totp", "name": device.name, "secret": device.secret.reveal(), "last_step": step})
+    return records.encode({"type": "totp", "name": device.name, "secret": device.secret.reveal(), "last_step": step})
