@@ -17,17 +17,17 @@ from attrs import define, evolve, field
 from twisted.application.service import MultiService
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
-from twisted.logger import Logger, globalLogPublisher
+from twisted.logger import ILogObserver, Logger
 
 from teleport_tw.api.contract import Api
 from teleport_tw.auth.service import AuthService, make_auth_service
 from teleport_tw.base.errors import Kind, TeleportError
-from teleport_tw.base.logs import Logs, logs
+from teleport_tw.base.logs import Logs
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.tasks import Tasks, Threads
 from teleport_tw.base.timing import Backoff, Duration
 from teleport_tw.config.load import load_file
-from teleport_tw.config.sections import Configuration, Log, StaticToken
+from teleport_tw.config.sections import Configuration, StaticToken
 from teleport_tw.daemon.health import Health, Readiness
 from teleport_tw.daemon.host import Host, hosted
 from teleport_tw.pki.identity import SystemRole
@@ -38,18 +38,39 @@ DRAIN_LIMIT = Duration(hours=30)
 """How long a graceful stop waits for sessions, as the reference has it."""
 
 
-def build(configuration: Configuration, *, insecure: bool = False, source: str = "") -> MultiService:
+def build(
+    configuration: Configuration, *, insecure: bool = False, source: str = "", log: Logs | None = None
+) -> MultiService:
     """
     @param insecure: believe any proxy when joining.
     @param source: the configuration file, read again at HUP.
+    @param log: what the process logs by, whose level and file HUP renews.
     @return: for C{twistd}; everything begins when it is started.
     """
     from twisted.internet import reactor
 
-    services = MultiService()
-    starter = Starter(configuration, reactor, insecure=insecure, source=source)
-    services.addService(starter)
+    services = Root(log)
+    starter = Starter(configuration, reactor, insecure=insecure, source=source, log=log)
+    services.addService(starter)  # type: ignore[no-untyped-call]
     return services
+
+
+class Root(MultiService):
+    """
+    Tells C{twistd} what to log by, when it becomes the application's.
+    """
+
+    def __init__(self, log: Logs | None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._log = log
+
+    def setServiceParent(self, parent: Any) -> None:
+        """
+        Called by C{twistd} before logging begins.
+        """
+        if self._log is not None:
+            parent.setComponent(ILogObserver, self._log)
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
 
 
 @define(eq=False)
@@ -62,10 +83,10 @@ class Starter(MultiService):
     reactor: Any
     insecure: bool = False
     source: str = ""
+    log: Logs | None = None
     health: Health = field(factory=Health, init=False)
     auth: AuthService | None = field(default=None, init=False)
     hosts: list[Host] = field(factory=list, init=False)
-    log: Logs | None = field(default=None, init=False)
     _tasks: Tasks = field(factory=Tasks, init=False)
     _log: ClassVar[Logger] = Logger()
 
@@ -78,7 +99,6 @@ class Starter(MultiService):
         """
         After C{fork}, so that grpcio may have its threads.
         """
-        self._start_log()
         self._listen_to_signals()
         super().startService()  # type: ignore[no-untyped-call]
         self._tasks.spawn("starting the services", self._start())
@@ -96,8 +116,6 @@ class Starter(MultiService):
         stopped = super().stopService()  # type: ignore[no-untyped-call]
         if stopped is not None:
             await stopped
-        if self.log is not None:
-            globalLogPublisher.removeObserver(self.log)
 
     async def remove(self, service: Any) -> None:
         """
@@ -109,14 +127,6 @@ class Starter(MultiService):
                 await stopping
         except Exception:
             self._log.failure("{service} did not stop cleanly", service=type(service).__name__)
-
-    def _start_log(self) -> None:
-        log = self.configuration.teleport.log
-        if log.output in ("stderr", "stdout", "syslog") and log == Log():
-            return
-        path = log.output if log.output not in ("stderr", "stdout", "syslog") else None
-        self.log = logs(format=log.format, path=path, level=log.severity.lower())
-        globalLogPublisher.addObserver(self.log)
 
     def _listen_to_signals(self) -> None:
         for number, react in ((signal.SIGQUIT, self.drain), (signal.SIGHUP, self.reload)):

@@ -12,6 +12,7 @@ from typing import Any
 from twisted.python import usage
 
 from teleport_tw.base.errors import TeleportError
+from teleport_tw.base.logs import Logs, logs
 from teleport_tw.base.loop import install
 from teleport_tw.config.load import load
 from teleport_tw.config.overrides import Overrides, parse_labels, parse_roles
@@ -62,8 +63,20 @@ class ServiceOptions(usage.Options):
         """
         try:
             self.configuration: Configuration = load(self["config"], self.overrides())
+            self.logs = self._logs()
         except TeleportError as error:
             raise usage.UsageError(str(error)) from error
+
+    def _logs(self) -> Logs:
+        """
+        @return: what C{twistd} logs by, as C{teleport.log} says; a daemon that is told nothing writes C{twistd.log}.
+        """
+        wanted = self.configuration.teleport.log
+        parent: Any = self.parent or {}
+        path: str | None = None if wanted.output in ("stderr", "stdout", "syslog") else wanted.output
+        if path is None:
+            path = parent.get("logfile") or (None if parent.get("nodaemon", True) else "twistd.log")
+        return logs(format=wanted.format, path=path, level=wanted.severity.lower())
 
     def overrides(self) -> Overrides:
         """

@@ -17,4 +17,9 @@ def makeService(options: Options) -> IService:
     """
     from teleport_tw.daemon.build import build
 
-    return build(options.configuration, insecure=bool(options["insecure"]))
+    return build(
+        options.configuration,
+        insecure=bool(options["insecure"]),
+        source=options["config"] or "",
+        log=options.logs,
+    )
