@@ -36,7 +36,6 @@ from teleport_tw.audit.spool import Spool
 from teleport_tw.auth import bootstrap, grpc
 from teleport_tw.auth.changes import Changes
 from teleport_tw.auth.core import KNOWN_KINDS, Core
-from teleport_tw.auth.delivery import Ownership
 from teleport_tw.auth.joining.token import TokenJoining
 from teleport_tw.auth.listener import AuthListener
 from teleport_tw.auth.local import LocalApi, Parts

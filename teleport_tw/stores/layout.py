@@ -70,6 +70,20 @@ def setup_key(token_hash: str) -> Key:
 
 def setups_prefix() -> Key:
     """
-    @return: of how often a join token was used.
+    @return: what all invites and resets lie below.
     """
-    return make_key((SECRETS, "token_use", name))
+    return make_key((SECRETS, "setup"))
+
+
+def token_use_key(token_hash: str) -> Key:
+    """
+    @return: of how often a join token was used, under its hash.
+    """
+    return make_key((SECRETS, "token_use", token_hash))
+
+
+def recording_owner_key(session: str) -> Key:
+    """
+    @return: of the id of the host that records a session.
+    """
+    return make_key((SECRETS, "recording_owner", session))
