@@ -131,10 +131,10 @@ class Admission:
         strict = locking_mode == Strictness.STRICT.value or options.lock is Strictness.STRICT
         subject = Subject(
             user=identity.username,
-            roles=frozenset(identity.roles),
+            roles=frozenset(identity.roles),  # type: ignore[arg-type] # attrs tells no type of C{frozenset}
             login=login,
             mfa_device=identity.mfa_device,
-            access_requests=frozenset(identity.active_requests),
+            access_requests=frozenset(identity.active_requests),  # type: ignore[arg-type] # the same
             server_id=self.host_id,
             bot_instance_id=identity.bot_instance,
         )

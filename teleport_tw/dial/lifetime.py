@@ -1,5 +1,5 @@
 """
-What ends a connection that was rightly begun: idleness, the end of its certificate, a lock, a lease that cannot be kept.
+What ends a connection that was rightly begun: idleness, its certificate's end, a lock, a lease that cannot be kept.
 
 A proxy or agent has one L{Lifetimes}; each connection it serves is a L{Life} there. Locks are looked at when they
 come; the rest once a second. An L{Ending} goes to the connection, which tells its user and closes.

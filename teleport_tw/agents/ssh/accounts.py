@@ -75,8 +75,9 @@ class Accounts:
         except (KeyError, ValueError) as error:
             raise TeleportError(Kind.NOT_FOUND, f"user {login} does not exist on this host") from error
         if self.uid not in (0, entry.pw_uid):
+            ours = _name(self.uid)
             raise access_denied(
-                f"this agent runs as {_name(self.uid)} and cannot start sessions as {login}; run it as root to serve others"
+                f"this agent runs as {ours} and cannot start sessions as {login}; it must run as root to serve others"
             )
         if entry.pw_uid:
             self._check_nologin()

@@ -7,6 +7,7 @@ the pipe, and what the program does not read stays with the client.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -174,8 +175,6 @@ class Command:
             ours.append(reading)
             theirs.append(writing)
         try:
-            import fcntl
-
             fcntl.fcntl(ours[1], _F_SETPIPE_SZ, PIPE_BYTES)
         except OSError:
             pass  # the user's quota of pipe buffers is used up; a small pipe works as well

@@ -1,9 +1,9 @@
 """
 The program that starts the programs of sessions: small, so that forking it is cheap.
 
-It is run by L{teleport_tw.agents.ssh.spawn} as C{python -I -S launcher.py FD} and imports the standard library alone. The
-agent itself, with its megabytes of pages, never forks. One datagram asks for one thing and may carry descriptors; both
-ends are the same interpreter, so C{marshal} frames them::
+It is run by L{teleport_tw.agents.ssh.spawn} as C{python -I -S launcher.py FD} and imports the standard library alone.
+The agent itself, with its megabytes of pages, never forks. One datagram asks for one thing and may carry descriptors;
+both ends are the same interpreter, so C{marshal} frames them::
 
     ("run", number, argv, program, environment, folder, uid, gid, groups, terminal) + stdin, stdout, stderr (or a tty)
     ("signal", number, signal)
@@ -16,6 +16,7 @@ When the agent goes away, however it does, every program still running is hung u
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import marshal
 import os
@@ -73,7 +74,7 @@ def run(
             if folder != b"/":
                 os.write(2, b"Could not chdir to home directory %s: %s\r\n" % (folder, _words(error)))
             os.chdir(b"/")
-        os.execve(program, argv, environment)
+        os.execve(program, argv, environment)  # noqa: S606 the program was decided on, arguments are a list
     except FileNotFoundError as error:
         status = NOT_FOUND
         os.write(2, b"%s: %s\r\n" % (program, _words(error)))
@@ -151,10 +152,8 @@ class Launcher:
         try:
             os.killpg(pid, what)
         except ProcessLookupError:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, what)  # it has not called setsid yet
-            except ProcessLookupError:
-                pass
 
     def _reap(self) -> None:
         while True:
@@ -169,10 +168,8 @@ class Launcher:
                 self._say(number, pid, status)
 
     def _say(self, number: int, pid: int, rest: int | str | None) -> None:
-        try:
+        with contextlib.suppress(OSError):  # the agent is gone, which the next receive finds as well
             self._sock.send(marshal.dumps((number, pid, rest)))
-        except OSError:
-            pass  # the agent is gone, which the next receive finds as well
 
     def _hang_up(self) -> None:
         for number in tuple(self._running):

@@ -205,7 +205,9 @@ class SSHAgentService(Service):
         realm = self.realm
         if self.port is not None:
             port, self.port = self.port, None
-            await port.stopListening()
+            stopped = port.stopListening()
+            if stopped is not None:
+                await stopped
         idle = self.drain()
         call = realm.reactor.callLater(
             self.drain_timeout.total_seconds(),

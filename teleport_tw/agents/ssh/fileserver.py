@@ -1,0 +1,97 @@
+"""
+The programs of the agent's own that run as the login: SFTP, scp, and opening UNIX sockets.
+
+The launcher (L{teleport_tw.agents.ssh.launcher}) forks, becomes the user and calls L{serve}; no program of the target
+is needed, and since nothing is executed the user cannot trace the process. It has three descriptors: 0 and 1 are the
+client's bytes, 2 takes reports for the audit log, one JSON object a line, written before the client hears of what they
+tell. This module and what it imports need the standard library alone, and import it before the rights are gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from typing import Any
+
+from teleport_tw.agents.ssh import scp_server, sftp_server
+from teleport_tw.base.errors import RemoteProtocolError
+from teleport_tw.protocols.sftp.codes import MAX_PATH_BYTES
+
+MAX_REPORT_BYTES = 64 * 1024
+"""One line; a path is cut to L{MAX_PATH_BYTES}, of which JSON makes six times as much at worst."""
+
+BACKLOG = 128
+
+_FAILED = 1
+
+
+class Reports:
+    """
+    Tells the agent what happened.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __call__(self, operation: str, **facts: Any) -> None:
+        """
+        @param facts: what JSON knows, and bytes for paths.
+        """
+        readable = {
+            name: value[:MAX_PATH_BYTES].decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+            for name, value in facts.items()
+        }
+        line = json.dumps({"op": operation, **readable}).encode("ascii") + b"\n"
+        view = memoryview(line)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+
+def serve(argv: list[bytes]) -> int:
+    """
+    @param argv: C{sftp}; C{scp} and its words; C{connect} or C{listen} and a path.
+    @return: the exit status.
+    """
+    report = Reports(2)
+    try:
+        match argv:
+            case [b"sftp"]:
+                return sftp_server.SFTPServer(0, 1, report).run()
+            case [b"scp", *words]:
+                return scp_server.run(words, 0, 1, report)
+            case [b"connect" | b"listen" as verb, path]:
+                return _socket(verb, path, report)
+    except (BrokenPipeError, EOFError):
+        return 0  # the client has gone
+    except RemoteProtocolError as error:
+        report("broken", error=str(error))
+    except Exception as error:  # nobody is left to tell but the agent
+        report("broken", error=f"{type(error).__name__}: {error}")
+    return _FAILED
+
+
+def _socket(verb: bytes, path: bytes, report: Reports) -> int:
+    """
+    Open a socket with the user's rights and hand it to the agent, by descriptor 0.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as opened, socket.socket(fileno=os.dup(0)) as agent:
+        try:
+            if verb == b"listen":
+                os.umask(0o177)
+                opened.bind(path)
+                opened.listen(BACKLOG)
+            else:
+                opened.settimeout(10)
+                opened.connect(path)
+        except OSError as error:
+            report("socket", path=path, error=error.strerror or str(error))
+            return _FAILED
+        report("socket", path=path, error="")
+        socket.send_fds(agent, [b"\0"], [opened.fileno()])
+    return 0
+
+
+if __name__ == "__main__":  # by hand, for measuring
+    sys.exit(serve([os.fsencode(each) for each in sys.argv[1:]]))
