@@ -69,6 +69,9 @@ PRESENCE: Mapping[SystemRole, frozenset[str]] = {
 }
 """The kinds a host may announce itself as, beside C{instance}, which all may."""
 
+COUNTING = tuple(role for role in PRESENCE if role is not SystemRole.AUTH)
+"""Who counts sessions and connections, with semaphores."""
+
 DESCRIBED = frozenset({"node", "instance"})
 """Of these, what a host announces is checked key by key."""
 

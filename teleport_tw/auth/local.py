@@ -30,15 +30,16 @@ from teleport_tw.api.contract import (
     Watched,
 )
 from teleport_tw.audit.actor import actor_of
-from teleport_tw.auth import builtin, filtering, issuance
+from teleport_tw.auth import builtin, delivery, filtering, issuance
 from teleport_tw.auth.changes import Changes
 from teleport_tw.auth.core import Core
+from teleport_tw.auth.delivery import Ownership
 from teleport_tw.auth.gate import Gate
 from teleport_tw.auth.joining.token import TokenJoining
 from teleport_tw.auth.presence import PresenceRegister
 from teleport_tw.auth.users import UserCertificates
 from teleport_tw.auth.watch import Watching
-from teleport_tw.base.errors import bad_parameter
+from teleport_tw.base.errors import TeleportError, bad_parameter
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import Duration
 from teleport_tw.events.kinds import Session, SessionRecordingAccess
@@ -46,6 +47,7 @@ from teleport_tw.pki import x509
 from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.resources import kinds
 from teleport_tw.resources.metadata import Json, Resource
+from teleport_tw.resources.nodes import Node
 from teleport_tw.stores.authorities import Authorities
 
 _ALL = Query()
@@ -66,6 +68,7 @@ class Parts:
     changes: Changes
     users: UserCertificates
     joining: TokenJoining
+    ownership: Ownership
 
 
 @define(eq=False)
@@ -100,7 +103,7 @@ class LocalApi:
         if not own and kind not in builtin.REACHABLE and not gate.may_some(kind, verb):
             gate.require(kind, verb)
         if kind == "cert_authority" and with_secrets:
-            gate.require(kind, verb)
+            self._require_keys(gate)
             return await Authorities(self._core.backend).get(sub_kind, name, with_secrets=True)
         resource = await self._core.resources.get(kind, name, sub_kind=sub_kind)
         if not own and not (kind in builtin.REACHABLE and gate.reaches(resource)):
@@ -130,12 +133,21 @@ class LocalApi:
             kind, sub_kind=query.sub_kind, wanted=wanted, sort=query.sort, limit=query.limit, start=query.start
         )
         if secrets and kind == "cert_authority":
+            self._require_keys(gate)
             store = Authorities(self._core.backend)
             found = [await store.get(item.sub_kind, item.name, with_secrets=True) for item in page.items]
             return evolve(page, items=tuple(found))
         if kind in _SECRET_KINDS and not secrets:
             return evolve(page, items=tuple(map(kinds.without_secrets, page.items)))
         return page
+
+    def _require_keys(self, gate: Gate) -> None:
+        """
+        The private halves of authorities leave auth by the administrator on its host alone: who has them is the
+        cluster for as long as they last, whatever becomes of roles and locks.
+        """
+        if not gate.is_a():
+            raise gate.refuse("private keys of authorities are for the administrator on auth's own host")
 
     async def create(self, resource: Resource) -> Resource:
         """See the contract."""
@@ -183,6 +195,8 @@ class LocalApi:
 
     async def join(self, request: JoinRequest) -> Certificates:
         """See the contract."""
+        if self.identity.username and not self._gate.is_a(SystemRole.PROXY):
+            request = evolve(request, remote_address="")  # only a proxy, and auth's own port, know where it came from
         return await self._parts.joining.join(request)
 
     async def renew_host(self, keys: PublicKeys, addresses: Sequence[str] = ()) -> Certificates:
@@ -213,8 +227,22 @@ class LocalApi:
 
     async def issue_host(self, request: HostIssueRequest) -> Certificates:
         """See the contract."""
-        self._admit().require("host_cert", builtin.CREATE)
+        gate = self._admit()
+        if not gate.may("host_cert", builtin.CREATE) and gate.is_a(SystemRole.PROXY):
+            return await self._stand_in(gate, request)
+        gate.require("host_cert", builtin.CREATE)
         return issuance.issue_outsider(self._core.signing, request, cluster=self._core.cluster, now=self._core.now())
+
+    async def _stand_in(self, gate: Gate, request: HostIssueRequest) -> Certificates:
+        """
+        A proxy's: for one registered server, whose id is the first name.
+        """
+        core = self._core
+        try:
+            node = Node.parse(await core.resources.get("node", request.principals[0] if request.principals else ""))
+        except TeleportError as error:
+            raise gate.refuse(f"a proxy gets host certificates of registered servers only: {error}") from error
+        return issuance.issue_stand_in(core.signing, request, node, cluster=core.cluster, now=core.now())
 
     async def issue_openssh(self, request: OpenSSHIssueRequest) -> bytes:
         """See the contract."""
@@ -267,8 +295,11 @@ class LocalApi:
 
     async def emit(self, events: Sequence[Json]) -> None:
         """See the contract."""
-        self._require_host("events are sent by services of the cluster")
-        await self._core.trail.emit(events)
+        gate = self._admit()
+        stored = delivery.accepted(gate, events)
+        if not gate.is_a():
+            await self._parts.ownership.started(gate, stored)
+        await self._core.trail.emit(stored)
 
     async def search(self, query: EventQuery) -> EventPage:
         """See the contract."""
@@ -282,12 +313,12 @@ class LocalApi:
 
     async def put_recording(self, session: str, part: int, data: bytes) -> None:
         """See the contract."""
-        self._require_host("recordings are sent by services of the cluster")
+        await self._parts.ownership.check(self._admit(), session)
         await self._core.recordings.put(session, part, data)
 
     async def complete_recording(self, session: str, parts: int) -> None:
         """See the contract."""
-        self._require_host("recordings are sent by services of the cluster")
+        await self._parts.ownership.check(self._admit(), session)
         await self._core.recordings.complete(session, parts)
 
     async def get_recording(self, session: str) -> AsyncIterator[bytes]:
@@ -316,7 +347,8 @@ class LocalApi:
 
     async def _may_play(self, gate: Gate, session: str) -> bool:
         """
-        By a rule on C{session}, whose C{where} may ask who took part; the audit log knows.
+        By a rule on C{session}, whose C{where} may ask who took part; the audit log knows, as far as the session's own
+        host told it.
         """
         if not gate.may_some("session", builtin.READ):
             return False
@@ -325,13 +357,8 @@ class LocalApi:
         page = await self._core.trail.search(
             EventQuery(session=session, types=("session.start", "session.join", "session.end"), limit=100)
         )
-        people = {
-            str(name) for event in page.events for name in (event.get("user"), *(event.get("participants") or ()))
-        }
+        owner = await self._parts.ownership.owner(session)
+        told = [event for event in page.events if not owner or event.get(delivery.DELIVERED_BY, owner) == owner]
+        people = {str(name) for event in told for name in (event.get("user"), *(event.get("participants") or ()))}
         facts: dict[str, object] = {"participants": tuple(sorted(people - {"None"})), "sid": session}
         return gate.checker.rule("session", builtin.READ, {"session": facts}).allowed
-
-    def _require_host(self, reason: str) -> None:
-        gate = self._admit()
-        if not self.identity.is_host:
-            raise gate.refuse(reason)

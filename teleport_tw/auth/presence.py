@@ -39,6 +39,8 @@ class PresenceRegister:
         self._check_own(gate, resource.kind, resource.name)
         if not NEVER < ttl <= MAX_TTL:
             raise bad_parameter("a heartbeat lasts more than nothing and an hour at most")
+        if resource.kind == "node" and not gate.is_a() and resource.sub_kind not in ("", "teleport"):
+            raise gate.refuse(f"announced itself as a node of sub_kind {resource.sub_kind!r}")
         if resource.kind in builtin.DESCRIBED:
             kinds.validate(resource)
         await self.presence.heartbeat(resource, ttl)
@@ -83,7 +85,7 @@ class PresenceRegister:
             raise gate.refuse(f"announced {kind} {name!r}, which is not its own id {identity.host_id!r}")
 
     def _check_lease(self, gate: Gate, request: SemaphoreRequest) -> None:
-        if not gate.identity.is_host:
+        if not gate.is_a(*builtin.COUNTING):
             raise gate.refuse("semaphores are for services of the cluster")
         if not NEVER < request.ttl <= MAX_TTL:
             raise bad_parameter("a lease lasts more than nothing and an hour at most")

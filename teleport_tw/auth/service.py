@@ -36,6 +36,7 @@ from teleport_tw.audit.spool import Spool
 from teleport_tw.auth import bootstrap, grpc
 from teleport_tw.auth.changes import Changes
 from teleport_tw.auth.core import KNOWN_KINDS, Core
+from teleport_tw.auth.delivery import Ownership
 from teleport_tw.auth.joining.token import TokenJoining
 from teleport_tw.auth.listener import AuthListener
 from teleport_tw.auth.local import LocalApi, Parts
@@ -219,7 +220,9 @@ class AuthService(Service):
         )
         await bootstrap.load_authorities(backend, cluster, signing, core.now())
         register = PresenceRegister(Presence(backend, self.reactor), Semaphores(backend, self.reactor))
-        self._parts = Parts(core, register, Changes(core), UserCertificates(core), TokenJoining(core))
+        self._parts = Parts(
+            core, register, Changes(core), UserCertificates(core), TokenJoining(core), Ownership(backend)
+        )
         if self.listen:
             self._serve(core)
 

@@ -92,7 +92,10 @@ class UserCertificates:
             if caller.is_host or caller.disallow_reissue:
                 raise gate.refuse("may not ask for certificates of others")
             gate.check_impersonation(resource, checker.roles)
-            granted = self._grant(checker, evolve(identity, impersonator=caller.username, disallow_reissue=True))
+            derived = evolve(
+                identity, impersonator=caller.username, disallow_reissue=True, login_ip=caller.login_ip
+            )  # where it is used from is not the caller's to say
+            granted = self._grant(checker, derived)
             span = issuance.lifetime(request.ttl or core.preference().default_session_ttl, granted.max_ttl)
         Gate(core, identity).check_locks(identity)
         return self._issue(gate, granted, request.keys, now, now + span)
