@@ -21,6 +21,7 @@ from twisted.logger import ILogObserver, Logger
 
 from teleport_tw.api.contract import Api
 from teleport_tw.auth.service import AuthService, make_auth_service
+from teleport_tw.base.addresses import split_address
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.logs import Logs
 from teleport_tw.base.secret import Secret
@@ -51,7 +52,7 @@ def build(
 
     services = Root(log)
     starter = Starter(configuration, reactor, insecure=insecure, source=source, log=log)
-    services.addService(starter)  # type: ignore[no-untyped-call]
+    starter.setServiceParent(services)  # type: ignore[no-untyped-call]
     return services
 
 
@@ -183,7 +184,7 @@ class Starter(MultiService):
             token = StaticToken(roles=("proxy", "node"), token=inner)
             section = evolve(configuration.auth, tokens=(*configuration.auth.tokens, token))
             self.auth = make_auth_service(configuration.teleport, section, reactor=self.reactor, threads=threads)
-            self.addService(self.auth)  # type: ignore[no-untyped-call]
+            self.auth.setServiceParent(self)  # type: ignore[no-untyped-call]
             try:
                 await self.auth.ready()
             except Exception as error:
@@ -240,7 +241,7 @@ class Starter(MultiService):
             local=local,
             insecure=self.insecure,
         )
-        self.addService(host)  # type: ignore[no-untyped-call]
+        host.setServiceParent(self)  # type: ignore[no-untyped-call]
         await host.up()
         return host
 
@@ -250,5 +251,6 @@ class Starter(MultiService):
             from teleport_tw.base.net.endpoints import TCPServer
             from teleport_tw.daemon.health import service
 
-            host, _, port = address.rpartition(":")
-            self.addService(service(TCPServer(self.reactor, host.strip("[]"), int(port)), self.health))  # type: ignore[no-untyped-call]
+            host, port = split_address(address)
+            pages = service(TCPServer(self.reactor, host, port), self.health)
+            pages.setServiceParent(self)  # type: ignore[no-untyped-call]

@@ -22,6 +22,7 @@ from teleport_tw.api.contract import Api, Certificates, JoinRequest
 from teleport_tw.api.mirror import Mirror
 from teleport_tw.audit.emitter import Emitter
 from teleport_tw.audit.spool import Spool
+from teleport_tw.base.addresses import host_of, split_address
 from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.tasks import Threads
@@ -58,8 +59,8 @@ class Host(MultiService):
 
     def __attrs_post_init__(self) -> None:
         MultiService.__init__(self)
-        self.addService(self.membership)  # type: ignore[no-untyped-call]
-        self.addService(self.copy)  # type: ignore[no-untyped-call]
+        self.membership.setServiceParent(self)  # type: ignore[no-untyped-call]
+        self.copy.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.membership.subscribe(self._renewed)
 
     async def up(self) -> None:
@@ -77,7 +78,7 @@ class Host(MultiService):
             if stopping is not None:
                 await stopping
             raise TeleportError(Kind.CONNECTION_PROBLEM, f"auth does not answer: {error!r}") from error
-        self.addService(self.serving)  # type: ignore[no-untyped-call]
+        self.serving.setServiceParent(self)  # type: ignore[no-untyped-call]
         listen = getattr(self.serving, "listen", None)
         if listen is not None:
             await listen()
@@ -190,15 +191,9 @@ def addresses(role: SystemRole, configuration: Configuration, name: str) -> list
         else configuration.ssh.public_addr
     )
     listened = configuration.proxy.web_listen_addr if role is SystemRole.PROXY else configuration.ssh.listen_addr
-    found = [_host(address) for address in (*public, listened)]
+    found = [host_of(address) for address in (*public, listened)]
     found += [configuration.teleport.advertise_ip, name, "localhost", "127.0.0.1", "::1"]
     return list(dict.fromkeys(each for each in found if each and not _unspecified(each)))
-
-
-def _host(address: str) -> str:
-    if address.startswith("["):
-        return address[1:].partition("]")[0]
-    return address.rpartition(":")[0] if ":" in address else address
 
 
 def _unspecified(host: str) -> bool:
@@ -231,16 +226,16 @@ def _joiner(configuration: Configuration, threads: Threads, insecure: bool) -> C
     address = teleport.proxy_server or (teleport.auth_servers[0] if teleport.auth_servers else "")
     if not address:
         raise bad_parameter("say where the cluster is: teleport.proxy_server or teleport.auth_server")
-    host, _, port = address.rpartition(":")
+    host, port = split_address(address)
     alpn = () if teleport.proxy_server else (joining.ALPN,)
     pins: Sequence[str] = teleport.ca_pins
 
     def ask(request: JoinRequest) -> Certificates:
         if pins:
-            client = web.pinned(host.strip("[]"), int(port), pins, alpn=alpn)
+            client = web.pinned(host, port, pins, alpn=alpn)
         else:
             context = web.no_trust() if insecure else web.system_trust()
-            client = web.WebClient(host.strip("[]"), int(port), web.speaking(context, alpn))
+            client = web.WebClient(host, port, web.speaking(context, alpn))
         return joining.answer_from_json(*client.ask("POST", joining.PATH, joining.request_to_json(request)))
 
     return lambda request: threads.run(ask, request)

@@ -18,6 +18,7 @@ from zope.interface import implementer
 import teleport_tw
 from teleport_tw.agents.service import Announcer, CommandLabels
 from teleport_tw.agents.ssh.service import SSHAgentService
+from teleport_tw.base.addresses import split_address
 from teleport_tw.base.errors import access_denied
 from teleport_tw.base.net.endpoints import TLSClient
 from teleport_tw.base.tasks import Threads
@@ -29,7 +30,6 @@ from teleport_tw.pki.identity import SystemRole
 from teleport_tw.pki.trust import client_context
 from teleport_tw.pki.x509 import Side, Wanted, verify
 from teleport_tw.proxy.detect import Want
-from teleport_tw.proxy.service import split
 from teleport_tw.recordings.capture import Recordings
 from teleport_tw.recordings.upload import Uploader
 from teleport_tw.tunnel.dialer import Dialer
@@ -57,7 +57,7 @@ class ProxyEndpoint:
         """
         @see: C{IStreamClientEndpoint.connect}
         """
-        host, port = split(self.address)
+        host, port = split_address(self.address)
         endpoint = TLSClient(self.reactor, host, port, self.current(), server_hostname=host, timeout=15)
         return endpoint.connect(protocolFactory)
 
@@ -186,7 +186,7 @@ def node(host: Host, configuration: Configuration, threads: Threads) -> NodeServ
     )
     service = NodeService(host, agent, announcer)
     for part in (Uploads(uploader), labels, agent, announcer):
-        service.addService(part)  # type: ignore[no-untyped-call]
+        part.setServiceParent(service)  # type: ignore[no-untyped-call]
     if proxy:
         receptionist = Receptionist(agent.acceptor, reactor)
 
@@ -194,7 +194,7 @@ def node(host: Host, configuration: Configuration, threads: Threads) -> NodeServ
             return Dialer(name, endpoint, reactor, receptionist, verify=service.verify_proxy)
 
         endpoints = {proxy: ProxyEndpoint(reactor, proxy, service.context)}
-        service.addService(AgentTunnel(reactor, receptionist, make, endpoints))  # type: ignore[no-untyped-call]
+        AgentTunnel(reactor, receptionist, make, endpoints).setServiceParent(service)  # type: ignore[no-untyped-call]
     return service
 
 
@@ -206,5 +206,5 @@ def proxy_address(configuration: Configuration) -> str:
         return configuration.teleport.proxy_server
     if not configuration.proxy.enabled:
         return ""
-    host, port = split(configuration.proxy.web_listen_addr)
+    host, port = split_address(configuration.proxy.web_listen_addr)
     return f"{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{port}"  # noqa: S104 not a listener

@@ -12,6 +12,7 @@ from twisted.application.service import IService
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from teleport_tw.api.admin import AdminFiles
+from teleport_tw.base.addresses import split_address
 from teleport_tw.base.net.endpoints import TCPClient, UnixClient
 from teleport_tw.base.tasks import Threads
 from teleport_tw.config.sections import Configuration
@@ -19,7 +20,7 @@ from teleport_tw.daemon.node import node
 from teleport_tw.dial.view import KINDS as VIEW_KINDS
 from teleport_tw.pki.identity import SystemRole
 from teleport_tw.proxy.doorkeeper import KINDS as PROXY_KINDS
-from teleport_tw.proxy.service import ProxyService, split
+from teleport_tw.proxy.service import ProxyService
 from teleport_tw.web.channel import BoundedSite
 from teleport_tw.web.site import PublicFacts, WebSite
 
@@ -60,7 +61,7 @@ def _auth_endpoint(configuration: Configuration, reactor: Any) -> IStreamClientE
     if configuration.auth.enabled:
         return UnixClient(reactor, str(AdminFiles(Path(configuration.teleport.data_dir)).socket))
     if configuration.teleport.auth_servers:
-        host, port = split(configuration.teleport.auth_servers[0])
+        host, port = split_address(configuration.teleport.auth_servers[0])
         return TCPClient(reactor, host, port, timeout=10)
     return None
 
@@ -72,9 +73,9 @@ def public_facts(configuration: Configuration) -> PublicFacts:
     section = configuration.proxy
     web = section.public_addr[0] if section.public_addr else section.web_listen_addr
     if ":" not in web:
-        web = f"{web}:{split(section.web_listen_addr)[1]}"
+        web = f"{web}:{split_address(section.web_listen_addr)[1]}"
     ssh = ""
     if section.listen_addr:
-        port = split(section.listen_addr)[1]
+        port = split_address(section.listen_addr)[1]
         ssh = section.ssh_public_addr[0] if section.ssh_public_addr else f"{web.rpartition(':')[0]}:{port}"
     return PublicFacts(web=web, ssh=ssh, ssh_listen=section.listen_addr)
