@@ -7,6 +7,7 @@ the pipe, and what the program does not read stays with the client.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -174,10 +175,8 @@ class Command:
             reading, writing = os.pipe2(os.O_CLOEXEC)
             ours.append(reading)
             theirs.append(writing)
-        try:
+        with contextlib.suppress(OSError):  # the quota of pipe buffers is used up; a small pipe works as well
             fcntl.fcntl(ours[1], _F_SETPIPE_SZ, PIPE_BYTES)
-        except OSError:
-            pass  # the user's quota of pipe buffers is used up; a small pipe works as well
 
     def _connect(self, ours: list[int], terminal: bool) -> None:
         reactor, channel = self._realm.reactor, self._channel
