@@ -15,6 +15,7 @@ from attrs import frozen
 from google.protobuf.message import DecodeError, Message
 
 from teleport_tw.api.proto import tunnel_pb2 as pb
+from teleport_tw.base.addresses import join_address, split_address
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 
 if TYPE_CHECKING:
@@ -56,10 +57,10 @@ class StreamHeader:
         """
         from twisted.internet.address import IPv4Address, IPv6Address
 
-        host, _, port = self.client_address.rpartition(":")
         try:
-            ip, number = ip_address(host.removeprefix("[").removesuffix("]")), int(port)
-        except ValueError:
+            host, number = split_address(self.client_address)
+            ip = ip_address(host)
+        except (TeleportError, ValueError):
             return None
         return IPv4Address("TCP", str(ip), number) if ip.version == 4 else IPv6Address("TCP", str(ip), number)
 
@@ -71,10 +72,8 @@ def address_text(address: object) -> str:
     from twisted.internet.address import IPv4Address, IPv6Address
 
     match address:
-        case IPv4Address():
-            return f"{address.host}:{address.port}"
-        case IPv6Address():
-            return f"[{address.host}]:{address.port}"
+        case IPv4Address() | IPv6Address():
+            return join_address(address.host, address.port)
     return ""
 
 

@@ -10,22 +10,10 @@ from typing import Any
 from teleport_tw.access import languages, patterns
 from teleport_tw.api.contract import Query
 from teleport_tw.resources.metadata import Resource
+from teleport_tw.resources.nodes import all_labels
 
 MAX_WORDS = 32
 """Keywords of one search."""
-
-
-def labels_of(resource: Resource) -> Mapping[str, str]:
-    """
-    @return: static labels, and the results of command labels below them.
-    """
-    commands = resource.spec.get("cmd_labels") or resource.spec.get("dynamic_labels")
-    if not isinstance(commands, Mapping):
-        return resource.metadata.labels
-    results = {
-        str(name): str(label.get("result") or "") for name, label in commands.items() if isinstance(label, Mapping)
-    }
-    return {**results, **resource.metadata.labels}
 
 
 def wanted(query: Query) -> Callable[[Resource], bool]:
@@ -39,7 +27,7 @@ def wanted(query: Query) -> Callable[[Resource], bool]:
     def fits(resource: Resource) -> bool:
         if not query.labels and not words and expression is None:
             return True
-        labels = labels_of(resource)
+        labels = all_labels(resource)
         for name, pattern in query.labels.items():
             if name == "*" and pattern == "*":
                 continue

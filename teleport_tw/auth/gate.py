@@ -13,10 +13,10 @@ from teleport_tw.access import impersonation, locks
 from teleport_tw.access.checker import Checker
 from teleport_tw.auth import builtin
 from teleport_tw.auth.core import Core
-from teleport_tw.auth.filtering import labels_of
 from teleport_tw.base.errors import TeleportError, access_denied
 from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.resources.metadata import Resource
+from teleport_tw.resources.nodes import all_labels
 from teleport_tw.resources.roles import Role, Target
 
 TARGETS: Mapping[str, Target] = {
@@ -131,7 +131,7 @@ class Gate:
         if self.identity.is_host:
             return True
         target = TARGETS.get(resource.kind)
-        return target is not None and self.checker.target(target, labels_of(resource)).allowed
+        return target is not None and self.checker.target(target, all_labels(resource)).allowed
 
     def check_impersonation(self, user: Resource, roles: tuple[Role, ...]) -> None:
         """

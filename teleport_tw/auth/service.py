@@ -49,6 +49,7 @@ from teleport_tw.auth.users import UserCertificates
 from teleport_tw.backends.interface import Backend
 from teleport_tw.backends.memory import MemoryBackend
 from teleport_tw.backends.sqlite import open_sqlite
+from teleport_tw.base.addresses import host_of, split_address
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.tasks import Tasks, Threads
@@ -234,7 +235,7 @@ class AuthService(Service):
         self._rpc.startService()
         path.chmod(0o600)
         self._closers.append(self._rpc.stopService)
-        host, port = _split(self.config.listen_addr)
+        host, port = split_address(self.config.listen_addr)
         self._listener = AuthListener(
             self.reactor, host, port, str(path), self._join_context, self.api_for(STRANGER).join
         )
@@ -264,7 +265,7 @@ class AuthService(Service):
         New certificates of auth itself and of the administrator, written where they are looked for.
         """
         now, files = core.now(), AdminFiles(self.data_dir)
-        names = tuple(address.rpartition(":")[0] or address for address in self.config.public_addr)
+        names = tuple(host_of(address) for address in self.config.public_addr)
         own = bootstrap.own_identity(core.signing, core.cluster, self._host_id, SystemRole.AUTH, names, now)
         admin = bootstrap.own_identity(core.signing, core.cluster, self._host_id, SystemRole.ADMIN, (), now)
         chain, key = self.data_dir / "auth" / "cert.pem", self.data_dir / "auth" / "key.pem"
@@ -360,10 +361,3 @@ def _audit_key(path: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise bad_parameter(f"{path} is not an Ed25519 key")
     return key
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    if not port.isdigit():
-        raise bad_parameter(f"auth_service.listen_addr: {address!r} is not host:port")
-    return host.strip("[]"), int(port)

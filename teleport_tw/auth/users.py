@@ -13,7 +13,6 @@ from teleport_tw.api.contract import Certificates, IssueRequest, LoginRequest, O
 from teleport_tw.audit.actor import actor_of, identity_fields
 from teleport_tw.auth import issuance
 from teleport_tw.auth.core import Core
-from teleport_tw.auth.filtering import labels_of
 from teleport_tw.auth.gate import Gate
 from teleport_tw.auth.issuance import UserGrant
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, bad_parameter
@@ -22,6 +21,7 @@ from teleport_tw.events.kinds import CertCreate, Connection
 from teleport_tw.pki import sshcert
 from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.protocols.ssh import keys as ssh_keys
+from teleport_tw.resources.nodes import all_labels
 from teleport_tw.resources.roles import Principal, Role
 from teleport_tw.resources.users import User
 
@@ -142,7 +142,7 @@ class UserCertificates:
         node = await core.resources.get("node", request.node)
         if node.sub_kind not in ("openssh", "openssh-ec2-ice"):
             raise bad_parameter(f"node {request.node!r} is not agentless")
-        decision = who.checker.login_to_node(labels_of(node), request.login)
+        decision = who.checker.login_to_node(all_labels(node), request.login)
         if not decision.allowed:
             raise who.refuse(decision.reason)
         certificate = issuance.issue_agentless(

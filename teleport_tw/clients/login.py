@@ -17,10 +17,11 @@ from attrs import frozen
 
 from teleport_tw.api import joining, signin
 from teleport_tw.api.contract import Certificates, LoginRequest, PublicKeys
+from teleport_tw.base.addresses import split_address
 from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import NEVER, Duration, parse_duration
-from teleport_tw.clients.profile import Credentials, Profile, split_address
+from teleport_tw.clients.profile import Credentials, Profile
 from teleport_tw.dial.web import WebClient, no_trust, pinned, system_trust
 from teleport_tw.pki.authority import Authority, AuthorityType
 from teleport_tw.pki.identityfile import IdentityFile

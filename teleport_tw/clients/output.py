@@ -57,13 +57,6 @@ def terminal_width(stream: TextIO | None = None) -> int:
     return shutil.get_terminal_size().columns if stream.isatty() else 0
 
 
-def labels(values: Mapping[str, str]) -> str:
-    """
-    @return: C{a=1,b=2}, in the order of the keys.
-    """
-    return ",".join(f"{key}={value}" for key, value in sorted(values.items()))
-
-
 def as_json(value: Any) -> str:
     """
     @return: indented JSON, ended by a newline.

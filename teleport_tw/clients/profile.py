@@ -25,6 +25,7 @@ from typing import Any
 
 from attrs import asdict, evolve, fields, frozen
 
+from teleport_tw.base.addresses import host_of
 from teleport_tw.base.errors import bad_parameter, not_found
 from teleport_tw.base.secret import Secret
 
@@ -63,28 +64,6 @@ class Profile:
         The proxy's host name.
         """
         return host_of(self.web_proxy_addr)
-
-
-def host_of(address: str) -> str:
-    """
-    @param address: C{host:port}, C{[v6]:port} or a bare host.
-    """
-    if address.startswith("["):
-        return address[1:].partition("]")[0]
-    return address.rpartition(":")[0] if address.count(":") == 1 else address
-
-
-def split_address(address: str, default_port: int) -> tuple[str, int]:
-    """
-    @return: host and port.
-    @raise TeleportError: BAD_PARAMETER, the port is no number.
-    """
-    host = host_of(address)
-    rest = address[address.rfind("]") + 1 :] if address.startswith("[") else address[len(host) :]
-    port = rest.lstrip(":")
-    if port and not (port.isdecimal() and 0 < int(port) < 65536):
-        raise bad_parameter(f"{address!r} has no usable port; write host:port")
-    return host, int(port) if port else default_port
 
 
 @frozen(kw_only=True)

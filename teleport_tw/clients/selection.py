@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 from teleport_tw.api.contract import Query
 from teleport_tw.base.errors import bad_parameter
-from teleport_tw.resources.metadata import Resource
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
@@ -77,12 +76,3 @@ def _commas(text: str) -> list[str]:
             continue
         current += character
     return [part for part in [*parts, current] if part.strip()]
-
-
-def node_labels(node: Resource) -> Mapping[str, str]:
-    """
-    @return: static labels and the results of command labels, the latter winning.
-    """
-    dynamic = node.spec.get("cmd_labels") or {}
-    results = {key: str(value.get("result", "")) for key, value in dynamic.items() if isinstance(value, Mapping)}
-    return {**node.metadata.labels, **results}

@@ -37,12 +37,11 @@ from teleport_tw.pki.identity import Identity
 from teleport_tw.protocols.ssh import certificate as certificates
 from teleport_tw.protocols.ssh.wire import Reader
 from teleport_tw.proxy.kept import Issues, Passes, StandIns
-from teleport_tw.proxy.route import node_labels
 from teleport_tw.proxy.targets import AGENTLESS
 from teleport_tw.proxy.visit import Visit, actor_of, server_of
 from teleport_tw.recordings.capture import Recordings
 from teleport_tw.resources.metadata import Resource
-from teleport_tw.resources.nodes import Node
+from teleport_tw.resources.nodes import Node, all_labels
 
 MAX_PENDING_LOGINS = 1024
 
@@ -198,10 +197,10 @@ class Forwarder(Service):
         self, resource: Resource, node: Node, header: StreamHeader, dialler: Identity, username: str, blob: bytes
     ) -> Visit:
         over = Over(remote=header.client_address)
-        server = server_of(node, node_labels(resource), self.host_id)
+        server = server_of(node, all_labels(resource), self.host_id)
         address = header.address()
         try:
-            decides = self.admit(node.name, lambda: node_labels(resource))
+            decides = self.admit(node.name, lambda: all_labels(resource))
             target = decides.admit(blob, username, address.host if address is not None else "")
             if (target.identity.username, target.identity.cluster) != (dialler.username, dialler.cluster):
                 raise access_denied(details=f"{dialler.username!r} dialled, {target.identity.username!r} signs in")

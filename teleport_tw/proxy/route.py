@@ -6,11 +6,13 @@ A name may be a host name, a UUID, C{name.cluster}, an address of an agentless n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import Enum
 
+from teleport_tw.base.addresses import host_of
 from teleport_tw.base.errors import bad_parameter, not_found
 from teleport_tw.resources.metadata import Resource
+from teleport_tw.resources.nodes import all_labels
 
 
 class Strategy(Enum):
@@ -28,19 +30,7 @@ def split_target(target: str) -> tuple[str, str]:
     @return: the host as typed, and the cluster; empty when none was given.
     """
     address, _, cluster = target.partition("@")
-    if address.startswith("["):
-        return address[1:].partition("]")[0], cluster
-    if address.count(":") == 1:
-        address = address.partition(":")[0]
-    return address, cluster
-
-
-def node_labels(node: Resource) -> Mapping[str, str]:
-    """
-    @return: static labels and the results of commands, the latter winning.
-    """
-    dynamic = node.spec.get("cmd_labels") or {}
-    return {**node.metadata.labels, **{key: str(value.get("result", "")) for key, value in dynamic.items()}}
+    return host_of(address), cluster
 
 
 def find_node(
@@ -76,7 +66,7 @@ def _matching(nodes: list[Resource], host: str, ignore_case: bool) -> list[Resou
         return by_id
     if "=" in host:
         wanted = dict(part.partition("=")[::2] for part in host.split(","))
-        return [node for node in nodes if wanted.items() <= node_labels(node).items()]
+        return [node for node in nodes if wanted.items() <= all_labels(node).items()]
     fold = str.casefold if ignore_case else str
     name = fold(host)
     named = [node for node in nodes if fold(str(node.spec.get("hostname") or "")) == name]
@@ -85,4 +75,4 @@ def _matching(nodes: list[Resource], host: str, ignore_case: bool) -> list[Resou
 
 def _addresses(node: Resource) -> list[str]:
     listed = [str(node.spec.get("addr") or ""), *map(str, node.spec.get("public_addrs") or ())]
-    return [split_target(address)[0] for address in listed if address]
+    return [host_of(address) for address in listed if address]

@@ -17,7 +17,8 @@ from twisted.logger import Logger
 
 from teleport_tw.api.contract import Watched
 from teleport_tw.api.mirror import Mirror
-from teleport_tw.api.streams import StreamHeader
+from teleport_tw.api.streams import StreamHeader, address_text
+from teleport_tw.base.addresses import split_address
 from teleport_tw.base.limits import ConnectionLimit
 from teleport_tw.base.net.endpoints import TCPServer
 from teleport_tw.base.net.peeking import PeekingServer
@@ -189,13 +190,13 @@ class ProxyService(Service):
             return
         limit = ConnectionLimit(self.max_connections)
         listener = Listener(self.identity.cluster, self.context, self._choosers(), self.auth, limit)
-        host, port = split(self.section.web_listen_addr)
+        host, port = split_address(self.section.web_listen_addr)
         self.ports.append(await PeekingServer(self.reactor, host, port, decide=listener.decide).start())
         if self.section.listen_addr:
-            host, port = split(self.section.listen_addr)
+            host, port = split_address(self.section.listen_addr)
             self.ports.append(await TCPServer(self.reactor, host, port).listen(self._ssh))
         for open_port in self.ports:
-            self._log.info("proxy listens on {address}", address=_shown(open_port.getHost()))
+            self._log.info("proxy listens on {address}", address=address_text(open_port.getHost()))
 
     def stop_listening(self) -> Deferred[Any]:
         """
@@ -238,15 +239,3 @@ class _One(Factory):
         The one that was made for this connection.
         """
         return self._protocol
-
-
-def split(address: str) -> tuple[str, int]:
-    """
-    @param address: C{host:port}, an IPv6 host in brackets.
-    """
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def _shown(address: Any) -> str:
-    return f"{address.host}:{address.port}"

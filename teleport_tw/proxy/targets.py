@@ -13,6 +13,7 @@ from attrs import define
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from teleport_tw.api.streams import StreamHeader
+from teleport_tw.base.addresses import split_address
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.net.endpoints import TCPClient
 from teleport_tw.proxy.route import Strategy, find_node
@@ -91,5 +92,4 @@ class Targets:
                 Kind.CONNECTION_PROBLEM,
                 f"{node.spec.get('hostname') or node.name} is offline: its agent is not connected",
             )
-        host, _, port = address.rpartition(":")
-        return TCPClient(self.reactor, host.strip("[]"), int(port), timeout=30)
+        return TCPClient(self.reactor, *split_address(address), timeout=30)

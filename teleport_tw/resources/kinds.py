@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.timing import format_time
 from teleport_tw.resources import authorities, clusters, instances, locks, nodes, semaphores, sessions, tokens, users
-from teleport_tw.resources.metadata import Resource
+from teleport_tw.resources.metadata import Resource, format_labels, words
 from teleport_tw.resources.roles import Role
 
 Row = tuple[str, ...]
@@ -49,17 +49,6 @@ class Described:
     made_by_people: bool = True
 
 
-def format_labels(labels: Mapping[str, Any]) -> str:
-    """
-    @return: C{env=prod,team=a}, ordered by name.
-    """
-    return ",".join(f"{name}={_words(labels[name])}" for name in sorted(labels))
-
-
-def _words(value: Any) -> str:
-    return "|".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
 def _moment(resource: Resource, never: str = "never") -> str:
     return never if resource.metadata.expires is None else format_time(resource.metadata.expires)
 
@@ -73,7 +62,7 @@ def _section(value: Any, *path: str) -> Any:
 def _role_row(role: Resource) -> Row:
     allow = role.spec.get("allow")
     rules = [
-        f"{_words(_section(rule, 'resources') or [])}:{_words(_section(rule, 'verbs') or [])}"
+        f"{words(_section(rule, 'resources') or [])}:{words(_section(rule, 'verbs') or [])}"
         for rule in _section(allow, "rules") or ()
     ]
     labels = _section(allow, "node_labels")
@@ -107,13 +96,12 @@ def _public_user(user: Resource) -> Resource:
 def _node_row(node: Resource) -> Row:
     spec = node.spec
     public = spec.get("public_addrs") or ()
-    results = {name: _section(label, "result") or "" for name, label in (spec.get("cmd_labels") or {}).items()}
     address = ",".join(map(str, public)) or spec.get("addr") or ("⟵ Tunnel" if spec.get("use_tunnel") else "")
     return (
         str(spec.get("hostname") or ""),
         node.name,
         str(address),
-        format_labels({**results, **node.metadata.labels}),
+        format_labels(nodes.all_labels(node)),
         str(spec.get("version") or ""),
     )
 

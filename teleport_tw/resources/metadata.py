@@ -153,3 +153,17 @@ class Resource:
 
 
 _TYPE_WORDS: Mapping[type, str] = {str: "a string", Mapping: "a mapping"}
+
+
+def format_labels(labels: Mapping[str, Any]) -> str:
+    """
+    @return: C{env=prod,team=a}, ordered by name.
+    """
+    return ",".join(f"{name}={words(labels[name])}" for name in sorted(labels))
+
+
+def words(value: Any) -> str:
+    """
+    @return: the value as text; of a list, its members with C{|} between.
+    """
+    return "|".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

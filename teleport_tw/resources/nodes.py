@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from teleport_tw.base.addresses import host_of
 from teleport_tw.resources.fields import Fields, without_empty
 from teleport_tw.resources.metadata import Json, Metadata, Resource
 
@@ -99,7 +100,7 @@ class Node:
         @param cluster: the cluster's name, a suffix under which its hosts are reached as well.
         @return: what clients may call the server, lower case, its id first: id, host name, and addresses without port.
         """
-        addresses = [address_host(each) for each in (self.addr, *self.public_addrs)]
+        addresses = [host_of(each) for each in (self.addr, *self.public_addrs)]
         said = [each.strip().lower().rstrip(".") for each in (self.name, self.hostname, *addresses)]
         listed: dict[str, None] = {}
         for name in filter(None, said):
@@ -129,11 +130,16 @@ class Node:
         return Resource(kind=KIND, version=VERSION, sub_kind=self.sub_kind.value, metadata=metadata, spec=spec)
 
 
-def address_host(address: str) -> str:
+def all_labels(resource: Resource) -> Mapping[str, str]:
     """
-    @param address: C{host:port}, a host alone, C{[v6]:port}, or an IPv6 address alone.
-    @return: without the port.
+    What roles, queries and names match on, for every kind that has labels; a stored one need not be well formed.
+
+    @return: static labels and the results of commands, the latter winning.
     """
-    if address.startswith("["):
-        return address[1:].partition("]")[0]
-    return address.partition(":")[0] if address.count(":") == 1 else address
+    commands = resource.spec.get("cmd_labels") or resource.spec.get("dynamic_labels")
+    if not isinstance(commands, Mapping):
+        return resource.metadata.labels
+    results = {
+        str(name): str(label.get("result") or "") for name, label in commands.items() if isinstance(label, Mapping)
+    }
+    return {**resource.metadata.labels, **results}

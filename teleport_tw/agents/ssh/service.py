@@ -22,6 +22,7 @@ from teleport_tw.agents.ssh.realm import Host, Realm, Registry
 from teleport_tw.agents.ssh.session import open_session
 from teleport_tw.agents.ssh.spawn import Spawner
 from teleport_tw.api.streams import StreamHeader
+from teleport_tw.base.addresses import split_address
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.net.endpoints import TCPServer
 from teleport_tw.base.tasks import Threads
@@ -175,8 +176,7 @@ class SSHAgentService(Service):
             self.realm.tasks.spawn("listening for SSH", self._start_listening())
 
     async def _start_listening(self) -> None:
-        host, _, port = self.realm.section.listen_addr.rpartition(":")
-        endpoint = TCPServer(self.realm.reactor, host.strip("[]"), int(port))
+        endpoint = TCPServer(self.realm.reactor, *split_address(self.realm.section.listen_addr))
         self.port = await endpoint.listen(_Factory(self))
         self._log.info("SSH is served on {address}", address=self.port.getHost())
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field
 
+from teleport_tw.base.addresses import host_of, split_address
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.timing import utc_now
 from teleport_tw.clients import standing
-from teleport_tw.clients.profile import Profile, ProfileFolder, home, host_of, split_address
+from teleport_tw.clients.profile import Profile, ProfileFolder, home
 from teleport_tw.dial.identity import ClientIdentity
 
 if TYPE_CHECKING:

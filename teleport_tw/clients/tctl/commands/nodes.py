@@ -7,10 +7,12 @@ from __future__ import annotations
 import argparse
 
 from teleport_tw.api.contract import Query, every
-from teleport_tw.clients.output import FORMATS, labels, show, table, terminal_width
+from teleport_tw.clients.output import FORMATS, show, table, terminal_width
 from teleport_tw.clients.program import Context
-from teleport_tw.clients.selection import add_selection, node_labels, selection
+from teleport_tw.clients.selection import add_selection, selection
 from teleport_tw.clients.tctl.commands import tokens
+from teleport_tw.resources.metadata import format_labels
+from teleport_tw.resources.nodes import all_labels
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +46,7 @@ async def run_ls(context: Context, options: argparse.Namespace) -> None:
             str(node.spec.get("hostname") or ""),
             node.name,
             ",".join(node.spec.get("public_addrs") or ()) or str(node.spec.get("addr") or ""),
-            labels(node_labels(node)),
+            format_labels(all_labels(node)),
             str(node.spec.get("version") or ""),
         )
         for node in nodes

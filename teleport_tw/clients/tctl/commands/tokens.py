@@ -12,10 +12,10 @@ from typing import Any
 from teleport_tw.api.contract import Query, every
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.timing import NEVER, format_duration, format_time, parse_duration, utc_now
-from teleport_tw.clients.output import FORMATS, labels, show, table
+from teleport_tw.clients.output import FORMATS, show, table
 from teleport_tw.clients.program import Context
 from teleport_tw.clients.selection import parse_labels
-from teleport_tw.resources.metadata import Metadata, Resource
+from teleport_tw.resources.metadata import Metadata, Resource, format_labels
 
 ROLES = {
     "node": "Node",
@@ -140,7 +140,7 @@ async def run_ls(context: Context, options: argparse.Namespace) -> None:
             (
                 token.name if options.with_secrets else masked(token.name),
                 ",".join(token.spec.get("roles") or ()),
-                labels(token.metadata.labels),
+                format_labels(token.metadata.labels),
                 f"{format_time(expires)} ({format_duration(timedelta(seconds=int(left.total_seconds())))})"
                 if expires
                 else "never",

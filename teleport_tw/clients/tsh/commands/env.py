@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import shlex
 
+from teleport_tw.base.addresses import host_of
 from teleport_tw.clients.output import FORMATS, show
-from teleport_tw.clients.profile import ProfileFolder, home, host_of
+from teleport_tw.clients.profile import ProfileFolder, home
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -15,10 +15,11 @@ import getpass
 import sys
 from pathlib import Path
 
+from teleport_tw.base.addresses import host_of
 from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
 from teleport_tw.base.timing import utc_now
 from teleport_tw.clients import standing
-from teleport_tw.clients.profile import Profile, ProfileFolder, home, host_of
+from teleport_tw.clients.profile import Profile, ProfileFolder, home
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+from teleport_tw.base.addresses import host_of
 from teleport_tw.base.errors import TeleportError
-from teleport_tw.clients.profile import Profile, ProfileFolder, home, host_of
+from teleport_tw.clients.profile import Profile, ProfileFolder, home
 from teleport_tw.clients.sshagent import SshAgent
 
 

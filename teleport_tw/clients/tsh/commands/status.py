@@ -7,11 +7,12 @@ from __future__ import annotations
 import argparse
 import sys
 
+from teleport_tw.base.addresses import host_of
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.timing import utc_now
 from teleport_tw.clients import standing
 from teleport_tw.clients.output import FORMATS, harmless, show
-from teleport_tw.clients.profile import Profile, ProfileFolder, home, host_of
+from teleport_tw.clients.profile import Profile, ProfileFolder, home
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
