@@ -18,6 +18,7 @@ from twisted.internet.protocol import Factory
 from twisted.trial.unittest import TestCase
 
 from teleport_tw.agents.admit import Admission
+from teleport_tw.agents.ssh.service import SSHAgentService, default_registry
 from teleport_tw.api.contract import Certificates, HostIssueRequest, IssueRequest, PublicKeys
 from teleport_tw.api.mirror import Mirror
 from teleport_tw.base.secret import Secret
@@ -26,6 +27,7 @@ from teleport_tw.base.timing import Duration
 from teleport_tw.config import sections
 from teleport_tw.dial.lifetime import Lifetimes
 from teleport_tw.dial.membership import IdentityFolder, join
+from teleport_tw.dial.view import KINDS as VIEW_KINDS
 from teleport_tw.dial.view import View
 from teleport_tw.pki.authority import Authority
 from teleport_tw.pki.identity import SystemRole
@@ -75,6 +77,7 @@ class World:
     root: Path
     cluster: Cluster
     sink: RecordingSink = field(factory=RecordingSink)
+    agent_sink: RecordingSink = field(factory=RecordingSink)
     proxy: ProxyService = field(init=False)
     copy: Mirror = field(init=False)
     spool: Path = field(init=False)
@@ -258,24 +261,7 @@ class World:
         @return: its port.
         """
         port, directory = free_port(), self.root / f"sshd-{name}"
-        directory.mkdir()
-        Path("/run/sshd").mkdir(exist_ok=True)
-        host_key = directory / "host"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host_key], check=True)
-        lines = [
-            f"Port {port}",
-            "ListenAddress 127.0.0.1",
-            f"HostKey {host_key}",
-            "AuthorizedKeysFile none",
-            "PermitRootLogin yes",
-            "StrictModes no",
-            "PidFile none",
-            "UsePAM no",
-            "AllowStreamLocalForwarding yes",
-            "Subsystem sftp internal-sftp",
-            "AcceptEnv LANG LC_* GREETING",
-            *settings,
-        ]
+        lines = _prepare(directory, port, settings)
         if certified:
             public = PublicKeys(ssh=(directory / "host.pub").read_bytes())
             names = HostIssueRequest(principals=(name, "127.0.0.1"), keys=public)
@@ -285,14 +271,7 @@ class World:
             authority = await self.cluster.local().get("cert_authority", "example.com", sub_kind="openssh")
             (directory / "ca.pub").write_text(authorized_authority(Authority.parse(authority)))
             lines.append(f"TrustedUserCAKeys {directory}/ca.pub")
-        (directory / "config").write_text("\n".join(lines) + "\n")
-        log = (directory / "log").open("wb")
-        process = subprocess.Popen(
-            [str(SSHD), "-D", "-e", "-f", str(directory / "config")], stdin=subprocess.DEVNULL, stderr=log
-        )
-        log.close()
-        self.processes.append(process)
-        self.test.addCleanup(self._stop, process)
+        self._launch(directory, lines)
 
         def listens() -> bool:
             with socket.socket() as probe:
@@ -303,6 +282,47 @@ class World:
             await self.register(port, name, node_id, labels)
         return port
 
+    async def agent(self, name: str = "node-1") -> SSHAgentService:
+        """
+        A server with our agent, which listens on a port of its own; its events are in C{agent_sink}.
+        """
+        clock: Any = reactor
+        threads = Threads(clock, self.cluster.pool)
+        api = self.cluster.local(SystemRole.NODE)
+        folder = IdentityFolder(self.root / name)
+        identity = await join(
+            folder, SystemRole.NODE, token=TOKEN, node_name=name, addresses=("127.0.0.1",), ask=api.join
+        )
+        copy = Mirror(api, (*VIEW_KINDS,), clock)
+        copy.startService()
+        self.test.addCleanup(copy.stopService)
+        await copy.ready()
+        spool = self.root / f"{name}-spool"
+        agent = SSHAgentService(
+            reactor=clock,
+            threads=threads,
+            identity=identity,
+            node_name=name,
+            version="1.0.0",
+            section=sections.SSHService(listen_addr="127.0.0.1:0"),
+            copy=copy,
+            leases=api,
+            sink=self.agent_sink,
+            recordings=Recordings(spool, api, clock, threads),
+            labels=dict,
+            proxy_address="",
+            listen=True,
+            registry=default_registry(),
+        )
+        agent.drain_timeout = Duration(seconds=0)
+        agent.startService()
+        self.test.addCleanup(agent.stopService)
+        await until(lambda: agent.port is not None)
+        address = f"127.0.0.1:{agent.port.getHost().port}"
+        spec = {"hostname": name, "addr": address}
+        await self.put(Resource("node", "v2", Metadata(identity.host_id), spec))
+        return agent
+
     async def register(self, port: int, name: str = NODE_NAME, node_id: str = NODE_ID, labels: Any = None) -> None:
         """
         As C{tctl create} does.
@@ -310,7 +330,36 @@ class World:
         spec = {"hostname": name, "addr": f"127.0.0.1:{port}"}
         await self.put(Resource("node", "v2", Metadata(node_id, labels=labels or {"env": "test"}), spec, "openssh"))
 
+    def _launch(self, directory: Path, lines: list[str]) -> None:
+        (directory / "config").write_text("\n".join(lines) + "\n")
+        with (directory / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [str(SSHD), "-D", "-e", "-f", str(directory / "config")], stdin=subprocess.DEVNULL, stderr=log
+            )
+        self.processes.append(process)
+        self.test.addCleanup(self._stop, process)
+
     def _stop(self, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             process.wait(10)
+
+
+def _prepare(directory: Path, port: int, settings: tuple[str, ...]) -> list[str]:
+    directory.mkdir()
+    Path("/run/sshd").mkdir(exist_ok=True)
+    host_key = directory / "host"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host_key], check=True)
+    return [
+        f"Port {port}",
+        "ListenAddress 127.0.0.1",
+        f"HostKey {host_key}",
+        "AuthorizedKeysFile none",
+        "PermitRootLogin yes",
+        "StrictModes no",
+        "PidFile none",
+        "UsePAM no",
+        "Subsystem sftp internal-sftp",
+        "AcceptEnv LANG LC_* GREETING",
+        *settings,
+    ]
