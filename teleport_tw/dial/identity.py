@@ -6,12 +6,20 @@ from __future__ import annotations
 
 import ssl
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
-from teleport_tw.base.errors import bad_parameter, not_found
+from teleport_tw.base.errors import access_denied, bad_parameter, not_found
 from teleport_tw.base.secret import Secret
+
+DIAL = "teleport-proxy-ssh-dial"
+"""ALPN of one stream to one target."""
+
+JUMP = "teleport-proxy-ssh"
+"""ALPN of the SSH jump host inside TLS."""
 
 
 @frozen(kw_only=True)
@@ -89,3 +97,19 @@ class ClientIdentity:
         except (ssl.SSLError, UnicodeDecodeError, ValueError) as error:
             raise bad_parameter(f"the certificates cannot be used ({error}); log in again") from error
         return context
+
+
+def require_proxy(certificate: Mapping[str, Any] | None, address: str) -> None:
+    """
+    Every host of the cluster has a certificate of the host authority; only a proxy may stand in for the proxy.
+
+    @param certificate: as C{ssl} tells it of a peer that it has verified.
+    @param address: for the message.
+    @raise TeleportError: ACCESS_DENIED, it is another sort of host.
+    """
+    said = (certificate or {}).get("subject", ())
+    roles = [value for part in said for name, value in part if name == "organizationName"]
+    if "Proxy" not in roles:
+        raise access_denied(
+            f"{address} is not the cluster's proxy", details=f"wrong role: its certificate says {roles!r}"
+        )

@@ -26,12 +26,13 @@ class _Half:
     ended: bool = False
 
 
-def join(connection: ssl.SSLSocket, source: int, sink: int) -> None:
+def join(connection: ssl.SSLSocket, source: int, sink: int, early: bytes = b"") -> None:
     """
     Copy both ways until one side ends: OpenSSH closes C{source} when it is done, and wants no more then.
 
     @param source: a file descriptor to read, mostly 0.
     @param sink: a file descriptor to write, mostly 1.
+    @param early: what came on the connection already.
     @raise OSError: one of the two failed.
     """
     connection.setblocking(False)
@@ -39,14 +40,14 @@ def join(connection: ssl.SSLSocket, source: int, sink: int) -> None:
     for fd in was:
         os.set_blocking(fd, False)
     try:
-        _run(connection, source, sink)
+        _run(connection, source, sink, early)
     finally:
         for fd, blocking in was.items():
             os.set_blocking(fd, blocking)
 
 
-def _run(connection: ssl.SSLSocket, source: int, sink: int) -> None:
-    up, down = _Half(), _Half()
+def _run(connection: ssl.SSLSocket, source: int, sink: int, early: bytes) -> None:
+    up, down = _Half(), _Half(memoryview(early))
     with selectors.PollSelector() as selector:  # unlike epoll, it takes files as well
         while not ((down.ended and not down.pending) or (up.ended and not up.pending)):
             moved = _receive(connection, down) | _write(sink, down) | _read(source, up) | _send(connection, up)

@@ -131,11 +131,13 @@ class Stream:
         """
         return self._writing in (Writing.CLOSING, Writing.LOST)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """
         Send bytes; after the end of our side this does nothing.
+
+        @param data: must not change afterwards.
         """
-        if not isinstance(data, bytes):
+        if not isinstance(data, bytes | bytearray | memoryview):
             raise TypeError(f"a stream takes bytes, not {type(data).__name__}")
         if self._writing is not Writing.OPEN and (self._producer is None or self._writing not in _FLUSHING):
             return
