@@ -51,6 +51,7 @@ def run(
     In the child: become the user and then the program; returns never.
 
     @param descriptors: three, or the terminal alone.
+    @param program: empty for one of our own, which L{fileserver} serves without executing anything.
     @param groups: supplementary ones.
     """
     status = CANNOT_EXECUTE
@@ -74,6 +75,9 @@ def run(
             if folder != b"/":
                 os.write(2, b"Could not chdir to home directory %s: %s\r\n" % (folder, _words(error)))
             os.chdir(b"/")
+        if not program:
+            status = _serve_files(argv, environment)
+            return
         os.execve(program, argv, environment)  # noqa: S606 the program was decided on, arguments are a list
     except FileNotFoundError as error:
         status = NOT_FOUND
@@ -82,6 +86,17 @@ def run(
         os.write(2, b"%s: %s\r\n" % (program, _words(error)))
     finally:
         os._exit(status)
+
+
+def _serve_files(argv: list[bytes], environment: dict[bytes, bytes]) -> int:
+    from teleport_tw.agents.ssh import fileserver  # main imported it while it could be read
+
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    os.environb.clear()
+    os.environb.update(environment)
+    return fileserver.serve(argv)
 
 
 def _words(error: OSError) -> bytes:
@@ -184,6 +199,10 @@ def main() -> None:
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)  # what ends it is the end of the agent
     os.chdir("/")
+    # Last, so that it hides nothing; the modules below need the standard library alone.
+    sys.path.append(os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3)))
+    from teleport_tw.agents.ssh import fileserver  # noqa: F401 read now, with our rights, for all children
+
     sock = socket.socket(fileno=int(sys.argv[1]))
     sock.setblocking(True)
     sock.set_inheritable(False)

@@ -9,6 +9,7 @@ here instead of by a program. Each feature adds its own lines there and knows no
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
@@ -17,6 +18,7 @@ from twisted.logger import Logger
 
 from teleport_tw.agents.admit import Admission, AuthorizedTarget
 from teleport_tw.agents.ssh.accounts import Account, Accounts
+from teleport_tw.agents.ssh.hostusers import HostUsers
 from teleport_tw.agents.ssh.spawn import Spawner
 from teleport_tw.api.streams import address_text
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
@@ -84,6 +86,7 @@ class Realm:
     What all users of the agent share.
 
     @ivar reactor: also the clock.
+    @ivar host_users: makes Unix users for sessions; C{None} where that is not wanted, or not possible.
     @ivar draining: no more sessions are taken.
     """
 
@@ -99,6 +102,7 @@ class Realm:
     spawner: Spawner
     registry: Registry
     accounts: Accounts = field(factory=Accounts)
+    host_users: HostUsers | None = None
     users: set[SSHUser] = field(factory=set, init=False)
     tasks: Tasks = field(factory=Tasks, init=False)
     draining: bool = field(default=False, init=False)
@@ -189,6 +193,7 @@ class SSHUser:
     _life: Life | None = field(default=None, init=False)
     _lease: Lease | None = field(default=None, init=False)
     _gone: bool = field(default=False, init=False)
+    _holds_host_user: bool = field(default=False, init=False)
     _log = Logger()
 
     @property
@@ -319,8 +324,21 @@ class SSHUser:
         @raise TeleportError: there is none, or it may not be used.
         """
         if self._account is None:
+            await self._need_host_user()
             self._account = await self.realm.threads.run(self.realm.accounts.find, self.target.login)
         return self._account
+
+    async def _need_host_user(self) -> None:
+        target, users = self.target, self.realm.host_users
+        if users is None or target.host_user is None or self._holds_host_user:
+            return
+        self._holds_host_user = True
+        await users.hold(target.login, target.host_user, target.identity.traits)
+        release = partial(self.realm.tasks.spawn, "removing a host user")
+        if self._gone:
+            release(users.release(target.login))
+        else:
+            self.cleanups.append(lambda: release(users.release(target.login)))
 
     def end(self, ending: Ending) -> None:
         """

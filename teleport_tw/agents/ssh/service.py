@@ -7,6 +7,7 @@ listen. Both are served alike: the SSH server runs here, end to end with the cli
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
@@ -17,9 +18,12 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from teleport_tw.agents.admit import Admission
+from teleport_tw.agents.ssh import scp
 from teleport_tw.agents.ssh.accounts import Accounts
+from teleport_tw.agents.ssh.hostusers import HostUsers
 from teleport_tw.agents.ssh.realm import Host, Realm, Registry
 from teleport_tw.agents.ssh.session import open_session
+from teleport_tw.agents.ssh.sftp import SFTPTransfer
 from teleport_tw.agents.ssh.spawn import Spawner
 from teleport_tw.api.streams import StreamHeader
 from teleport_tw.base.addresses import split_address
@@ -52,6 +56,8 @@ def default_registry() -> Registry:
     """
     registry = Registry()
     registry.channels["session"] = open_session
+    registry.subsystems["sftp"] = SFTPTransfer
+    registry.commands.append(scp.intercept)
     return registry
 
 
@@ -101,6 +107,9 @@ class SSHAgentService(Service):
         @param listen: whether C{section.listen_addr} is listened on.
         """
         view = View(copy, identity.cluster)
+        host_users = None
+        if os.geteuid() == 0 and not section.disable_create_host_user:
+            host_users = HostUsers(threads, identity.host_id)
         lifetimes = Lifetimes(reactor, view, leases, identity.host_id)
         self.realm = Realm(
             reactor=reactor,
@@ -121,6 +130,7 @@ class SSHAgentService(Service):
             spawner=Spawner(reactor),
             registry=registry or default_registry(),
             accounts=accounts or Accounts(),
+            host_users=host_users,
         )
         self.drain_timeout = drain_timeout
         self.port: IListeningPort | None = None
@@ -172,6 +182,8 @@ class SSHAgentService(Service):
         self.realm.draining = False
         self.realm.spawner.startService()
         self.realm.lifetimes.startService()
+        if self.realm.host_users is not None:
+            self.realm.tasks.spawn("cleaning up host users", self.realm.host_users.clean_up())
         if self._listen:
             self.realm.tasks.spawn("listening for SSH", self._start_listening())
 

@@ -33,7 +33,7 @@ class Launch:
     """
     A program and who it is to be.
 
-    @ivar program: its path.
+    @ivar program: its path; empty for what L{teleport_tw.agents.ssh.fileserver} serves by the words of C{argv}.
     @ivar argv: C{argv[0]} first.
     @ivar folder: where it begins; C{/} if that cannot be entered.
     @ivar groups: supplementary ones.

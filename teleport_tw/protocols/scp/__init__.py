@@ -1,0 +1,3 @@
+"""
+The scp protocol, which rcp left us: lines, files and single bytes.
+"""
