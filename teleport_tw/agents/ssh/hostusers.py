@@ -67,7 +67,7 @@ class HostUsers:
         try:
             await self.threads.run(self._ensure, login, wanted, traits)
         except BaseException:
-            self._left(login)
+            await self.release(login)
             raise
 
     async def release(self, login: str) -> None:
@@ -110,9 +110,7 @@ class HostUsers:
                 self._add(login, wanted, groups, traits)
             self._write_sudoers(login, wanted.sudoers)
 
-    def _add(
-        self, login: str, wanted: HostUser, groups: Sequence[str], traits: Mapping[str, Sequence[str]]
-    ) -> None:
+    def _add(self, login: str, wanted: HostUser, groups: Sequence[str], traits: Mapping[str, Sequence[str]]) -> None:
         arguments = ["-m" if wanted.mode is HostUserMode.KEEP else "-M", "-G", ",".join(groups)]
         uid, gid = _number(traits, "host_user_uid"), _number(traits, "host_user_gid")
         if uid is not None:
@@ -163,7 +161,7 @@ class HostUsers:
 
     def _remove(self, login: str) -> None:
         with self._lock:
-            if login in self._sessions:
+            if login in self._sessions or not _NAME.fullmatch(login):
                 return
             self._sudoers_file(login).unlink(missing_ok=True)
             if _exists(login) and DROP_GROUP in _marks_of(login):
@@ -194,7 +192,7 @@ class HostUsers:
         if program is None:
             raise TeleportError(Kind.INTERNAL, f"{command[0]} is not on this host, and users cannot be made")
         try:
-            done = subprocess.run(  # noqa: S603 names were checked, and no shell is in between
+            done = subprocess.run(
                 [program, *command[1:]],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

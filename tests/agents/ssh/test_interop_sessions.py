@@ -16,6 +16,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from teleport_tw.base.tasks import in_thread
 from teleport_tw.base.timing import utc_now
 from teleport_tw.dial.lifetime import Ending
 from tests.agents.ssh.rig import ME, AgentTestCase
@@ -70,7 +71,7 @@ class CommandTests(AgentTestCase):
         await self.start()
         arguments = self.arguments(self.certify())
         command = [*arguments, f"{ME}@127.0.0.1", "head -c 50000000 /dev/zero; echo done >&2"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = await self.threads.run(subprocess.Popen, command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.addCleanup(process.kill)
         await self.until(lambda: any(user.sessions for user in self.agent.realm.users))
         before = _resident()
@@ -141,7 +142,8 @@ class CommandTests(AgentTestCase):
         if os.getuid() != 0:
             raise SkipTest("needs root to make a Unix user and become it")
         name = f"tt{os.getpid()}"
-        subprocess.run(["useradd", "-m", "-s", "/bin/sh", "-G", "games", name], check=True, capture_output=True)
+        command = ["useradd", "-m", "-s", "/bin/sh", "-G", "games", name]
+        await in_thread(subprocess.run, command, check=True, capture_output=True)
         self.addCleanup(subprocess.run, ["userdel", "-r", name], capture_output=True, check=False)
         self.cluster.copy.put(role("access", allow={"logins": [name]}))
         await self.start()
@@ -154,9 +156,25 @@ class CommandTests(AgentTestCase):
         lines = out.decode().splitlines()
         self.assertEqual(lines[:3], [name, f"{name} games", f"/home/{name}"], err)
         self.assertIn("CapEff:\t0000000000000000", lines)
-        out, err, code = await self.ssh("-tt", "tty; stat -c %U $(tty); touch /etc/no", login=name, key=key)
-        self.assertIn(name.encode(), out)
+        out, err, _ = await self.ssh("-tt", "tty; stat -c %U $(tty); touch /etc/no", login=name, key=key)
+        self.assertIn(name.encode(), out, err)
         self.assertIn(b"Permission denied", out)
+
+    async def test_as_root_a_user_is_made_for_the_session(self) -> None:
+        """
+        And is gone after it.
+        """
+        if os.getuid() != 0:
+            raise SkipTest("needs root to make a Unix user")
+        name = f"ttm{os.getpid()}"
+        self.addCleanup(subprocess.run, ["userdel", "-r", name], capture_output=True, check=False)
+        options = {"create_host_user_mode": "insecure-drop"}
+        allow = {"logins": [name], "host_groups": ["games"]}
+        self.cluster.copy.put(role("access", allow=allow, options=options))
+        await self.start()
+        out, err, _ = await self.ssh("id -un; id -Gn", login=name, key=self.certify(logins=(name,)))
+        self.assertEqual(out.decode().split(), [name, name, "games", "teleport-system"], err)
+        await self.until(lambda: name not in [each.pw_name for each in pwd.getpwall()])
 
 
 class ShellTests(AgentTestCase):
