@@ -42,7 +42,7 @@ from teleport_tw.protocols.mux.messages import (
 )
 from teleport_tw.protocols.mux.wire import encode, header
 
-Buffer = bytes | memoryview
+Buffer = bytes | bytearray | memoryview
 
 _SYN, _ACK, _FIN, _RST = (int(flag) for flag in Flag)
 _DATA = int(Type.DATA)
