@@ -310,8 +310,6 @@ def names(node: Node) -> Iterator[Name | Call]:
         case Compare(left, right):
             yield from names(left)
             yield from names(right)
-        case Literal():
-            pass
 
 
 Bindings = Mapping[str, Value]
@@ -393,8 +391,6 @@ class Language:
             case Compare(left, right):
                 self._check(left)
                 self._check(right)
-            case Literal():
-                pass
 
 
 @frozen
@@ -430,8 +426,8 @@ class Expression:
                 return all(_truth(self._value(operand, bindings)) for operand in operands)
             case Either(operands):
                 return any(_truth(self._value(operand, bindings)) for operand in operands)
-            case Compare(left, right, equal):
-                return same(self._value(left, bindings), self._value(right, bindings)) is equal
+            case _:
+                return same(self._value(node.left, bindings), self._value(node.right, bindings)) is node.equal
 
     def _look_up(self, name: Name, bindings: Bindings) -> Value:
         found = self.language.field_of(name)

@@ -147,9 +147,9 @@ def fill(text: str, traits: Traits) -> tuple[str, ...]:
     """
     try:
         found = template(text)
+        return (text,) if found is None else found.fill(traits)
     except TeleportError:
         return ()
-    return (text,) if found is None else found.fill(traits)
 
 
 def fill_all(texts: Iterable[str], traits: Traits) -> tuple[str, ...]:

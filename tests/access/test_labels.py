@@ -39,6 +39,7 @@ ALLOW: list[tuple[str, dict[str, str], bool]] = [
     ("{env: 'a*b*c'}", {"env": "a-b-c"}, True),
     ("{env: 'a*b*c'}", {"env": "a-c-b"}, False),
     ("{env: 'a*b*c'}", {"env": "abbc"}, True),
+    ("{env: 'a*x*c'}", {"env": "a-c"}, False),
     ("{env: '**'}", {"env": "x"}, True),
     ("{env: 'a.c'}", {"env": "abc"}, False),
     ("{env: 'a?c'}", {"env": "abc"}, False),

@@ -39,11 +39,13 @@ ASKS: list[tuple[str, str, bool]] = [
     ("{allow: {request: {roles: ['*']}}, deny: {request: {roles: [root]}}}", "other", True),
     ("{allow: {request: {roles: ['*']}}, deny: {request: {search_as_roles: [root]}}}", "root", False),
     (
-        "{allow: {request: {roles: ['*']}}, deny: {request: {claims_to_roles: [{claim: team, value: red, roles: [a]}]}}}",
+        "{allow: {request: {roles: ['*']}},"
+        " deny: {request: {claims_to_roles: [{claim: team, value: red, roles: [a]}]}}}",
         "a",
         False,
     ),
     ("{}", "any", False),
+    ("allow: {request: {roles: ['x-{{regexp.match(\".\")}}']}}", "y-1", False),
 ]
 
 TRAITS = {"team": ("red", "blue"), "star": ("*",)}
@@ -120,7 +122,8 @@ REVIEWS: list[tuple[str, Request, bool]] = [
     ("allow: {review_requests: {roles: [dba], where: request.reason}}", request("dba", reason="ok"), False),
     ("{allow: {review_requests: {roles: ['*']}}, deny: {review_requests: {roles: [dba]}}}", request("dba"), False),
     (
-        "{allow: {review_requests: {roles: ['*']}}, deny: {review_requests: {roles: [dba], where: 'request.reason == \"x\"'}}}",
+        "{allow: {review_requests: {roles: ['*']}},"
+        " deny: {review_requests: {roles: [dba], where: 'request.reason == \"x\"'}}}",
         request("dba"),
         True,
     ),
