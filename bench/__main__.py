@@ -12,7 +12,7 @@ from pathlib import Path
 import bench
 from bench.harness import as_json, table
 
-NOT_BENCHMARKS = {"__main__", "harness", "parts"}
+NOT_BENCHMARKS = {"__main__", "chains", "harness", "parts"}
 
 
 def main() -> None:

@@ -98,6 +98,8 @@ def table(rows: list[Row]) -> str:
         others = [name for name in row.figures if name != OURS]
         peers = "   ".join(f"{name} {row.median(name):,.4g} (x{row.ratio(name):.2f})" for name in others)
         lines.append(f"{row.case:<44} {row.unit:<12} {OURS} {row.median(OURS):>10,.4g}   {peers}")
+    at = machine()
+    lines.append(f"{at['processor']}, {at['cores']} cores, {at['system']}, Python {at['python']}, load {at['load']}")
     return "\n".join([*lines, "x is how many times better ours is; below 1, worse."]) + "\n"
 
 
@@ -105,20 +107,34 @@ def as_json(rows: list[Row]) -> str:
     """
     @return: everything, for machines.
     """
-    return json.dumps(
-        [
-            {
-                "case": row.case,
-                "unit": row.unit,
-                "more_is_better": row.more_is_better,
-                "figures": {name: list(values) for name, values in row.figures.items()},
-                "medians": {name: row.median(name) for name in row.figures},
-                "ratios": {name: row.ratio(name) for name in row.figures if name != OURS},
-            }
-            for row in rows
-        ],
-        indent=2,
-    )
+    found = [
+        {
+            "case": row.case,
+            "unit": row.unit,
+            "more_is_better": row.more_is_better,
+            "figures": {name: list(values) for name, values in row.figures.items()},
+            "medians": {name: row.median(name) for name in row.figures},
+            "ratios": {name: row.ratio(name) for name in row.figures if name != OURS},
+        }
+        for row in rows
+    ]
+    return json.dumps({"machine": machine(), "rows": found}, indent=2)
+
+
+def machine() -> dict[str, Any]:
+    """
+    @return: processor, cores, system and how busy it is: without them figures say nothing.
+    """
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    system = os.uname()
+    return {
+        "processor": models[0] if models else system.machine,
+        "cores": os.cpu_count(),
+        "system": f"{system.sysname} {system.release}",
+        "python": sys.version.split()[0],
+        "load": round(os.getloadavg()[0], 1),
+    }
 
 
 def tool(name: str) -> str | None:
