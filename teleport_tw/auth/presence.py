@@ -13,6 +13,7 @@ from teleport_tw.auth import builtin
 from teleport_tw.auth.gate import Gate
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.timing import NEVER, Duration
+from teleport_tw.pki.identity import SystemRole
 from teleport_tw.resources import kinds
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.stores.presence import Presence
@@ -21,6 +22,7 @@ from teleport_tw.stores.semaphores import Semaphores
 MAX_TTL: Duration = timedelta(hours=1)
 """Of a heartbeat or a lease."""
 MAX_LIMIT = 100_000
+TRACKER = "session_tracker"
 
 
 @define(eq=False)
@@ -36,7 +38,7 @@ class PresenceRegister:
         """
         @raise TeleportError: ACCESS_DENIED, not the caller's own; BAD_PARAMETER, the time is out of bounds.
         """
-        self._check_own(gate, resource.kind, resource.name)
+        await self._check_announced(gate, resource)
         if not NEVER < ttl <= MAX_TTL:
             raise bad_parameter("a heartbeat lasts more than nothing and an hour at most")
         if resource.kind == "node" and not gate.is_a() and resource.sub_kind not in ("", "teleport"):
@@ -49,7 +51,10 @@ class PresenceRegister:
         """
         @raise TeleportError: ACCESS_DENIED, not the caller's own.
         """
-        self._check_own(gate, kind, name)
+        if kind == TRACKER:
+            await self._check_tracker(gate, name)
+        else:
+            self._check_own(gate, kind, name)
         await self.presence.goodbye(kind, name)
 
     async def acquire(self, gate: Gate, request: SemaphoreRequest) -> str:
@@ -74,6 +79,27 @@ class PresenceRegister:
         """
         self._check_lease(gate, request)
         await self.semaphores.release(request, lease)
+
+    async def _check_announced(self, gate: Gate, resource: Resource) -> None:
+        if resource.kind != TRACKER:
+            self._check_own(gate, resource.kind, resource.name)
+            return
+        if not gate.is_a() and resource.spec.get("address") != gate.identity.host_id:
+            raise gate.refuse("announced a session that runs on another host")
+        kinds.validate(resource)
+        await self._check_tracker(gate, resource.name)
+
+    async def _check_tracker(self, gate: Gate, name: str) -> None:
+        """
+        A session is announced by the host it runs on, and by no other from then on.
+        """
+        if gate.is_a():
+            return
+        if not gate.is_a(SystemRole.NODE, SystemRole.PROXY):
+            raise gate.refuse(f"may not announce a {TRACKER}")
+        known = await self.presence.find(TRACKER, name)
+        if known is not None and known.spec.get("address") != gate.identity.host_id:
+            raise gate.refuse(f"session {name!r} runs on another host")
 
     def _check_own(self, gate: Gate, kind: str, name: str) -> None:
         identity = gate.identity

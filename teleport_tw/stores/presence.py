@@ -14,7 +14,7 @@ from teleport_tw.backends.interface import Backend, Condition
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.timing import Duration, from_timestamp
 from teleport_tw.resources.metadata import Resource
-from teleport_tw.stores.codec import encode
+from teleport_tw.stores.codec import decode, encode
 from teleport_tw.stores.layout import resource_key
 
 RENEW_BELOW = 0.75
@@ -55,6 +55,17 @@ class Presence:
                 if error.kind not in (Kind.NOT_FOUND, Kind.COMPARE_FAILED):
                     raise
                 await self._backend.put(key, value, expires)
+
+    async def find(self, kind: str, name: str) -> Resource | None:
+        """
+        @return: what was last announced under this name, while it lives.
+        """
+        try:
+            return decode(await self._backend.get(resource_key(kind, "", name)))
+        except TeleportError as error:
+            if error.kind is not Kind.NOT_FOUND:
+                raise
+            return None
 
     async def goodbye(self, kind: str, name: str, *, sub_kind: str = "") -> None:
         """

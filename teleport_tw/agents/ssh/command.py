@@ -23,10 +23,12 @@ from teleport_tw.agents.ssh.pty import Size, Terminal
 from teleport_tw.agents.ssh.spawn import Ended, Launch, Process
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.net.files import FileSink, FileSource
+from teleport_tw.base.timing import from_timestamp
 from teleport_tw.conch.channel import STDERR
 from teleport_tw.events.kinds import Exec
 from teleport_tw.recordings.capture import SessionCapture
 from teleport_tw.resources.roles_options import Strictness
+from teleport_tw.resources.sessions import Participant, Session
 
 if TYPE_CHECKING:
     from teleport_tw.agents.ssh.session import SessionChannel
@@ -165,6 +167,28 @@ class Command:
             for descriptor in theirs:
                 os.close(descriptor)
         self._connect(ours, terminal is not None)
+        if terminal is not None:
+            self._track()
+
+    def _track(self) -> None:
+        realm, target = self._realm, self._channel.user.target
+        user = target.identity.username
+        now = from_timestamp(realm.reactor.seconds())
+        session_id = self._channel.session_id
+        realm.trackers.begin(
+            Session(
+                name=session_id,
+                hostname=realm.host.name,
+                address=realm.host.id,
+                cluster=realm.host.cluster,
+                login=target.login,
+                host_user=user,
+                reason=self._channel.variables.get("TELEPORT_SESSION_REASON", ""),
+                command=tuple(self._command.split()),
+                participants=(Participant(id=session_id, user=user, last_active=now),),
+                created=now,
+            )
+        )
 
     @staticmethod
     def _open_pipes(ours: list[int], theirs: list[int]) -> None:
@@ -248,7 +272,7 @@ class Command:
             source.stopProducing()
         if self._sink is not None:
             self._sink.abort()
-        self._capture.end()
+        self._finish()
 
     # From the program.
 
@@ -291,7 +315,11 @@ class Command:
         else:
             channel.exit_signal(f"{ended.signal}@openssh.com", core_dumped=ended.core_dumped)
         channel.loseConnection()
+        self._finish()
+
+    def _finish(self) -> None:
         self._capture.end()
+        self._realm.trackers.end(self._channel.session_id)
 
     def _report(self, ended: Ended) -> None:
         if not self._command:

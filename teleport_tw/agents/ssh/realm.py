@@ -20,6 +20,7 @@ from teleport_tw.agents.admit import Admission, AuthorizedTarget
 from teleport_tw.agents.ssh.accounts import Account, Accounts
 from teleport_tw.agents.ssh.hostusers import HostUsers
 from teleport_tw.agents.ssh.spawn import Spawner
+from teleport_tw.agents.ssh.tracking import Trackers
 from teleport_tw.api.streams import address_text
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 from teleport_tw.base.tasks import Tasks, Threads
@@ -101,6 +102,7 @@ class Realm:
     sink: EventSink
     spawner: Spawner
     registry: Registry
+    trackers: Trackers
     accounts: Accounts = field(factory=Accounts)
     host_users: HostUsers | None = None
     users: set[SSHUser] = field(factory=set, init=False)

@@ -18,13 +18,16 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from teleport_tw.agents.admit import Admission
-from teleport_tw.agents.ssh import scp
+from teleport_tw.agents.ssh import agentforward, scp, x11
 from teleport_tw.agents.ssh.accounts import Accounts
+from teleport_tw.agents.ssh.forward import Forwards
 from teleport_tw.agents.ssh.hostusers import HostUsers
 from teleport_tw.agents.ssh.realm import Host, Realm, Registry
 from teleport_tw.agents.ssh.session import open_session
 from teleport_tw.agents.ssh.sftp import SFTPTransfer
 from teleport_tw.agents.ssh.spawn import Spawner
+from teleport_tw.agents.ssh.tracking import Trackers
+from teleport_tw.api.contract import Presence
 from teleport_tw.api.streams import StreamHeader
 from teleport_tw.base.addresses import split_address
 from teleport_tw.base.errors import Kind, TeleportError
@@ -36,7 +39,7 @@ from teleport_tw.conch.carrier import Limits
 from teleport_tw.conch.signatures import HostKeys
 from teleport_tw.conch.transport import ServerSettings, ServerTransport
 from teleport_tw.config.sections import SSHService
-from teleport_tw.dial.lifetime import Ending, Leases, Lifetimes
+from teleport_tw.dial.lifetime import Ending, Lifetimes
 from teleport_tw.dial.membership import HostIdentity
 from teleport_tw.dial.view import Copy, View
 from teleport_tw.events.sink import EventSink
@@ -58,6 +61,9 @@ def default_registry() -> Registry:
     registry.channels["session"] = open_session
     registry.subsystems["sftp"] = SFTPTransfer
     registry.commands.append(scp.intercept)
+    Forwards().install(registry)
+    agentforward.install(registry)
+    x11.install(registry)
     return registry
 
 
@@ -88,7 +94,7 @@ class SSHAgentService(Service):
         version: str,
         section: SSHService,
         copy: Copy,
-        leases: Leases,
+        leases: Presence,
         sink: EventSink,
         recordings: Recordings,
         labels: Callable[[], Mapping[str, str]],
@@ -102,7 +108,7 @@ class SSHAgentService(Service):
         """
         @param identity: the host's; L{renewed} takes the next.
         @param copy: L{teleport_tw.api.mirror.Mirror} of at least L{teleport_tw.dial.view.KINDS}, started elsewhere.
-        @param leases: L{teleport_tw.api.contract.Presence}.
+        @param leases: counts connections and is told which sessions run.
         @param labels: the node's static and dynamic labels, at the time of asking.
         @param listen: whether C{section.listen_addr} is listened on.
         """
@@ -131,6 +137,7 @@ class SSHAgentService(Service):
             registry=registry or default_registry(),
             accounts=accounts or Accounts(),
             host_users=host_users,
+            trackers=Trackers(leases, reactor),
         )
         self.drain_timeout = drain_timeout
         self.port: IListeningPort | None = None
@@ -230,6 +237,7 @@ class SSHAgentService(Service):
         if call.active():
             call.cancel()
         realm.lifetimes.stopService()
+        await realm.trackers.stop()
         realm.spawner.stopService()
         realm.tasks.cancel()
 

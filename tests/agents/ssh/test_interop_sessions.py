@@ -19,6 +19,7 @@ from twisted.internet.task import deferLater
 from teleport_tw.base.tasks import in_thread
 from teleport_tw.base.timing import utc_now
 from teleport_tw.dial.lifetime import Ending
+from teleport_tw.resources.sessions import Session
 from tests.agents.ssh.rig import ME, AgentTestCase
 from tests.doubles.cluster import HOST_ID, lock, role
 
@@ -148,7 +149,7 @@ class CommandTests(AgentTestCase):
         self.cluster.copy.put(role("access", allow={"logins": [name]}))
         await self.start()
         key = self.certify(logins=(name,))
-        out, err, code = await self.ssh(
+        out, err, _ = await self.ssh(
             'id -un; id -Gn; pwd; grep -i cap /proc/self/status; ls -l /proc/$$/fd | grep -c ":"',
             login=name,
             key=key,
@@ -196,6 +197,10 @@ class ShellTests(AgentTestCase):
         self.assertTrue(end["interactive"])
         self.assertTrue(end["recording_digest"])
         self.assertEqual(end["participants"], ["alice"])
+        [(tracker, _)] = self.cluster.api.heartbeats
+        shown = Session.parse(tracker)
+        self.assertEqual((shown.name, shown.address, shown.login), (end["sid"], HOST_ID, ME))
+        self.assertEqual(self.cluster.api.gone, [("session_tracker", end["sid"])])
         self.assertEqual(len(list(self.recordings.glob("*.rec"))), 1)
 
     async def test_node_sync_records_straight_to_auth(self) -> None:
