@@ -70,6 +70,9 @@ class Gate:
         @param login: the account on a host, where one is asked for.
         @raise TeleportError: ACCESS_DENIED with the lock's message, which is meant for its target.
         """
+        in_store = self.core.locks()
+        if not in_store:
+            return
         subject = locks.Subject(
             user="" if identity.is_host else identity.username,
             roles=identity.roles,  # type: ignore[arg-type]  # the converter takes any iterable
@@ -80,7 +83,7 @@ class Gate:
             login=login,
             join_token=join_token,
         )
-        lock = locks.hitting(self.core.locks(), subject, self.core.now())
+        lock = locks.hitting(in_store, subject, self.core.now())
         if lock is not None:
             raise self.refuse(lock.refusal, lock.refusal)
 
@@ -126,10 +129,10 @@ class Gate:
 
     def reaches(self, resource: Resource) -> bool:
         """
-        @return: whether the identity's roles let it reach a target, as any principal.
+        @return: whether the identity's roles let it reach a target, as any principal; whether a host may see it.
         """
         if self.identity.is_host:
-            return True
+            return builtin.system_allows(self.identity.system_roles, resource.kind, builtin.READ_NO_SECRETS)
         target = TARGETS.get(resource.kind)
         return target is not None and self.checker.target(target, all_labels(resource)).allowed
 

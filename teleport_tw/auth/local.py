@@ -45,9 +45,9 @@ from teleport_tw.base.timing import Duration
 from teleport_tw.events.kinds import Session, SessionRecordingAccess
 from teleport_tw.pki import x509
 from teleport_tw.pki.identity import Identity, SystemRole
-from teleport_tw.resources import kinds
+from teleport_tw.resources import clusters, kinds
 from teleport_tw.resources.metadata import Json, Resource
-from teleport_tw.resources.nodes import Node
+from teleport_tw.resources.nodes import Node, SubKind
 from teleport_tw.stores.authorities import Authorities
 
 _ALL = Query()
@@ -235,7 +235,7 @@ class LocalApi:
 
     async def _stand_in(self, gate: Gate, request: HostIssueRequest) -> Certificates:
         """
-        A proxy's: for one registered server, whose id is the first name.
+        A proxy's: for one registered server, whose id is the first name, where the proxy ends its sessions.
         """
         core = self._core
         try:
@@ -245,6 +245,9 @@ class LocalApi:
         return issuance.issue_stand_in(core.signing, request, node, cluster=core.cluster, now=core.now())
 
     async def issue_openssh(self, request: OpenSSHIssueRequest) -> bytes:
+        mode = str(core.singleton(clusters.RECORDING).spec.get("mode") or "node")
+        if node.sub_kind is SubKind.TELEPORT and not mode.startswith("proxy"):
+            raise gate.refuse(f"sessions are recorded at the {mode}, so nobody stands in for node {node.name!r}")
         """See the contract."""
         return await self._parts.users.issue_openssh(self._admit(), request)
 
@@ -313,12 +316,20 @@ class LocalApi:
 
     async def put_recording(self, session: str, part: int, data: bytes) -> None:
         """See the contract."""
+        await self.check_recording(session)
+    async def check_recording(self, session: str) -> None:
+        """
+        Asked before a part is taken in, so that only who may deliver it fills memory.
+
+        @raise TeleportError: ACCESS_DENIED, it is not the caller's; BAD_PARAMETER, not a session's id.
+        """
         await self._parts.ownership.check(self._admit(), session)
+
         await self._core.recordings.put(session, part, data)
 
     async def complete_recording(self, session: str, parts: int) -> None:
         """See the contract."""
-        await self._parts.ownership.check(self._admit(), session)
+        await self.check_recording(session)
         await self._core.recordings.complete(session, parts)
 
     async def get_recording(self, session: str) -> AsyncIterator[bytes]:

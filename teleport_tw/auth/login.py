@@ -7,9 +7,12 @@ and every refusal but a lockout has the same text. Failures are counted for name
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 
-from attrs import define, evolve
+from attrs import define, evolve, field
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from teleport_tw.api.contract import LoginRequest
@@ -30,6 +33,8 @@ REFUSAL = "invalid username, password or second factor"
 LOCKED = "this account is locked after too many failed sign-ins; try again later or ask an administrator"
 MAX_USERNAME = 1000
 """Characters, the reference's bound; longer ones are not even looked up."""
+MAX_WAITING = 20
+"""Attempts for one name that wait for those before them."""
 
 _DECOY = Secret("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
 
@@ -44,6 +49,7 @@ class Login:
     credentials: Credentials
     passwords: Passwords
     events: EventSink
+    _turns: dict[str, DeferredLock] = field(factory=dict, init=False)
     _log = Logger()
 
     async def check(self, request: LoginRequest, preference: AuthPreference, now: datetime) -> tuple[User, str]:
@@ -56,6 +62,29 @@ class Login:
             raise self._refuse(request, "the username is empty or too long")
         if not preference.allow_local_auth:
             raise self._refuse(request, "local sign-in is switched off")
+        async with self._turn(name):
+            return await self._check(request, preference, now)
+
+    @asynccontextmanager
+    async def _turn(self, name: str) -> AsyncIterator[None]:
+        """
+        One attempt at a time for each name: of many guesses at once, each finds those before it counted.
+        """
+        turn = self._turns.setdefault(name, DeferredLock())
+        if len(turn.waiting) >= MAX_WAITING:
+            raise TeleportError(Kind.LIMIT_EXCEEDED, "too many sign-ins at once; try again in a few seconds")
+        try:
+            await turn.acquire()
+            try:
+                yield
+            finally:
+                turn.release()
+        finally:
+            if not turn.locked and not turn.waiting:
+                self._turns.pop(name, None)
+
+    async def _check(self, request: LoginRequest, preference: AuthPreference, now: datetime) -> tuple[User, str]:
+        name = request.username
         attempts = await self.credentials.attempts(name)
         user = await self._find(name)
         if attempts.locked(now) or (user is not None and _locked_by_admin(user, now)):
@@ -77,11 +106,6 @@ class Login:
             if counted.locked_until is not None and user is not None:
                 await self._lock(user.name, counted.locked_until, now)
             raise self._refuse(request, reason)
-        # Many may guess at once, all begun before the first was counted: who comes after the lock stays out.
-        attempts = await self.credentials.attempts(name)
-        if attempts.locked(now):
-            self._tell(request, "the account is locked")
-            raise TeleportError(Kind.LIMIT_EXCEEDED, LOCKED)
         if attempts.failures or user.lockout.locked:
             await self.credentials.clear_attempts(name)
         return user, device_id

@@ -19,6 +19,7 @@ from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, ba
 from teleport_tw.base.timing import Duration
 from teleport_tw.events.kinds import CertCreate, Connection
 from teleport_tw.pki import sshcert
+from teleport_tw.pki.authority import AuthorityType
 from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.protocols.ssh import keys as ssh_keys
 from teleport_tw.resources.nodes import all_labels
@@ -136,7 +137,9 @@ class UserCertificates:
             line = ssh_keys.parse_line(request.user_certificate.decode("ascii", "replace"))
         except RemoteProtocolError as error:
             raise bad_parameter(f"the user's certificate cannot be read: {error}") from error
-        user = sshcert.verify_user(line.blob, core.signing.authorities, now, source_ip=None)
+        # What the openssh authority signed is for stock servers: it does not beget further certificates.
+        authority = core.signing.authority(AuthorityType.USER)
+        user = sshcert.verify_user(line.blob, (authority,), now, source_ip=None)
         who = Gate(core, user)
         who.check_locks(user, login=request.login)
         node = await core.resources.get("node", request.node)

@@ -23,7 +23,8 @@ from teleport_tw.resources.tokens import Token
 
 REFUSAL = "the join token is not valid, or does not allow this; ask your administrator for a new one"
 
-_JOINABLE = frozenset(SystemRole) - {SystemRole.ADMIN, SystemRole.BOT}
+_JOINABLE = frozenset(SystemRole) - {SystemRole.ADMIN, SystemRole.AUTH, SystemRole.BOT}
+"""Whoever is auth may do everything, so nobody becomes it by a token: auth services share the store and its keys."""
 
 
 @define(eq=False)
