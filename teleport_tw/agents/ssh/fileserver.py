@@ -12,7 +12,9 @@ from __future__ import annotations
 import json
 import os
 import socket
+import stat
 import sys
+from contextlib import suppress
 from typing import Any
 
 from teleport_tw.agents.ssh import scp_server, sftp_server
@@ -23,6 +25,8 @@ MAX_REPORT_BYTES = 64 * 1024
 """One line; a path is cut to L{MAX_PATH_BYTES}, of which JSON makes six times as much at worst."""
 
 BACKLOG = 128
+
+TEMPORARY = b"/tmp"
 
 _FAILED = 1
 
@@ -51,7 +55,8 @@ class Reports:
 
 def serve(argv: list[bytes]) -> int:
     """
-    @param argv: C{sftp}; C{scp} and its words; C{connect} or C{listen} and a path.
+    @param argv: C{sftp}; C{scp} and its words; C{connect}, C{listen} or C{unlink} and the path of a socket; C{private}
+        and a name for a socket in a directory that nobody else can enter.
     @return: the exit status.
     """
     report = Reports(2)
@@ -63,6 +68,13 @@ def serve(argv: list[bytes]) -> int:
                 return scp_server.run(words, 0, 1, report)
             case [b"connect" | b"listen" as verb, path]:
                 return _socket(verb, path, report)
+            case [b"private", name]:
+                folder = os.path.join(TEMPORARY, b"teleport-" + os.urandom(12).hex().encode())
+                os.mkdir(folder, 0o700)
+                return _socket(b"listen", os.path.join(folder, name), report)
+            case [b"unlink", path]:
+                _unlink(path)
+                return 0
     except (BrokenPipeError, EOFError):
         return 0  # the client has gone
     except RemoteProtocolError as error:
@@ -91,6 +103,15 @@ def _socket(verb: bytes, path: bytes, report: Reports) -> int:
         report("socket", path=path, error="")
         socket.send_fds(agent, [b"\0"], [opened.fileno()])
     return 0
+
+
+def _unlink(path: bytes) -> None:
+    with suppress(OSError):
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)
+        folder = os.path.dirname(path)
+        if folder.startswith(TEMPORARY + b"/teleport-"):
+            os.rmdir(folder)
 
 
 if __name__ == "__main__":  # by hand, for measuring

@@ -9,7 +9,7 @@ subsystem or an intercepted command is served by.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 from uuid import uuid4
 
@@ -110,7 +110,7 @@ class SessionChannel(Channel):
         self.terminal: pty.Request | None = None
         self.program: Program | None = None
         self.program_started = False
-        self.cleanups: list[object] = []
+        self.cleanups: list[Callable[[], object]] = []
         user.sessions.add(self)
 
     @property
@@ -159,6 +159,9 @@ class SessionChannel(Channel):
         To the program.
         """
         self.user.sessions.discard(self)
+        cleanups, self.cleanups = self.cleanups, []
+        for cleanup in cleanups:
+            cleanup()
         if self.program is not None:
             self.program.closed()
 

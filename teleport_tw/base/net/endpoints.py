@@ -107,6 +107,30 @@ class TLSServer:
 
 @implementer(IStreamServerEndpoint)
 @define
+class GivenServer:
+    """
+    Listens on a socket that somebody else bound; a UNIX socket's name stays theirs to remove.
+
+    @ivar sock: ours from now on.
+    """
+
+    _reactor: IReactorTime
+    sock: socket.socket
+    backlog: int = field(default=BACKLOG, kw_only=True)
+
+    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """
+        @return: the L{Port}; fails with C{CannotListenError}.
+        """
+        return _listen(Port(self._reactor, factory, self._given, self.backlog, unlink=False))
+
+    def _given(self) -> socket.socket:
+        self.sock.setblocking(False)
+        return self.sock
+
+
+@implementer(IStreamServerEndpoint)
+@define
 class UnixServer:
     """
     Listens on a UNIX socket.
@@ -214,6 +238,30 @@ class UnixClient:
 
     async def _open(self, loop: asyncio.AbstractEventLoop, make: Callable[[], Any]) -> None:
         await loop.create_unix_connection(make, self.path)
+
+
+@implementer(IStreamClientEndpoint)
+@define
+class GivenClient:
+    """
+    A UNIX socket that somebody else connected.
+
+    @ivar sock: ours from now on.
+    """
+
+    _reactor: IReactorTime
+    sock: socket.socket
+    timeout: float = field(default=CONNECT_SECONDS, kw_only=True)
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """
+        @return: the connected Protocol.
+        """
+        return _connect(self._reactor, factory, Connection, self._open, self.timeout)
+
+    async def _open(self, loop: asyncio.AbstractEventLoop, make: Callable[[], Any]) -> None:
+        self.sock.setblocking(False)
+        await loop.create_unix_connection(make, sock=self.sock)
 
 
 async def _first(

@@ -109,6 +109,7 @@ class Port:
     A listening socket whose connections go to a Twisted factory.
 
     @ivar connections: those that are open.
+    @ivar unlink: whether a UNIX socket's name is removed at the end; not where the name is somebody else's.
     """
 
     _reactor: IReactorTime
@@ -117,6 +118,7 @@ class Port:
     _backlog: int = BACKLOG
     _context: ssl.SSLContext | None = None
     _handshake_seconds: float = HANDSHAKE_SECONDS
+    unlink: bool = field(default=True, kw_only=True)
     connections: set[Connection] = field(factory=set, init=False)
     _server: Deferred[asyncio.AbstractServer] | None = field(default=None, init=False)
     _socket: socket.socket | None = field(default=None, init=False)
@@ -179,7 +181,7 @@ class Port:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-        if isinstance(self._host, UNIXAddress) and self._host.name:
+        if self.unlink and isinstance(self._host, UNIXAddress) and self._host.name:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._host.name)
         self._factory.doStop()

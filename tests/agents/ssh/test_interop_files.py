@@ -111,7 +111,18 @@ class SFTPTests(FilesTestCase):
         self.assertIn(str(self.root).encode(), result[0])
         await self.until(lambda: "TS013I" in [event["code"] for event in self.sink.named("sftp")])
         codes = [event["code"] for event in self.sink.named("sftp")]
-        for code in ("TS009I", "TS010I", "TS012I", "TS016I", "TS018I", "TS019I", "TS007I", "TS011E", "TS011I", "TS013I"):
+        for code in (
+            "TS009I",
+            "TS010I",
+            "TS012I",
+            "TS016I",
+            "TS018I",
+            "TS019I",
+            "TS007I",
+            "TS011E",
+            "TS011I",
+            "TS013I",
+        ):
             self.assertIn(code, codes)
         [failed] = [event for event in self.sink.named("sftp") if event["code"] == "TS011E"]
         self.assertEqual(failed["error"], "No such file or directory")
