@@ -242,12 +242,12 @@ class LocalApi:
             node = Node.parse(await core.resources.get("node", request.principals[0] if request.principals else ""))
         except TeleportError as error:
             raise gate.refuse(f"a proxy gets host certificates of registered servers only: {error}") from error
-        return issuance.issue_stand_in(core.signing, request, node, cluster=core.cluster, now=core.now())
-
-    async def issue_openssh(self, request: OpenSSHIssueRequest) -> bytes:
         mode = str(core.singleton(clusters.RECORDING).spec.get("mode") or "node")
         if node.sub_kind is SubKind.TELEPORT and not mode.startswith("proxy"):
             raise gate.refuse(f"sessions are recorded at the {mode}, so nobody stands in for node {node.name!r}")
+        return issuance.issue_stand_in(core.signing, request, node, cluster=core.cluster, now=core.now())
+
+    async def issue_openssh(self, request: OpenSSHIssueRequest) -> bytes:
         """See the contract."""
         return await self._parts.users.issue_openssh(self._admit(), request)
 
@@ -314,9 +314,6 @@ class LocalApi:
         self._admit().require("event", builtin.LIST)
         return await self._core.trail.verify()
 
-    async def put_recording(self, session: str, part: int, data: bytes) -> None:
-        """See the contract."""
-        await self.check_recording(session)
     async def check_recording(self, session: str) -> None:
         """
         Asked before a part is taken in, so that only who may deliver it fills memory.
@@ -325,6 +322,9 @@ class LocalApi:
         """
         await self._parts.ownership.check(self._admit(), session)
 
+    async def put_recording(self, session: str, part: int, data: bytes) -> None:
+        """See the contract."""
+        await self.check_recording(session)
         await self._core.recordings.put(session, part, data)
 
     async def complete_recording(self, session: str, parts: int) -> None:
