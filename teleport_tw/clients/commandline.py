@@ -19,6 +19,7 @@ from typing import Any, NoReturn, Protocol
 from attrs import frozen
 
 from teleport_tw.base.errors import Kind, TeleportError
+from teleport_tw.clients.output import harmless
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -168,12 +169,16 @@ def _overview(program: str, verbs: Sequence[Verb]) -> str:
 
 def report(error: BaseException) -> int:
     """
-    Print a failure for a person.
+    Print a failure for a person; what a peer put into it cannot move the cursor.
 
     @return: the exit code.
     """
     if isinstance(error, TeleportError):
-        sys.stderr.write(f"ERROR: {error.message}\n")
+        sys.stderr.write(f"ERROR: {_lines(error.message)}\n")
         return EXIT_USAGE if error.kind is Kind.BAD_PARAMETER else EXIT_FAILURE
-    sys.stderr.write(f"ERROR: {type(error).__name__}: {error}\n")
+    sys.stderr.write(f"ERROR: {type(error).__name__}: {_lines(str(error))}\n")
     return EXIT_FAILURE
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(harmless, text.split("\n")))

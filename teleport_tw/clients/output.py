@@ -17,7 +17,7 @@ from teleport_tw.base.timing import Duration, format_duration
 
 FORMATS = ("text", "json", "yaml")
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 def harmless(text: str) -> str:
@@ -61,7 +61,9 @@ def as_json(value: Any) -> str:
     """
     @return: indented JSON, ended by a newline.
     """
-    return json.dumps(value, indent=4, ensure_ascii=False, default=_plain) + "\n"
+    text = json.dumps(value, indent=4, ensure_ascii=False, default=_plain)
+    # JSON leaves alone what moves a terminal's cursor from beyond ASCII; its own newlines stay.
+    return _CONTROL.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
 def as_yaml(*documents: Any) -> str:

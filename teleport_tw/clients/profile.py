@@ -179,11 +179,13 @@ class ProfileFolder:
         except FileNotFoundError:
             raise not_found(f"Not logged in to {wanted}. Run: tsh login --proxy={name or wanted}") from None
         value = _yaml(text, path)
-        known = {attribute.name for attribute in fields(Profile)}
-        try:
-            return Profile(**{key: found for key, found in value.items() if key in known})
-        except TypeError as error:
-            raise bad_parameter(f"{path} is not a profile; log in again") from error
+        types = {attribute.name: bool if isinstance(attribute.default, bool) else str for attribute in fields(Profile)}
+        found = {key: value[key] for key in types if key in value}
+        if not {"web_proxy_addr", "user", "cluster"} <= set(found) or any(
+            not isinstance(each, types[key]) for key, each in found.items()
+        ):
+            raise bad_parameter(f"{path} is not a profile; log in again")
+        return Profile(**found)
 
     def paths(self, profile: Profile) -> KeyPaths:
         """
@@ -244,7 +246,7 @@ class ProfileFolder:
         for path in (paths.ssh_key, paths.ssh_public, paths.tls_key, paths.tls_certificate):
             _shred(path)
         _remove_tree(paths.folder / f"{paths.user}-ssh")
-        if not any(path.suffix == ".crt" for path in _listed(paths.folder)):
+        if all(path.suffix != ".crt" for path in _listed(paths.folder)):
             _remove_tree(paths.folder)
         (self.root / f"{_plain(profile.name)}.yaml").unlink(missing_ok=True)
         if self.current() == profile.name:
@@ -263,10 +265,17 @@ def write_private(path: Path, data: bytes) -> None:
     """
     Replace a file at once, mode 0600, its folder made with 0700.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _private_folder(path.parent)
     with _temporary(path) as temporary:
         temporary.write_bytes(data)
         temporary.replace(path)
+
+
+def _private_folder(folder: Path) -> None:
+    # Path.mkdir gives its mode to the last folder only.
+    if not folder.is_dir():
+        _private_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 @contextmanager
@@ -305,13 +314,16 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _shred(path: Path) -> None:
-    if path.is_file():
+    if path.is_file() and not path.is_symlink():
         with path.open("r+b") as file:
             file.write(b"\0" * path.stat().st_size)
     path.unlink(missing_ok=True)
 
 
 def _remove_tree(folder: Path) -> None:
+    if folder.is_symlink():
+        folder.unlink()
+        return
     for path in _listed(folder):
         if path.is_dir():
             _remove_tree(path)

@@ -75,4 +75,6 @@ def _commas(text: str) -> list[str]:
             current = ""
             continue
         current += character
+    if quote:
+        raise bad_parameter(f"{text!r}: a quotation mark is not closed")
     return [part for part in [*parts, current] if part.strip()]

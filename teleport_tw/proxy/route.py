@@ -61,6 +61,9 @@ def find_node(
 
 
 def _matching(nodes: list[Resource], host: str, ignore_case: bool) -> list[Resource]:
+    if not host:
+        # A server that says no host name is not meant by saying none.
+        return []
     by_id = [node for node in nodes if node.name == host]
     if by_id:
         return by_id
