@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from teleport_tw.api.contract import Api
+if TYPE_CHECKING:
+    from teleport_tw.api.contract import Api
 
 
 class Context(Protocol):

@@ -11,9 +11,7 @@ from typing import Any
 from attrs import field, frozen
 
 from teleport_tw.base.errors import Kind, TeleportError
-from teleport_tw.base.net.endpoints import UnixClient
 from teleport_tw.base.timing import Duration
-from teleport_tw.conch.agents import Agent
 from teleport_tw.conch.carrier import Limits
 from teleport_tw.conch.connection import Connection, Responder
 from teleport_tw.conch.signatures import MemorySigner, Signer
@@ -66,6 +64,9 @@ class Way:
             raise TeleportError(
                 Kind.CONNECTION_PROBLEM, "the key is in an ssh-agent, but none runs: SSH_AUTH_SOCK is not set"
             )
+        from teleport_tw.base.net.endpoints import UnixClient
+        from teleport_tw.conch.agents import Agent
+
         agent = await Agent.connect(UnixClient(self.reactor, path), self.reactor)
         found: list[Signer] = [signer for signer in await agent.signers() if signer.blob == blob]
         if not found:

@@ -19,6 +19,13 @@ VERBS = (
     Verb("status", f"{_ROOM}.status", "who you are, where, and for how long"),
     Verb("ls", f"{_ROOM}.ls", "list the servers you can reach"),
     Verb("ssh", f"{_ROOM}.ssh", "open a shell on a server, or run a command there"),
+    Verb("scp", f"{_ROOM}.scp", "copy files from and to servers"),
+    Verb("resolve", f"{_ROOM}.resolve", "tell which server a name stands for"),
+    Verb("clusters", f"{_ROOM}.clusters", "list clusters"),
+    Verb("config", f"{_ROOM}.config", "print configuration for OpenSSH"),
+    Verb("play", f"{_ROOM}.play", "play a recorded session"),
+    Verb("recordings", f"{_ROOM}.recordings", "list, search and export recorded sessions"),
+    Verb("sessions", f"{_ROOM}.sessions", "list live sessions"),
     Verb("proxy", f"{_ROOM}.proxy", "connections through the proxy for other programs"),
     Verb("env", f"{_ROOM}.env", "print environment variables of the cluster in use"),
     Verb("version", f"{_ROOM}.version", "print the version"),
@@ -113,6 +120,8 @@ def run(words: Sequence[str]) -> int:
             if options.debug:
                 raise
             return report(error)
+    # Twisted's own TLS is not used here, and pyOpenSSL takes as long to load as all of Twisted's core.
+    sys.modules.setdefault("OpenSSL", None)  # type: ignore[arg-type]  # how Python spells "not there"
     from teleport_tw.clients.program import finish
     from teleport_tw.clients.tsh.context import UserContext
 
