@@ -111,3 +111,10 @@ def may_announce(roles: Iterable[SystemRole], kind: str) -> bool:
     @return: whether a host of these roles may heartbeat as C{kind}.
     """
     return any(kind == "instance" or kind in PRESENCE.get(role, ()) for role in roles)
+
+
+def may_register(roles: Iterable[SystemRole], kind: str, sub_kind: str) -> bool:
+    """
+    @return: whether a host of these roles may write itself down for good: one that runs a stock sshd and no agent.
+    """
+    return kind == "node" and sub_kind == "openssh" and SystemRole.NODE in roles

@@ -20,6 +20,7 @@ from teleport_tw.resources.clusters import ORIGIN_LABEL, SINGLETONS
 from teleport_tw.resources.clusters import default as default_singleton
 from teleport_tw.resources.locks import Lock
 from teleport_tw.resources.metadata import Resource
+from teleport_tw.resources.nodes import SELF_REGISTERED, Node, SubKind
 from teleport_tw.resources.users import User
 from teleport_tw.stores.layout import NAMED_WITHIN_SUB_KIND
 
@@ -53,6 +54,29 @@ class Changes:
             gate.require(resource.kind, builtin.UPDATE, known)
         tell = facts.updated if known is not None else facts.created
         return await self._write(gate, resource, self.core.resources.upsert, tell)
+
+    async def register(self, gate: Gate, resource: Resource) -> Resource:
+        """
+        A host without an agent writes its own entry (C{teleport join openssh}); it stays until somebody removes it.
+
+        @raise TeleportError: ACCESS_DENIED, it is not its own, or at a name that it has no certificate for.
+        """
+        identity = gate.identity
+        if resource.name != identity.host_id:
+            raise gate.refuse(f"registered node {resource.name!r}, which is not its own id {identity.host_id!r}")
+        node = Node.parse(resource)
+        certified = {name.lower() for name in identity.principals}
+        foreign = sorted({*node.names(identity.cluster)} - certified - {node.name, f"{node.name}.{identity.cluster}"})
+        if foreign:
+            raise gate.refuse(f"registered itself as {', '.join(foreign)}, for which it has no certificate")
+        known = await self._find(resource)
+        if known is not None and known.sub_kind != SubKind.OPENSSH.value:
+            raise gate.refuse("an agent announces this host already")
+        labels = {**resource.metadata.labels, ORIGIN_LABEL: SELF_REGISTERED}
+        metadata = evolve(resource.metadata, labels=labels, expires=None)
+        stored = await self.core.resources.upsert(evolve(resource, metadata=metadata))
+        self.core.known.learn(stored)
+        return stored
 
     async def update(self, gate: Gate, resource: Resource) -> Resource:
         """

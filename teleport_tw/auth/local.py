@@ -155,7 +155,10 @@ class LocalApi:
 
     async def upsert(self, resource: Resource) -> Resource:
         """See the contract."""
-        return await self._parts.changes.upsert(self._admit(), resource)
+        gate = self._admit()
+        if builtin.may_register(self.identity.system_roles, resource.kind, resource.sub_kind) and not gate.is_a():
+            return await self._parts.changes.register(gate, resource)
+        return await self._parts.changes.upsert(gate, resource)
 
     async def update(self, resource: Resource) -> Resource:
         """See the contract."""

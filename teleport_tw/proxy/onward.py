@@ -32,6 +32,8 @@ from teleport_tw.pki.authority import AuthorityType
 from teleport_tw.pki.identity import SystemRole
 from teleport_tw.protocols.ssh.wire import Reader
 from teleport_tw.proxy.forward_channels import through
+from teleport_tw.resources.clusters import ORIGIN_LABEL
+from teleport_tw.resources.nodes import SELF_REGISTERED
 
 if TYPE_CHECKING:
     from teleport_tw.proxy.visit import Visit
@@ -213,12 +215,22 @@ class Onward:
             authorities = shared.view.authorities(AuthorityType.HOST)
             for name in self.visit.node.names(shared.cluster):
                 try:
-                    sshcert.verify_host(proof.blob, authorities, name, shared.now())
+                    identity = sshcert.verify_host(proof.blob, authorities, name, shared.now())
                 except TeleportError as error:
                     why = error.details
-                else:
-                    return
+                    continue
+                if self._registered_itself and identity.host_id != self.visit.node.name:
+                    why = f"the host is {identity.username}, not the one that registered itself"
+                    continue
+                return
         raise self._stranger(why)
+
+    @property
+    def _registered_itself(self) -> bool:
+        """
+        Whether the host itself says which labels and address it has; it then cannot say so of another.
+        """
+        return self.visit.resource.metadata.labels.get(ORIGIN_LABEL) == SELF_REGISTERED
 
     def _stranger(self, why: str) -> TeleportError:
         return TeleportError(

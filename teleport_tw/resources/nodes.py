@@ -18,6 +18,9 @@ from teleport_tw.resources.metadata import Json, Metadata, Resource
 KIND = "node"
 VERSION = "v2"
 
+SELF_REGISTERED = "teleport-join-openssh"
+"""Origin label of a node that wrote its own entry: its sshd must prove itself with the id it has as a member."""
+
 
 class SubKind(Enum):
     """

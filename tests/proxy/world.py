@@ -21,6 +21,7 @@ from teleport_tw.agents.admit import Admission
 from teleport_tw.agents.ssh.service import SSHAgentService, default_registry
 from teleport_tw.api.contract import Certificates, HostIssueRequest, IssueRequest, PublicKeys
 from teleport_tw.api.mirror import Mirror
+from teleport_tw.base.net.endpoints import TCPClient
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.tasks import Threads
 from teleport_tw.base.timing import Duration
@@ -38,6 +39,8 @@ from teleport_tw.proxy.service import ProxyService
 from teleport_tw.recordings.capture import Recordings
 from teleport_tw.resources.clusters import SINGLETONS
 from teleport_tw.resources.metadata import Metadata, Resource
+from teleport_tw.web.channel import BoundedSite
+from teleport_tw.web.site import PublicFacts, WebSite
 from tests.auth.cluster import Cluster, Keys
 from tests.conch.openssh import SSHD, free_port, run, scratch
 from tests.doubles.cluster import RecordingSink
@@ -84,17 +87,19 @@ class World:
     processes: list[subprocess.Popen[bytes]] = field(factory=list)
 
     @classmethod
-    async def start(cls, test: TestCase) -> World:
+    async def start(cls, test: TestCase, *, listen: bool = False) -> World:
         """
         Auth and proxy.
+
+        @param listen: auth has its port, and the proxy serves web pages and hands on what is for auth.
         """
         token = sections.StaticToken(roles=("proxy", "node"), token=TOKEN)
-        cluster = await Cluster.start(test.addCleanup, listen=False, tokens=(token,))
+        cluster = await Cluster.start(test.addCleanup, listen=listen, tokens=(token,))
         world = cls(test, scratch(test), cluster)
-        await world._start_proxy()
+        await world._start_proxy(listen)
         return world
 
-    async def _start_proxy(self) -> None:
+    async def _start_proxy(self, listen: bool) -> None:
         clock: Any = reactor
         self.spool = self.root / "spool"
         self.spool.mkdir()
@@ -133,8 +138,10 @@ class World:
             section=sections.ProxyService(web_listen_addr="127.0.0.1:0", listen_addr="127.0.0.1:0"),
             identity=identity,
             copy=self.copy,
-            auth=None,
-            web=Factory(),
+            auth=TCPClient(clock, "127.0.0.1", self.cluster.auth.port, timeout=10) if listen else None,
+            web=BoundedSite(WebSite(api, PublicFacts(web="", ssh="", ssh_listen=""), clock).resource(), clock)
+            if listen
+            else Factory(),
             sink=self.sink,
             reactor=clock,
             drain_timeout=Duration(seconds=0),
@@ -143,6 +150,14 @@ class World:
         self.proxy.startService()
         self.test.addCleanup(self.proxy.stopService)
         await self.proxy.listen()
+
+    @property
+    def web_port(self) -> int:
+        """
+        Of everything else.
+        """
+        address: Any = self.proxy.ports[0].getHost()
+        return int(address.port)
 
     @property
     def ssh_port(self) -> int:
@@ -253,6 +268,7 @@ class World:
         trusts: bool = True,
         certified: bool = True,
         register: bool = True,
+        launch: bool = True,
         labels: dict[str, str] | None = None,
     ) -> int:
         """
@@ -271,16 +287,24 @@ class World:
             authority = await self.cluster.local().get("cert_authority", "example.com", sub_kind="openssh")
             (directory / "ca.pub").write_text(authorized_authority(Authority.parse(authority)))
             lines.append(f"TrustedUserCAKeys {directory}/ca.pub")
-        self._launch(directory, lines)
+        (directory / "config").write_text("\n".join(lines) + "\n")
+        if launch:
+            await self.launch(directory, port)
+        if register:
+            await self.register(port, name, node_id, labels)
+        return port
+
+    async def launch(self, directory: Path, port: int) -> None:
+        """
+        Start the sshd whose files are in C{directory}.
+        """
+        self._launch(directory)
 
         def listens() -> bool:
             with socket.socket() as probe:
                 return probe.connect_ex(("127.0.0.1", port)) == 0
 
         await until(listens)
-        if register:
-            await self.register(port, name, node_id, labels)
-        return port
 
     async def agent(self, name: str = "node-1") -> SSHAgentService:
         """
@@ -330,8 +354,7 @@ class World:
         spec = {"hostname": name, "addr": f"127.0.0.1:{port}"}
         await self.put(Resource("node", "v2", Metadata(node_id, labels=labels or {"env": "test"}), spec, "openssh"))
 
-    def _launch(self, directory: Path, lines: list[str]) -> None:
-        (directory / "config").write_text("\n".join(lines) + "\n")
+    def _launch(self, directory: Path) -> None:
         with (directory / "log").open("wb") as log:
             process = subprocess.Popen(
                 [str(SSHD), "-D", "-e", "-f", str(directory / "config")], stdin=subprocess.DEVNULL, stderr=log

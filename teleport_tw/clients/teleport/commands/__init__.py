@@ -1,0 +1,3 @@
+"""
+The commands of C{teleport}, a verb a file.
+"""
