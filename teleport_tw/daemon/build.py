@@ -8,8 +8,11 @@ ended, HUP reads log level and certificates anew.
 
 from __future__ import annotations
 
+import atexit
+import os
 import secrets
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
@@ -72,6 +75,15 @@ class Root(MultiService):
         if self._log is not None:
             parent.setComponent(ILogObserver, self._log)
         super().setServiceParent(parent)  # type: ignore[no-untyped-call]
+
+
+def _exit_with_failure() -> None:
+    """
+    C{twistd} itself knows one exit code only; called when all else is done.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 @define(eq=False)
@@ -206,8 +218,8 @@ class Starter(MultiService):
         What is wrong here does not mend itself.
         """
         self._log.critical("cannot start: {error}", error=str(error))
-        self.reactor.exit_code = 1
-        self.reactor.stop()
+        atexit.register(_exit_with_failure)
+        self.reactor.callWhenRunning(self.reactor.stop)
 
     async def _persist(self, role: SystemRole, make: Callable[[], Awaitable[Host]]) -> Host | None:
         for seconds in START_AGAIN.waits():
@@ -253,4 +265,4 @@ class Starter(MultiService):
 
             host, port = split_address(address)
             pages = service(TCPServer(self.reactor, host, port), self.health)
-            pages.setServiceParent(self)  # type: ignore[no-untyped-call]
+            pages.setServiceParent(self)

@@ -78,7 +78,7 @@ class Host(MultiService):
             if stopping is not None:
                 await stopping
             raise TeleportError(Kind.CONNECTION_PROBLEM, f"auth does not answer: {error!r}") from error
-        self.serving.setServiceParent(self)  # type: ignore[no-untyped-call]
+        self.serving.setServiceParent(self)
         listen = getattr(self.serving, "listen", None)
         if listen is not None:
             await listen()

@@ -11,16 +11,22 @@ from typing import TYPE_CHECKING, Any
 from twisted.application.service import IService
 from twisted.internet.interfaces import IStreamClientEndpoint
 
+from teleport_tw.agents.admit import Admission
 from teleport_tw.api.admin import AdminFiles
 from teleport_tw.base.addresses import split_address
 from teleport_tw.base.net.endpoints import TCPClient, UnixClient
 from teleport_tw.base.tasks import Threads
 from teleport_tw.config.sections import Configuration
-from teleport_tw.daemon.node import node
+from teleport_tw.daemon.node import Uploads, node
+from teleport_tw.dial.lifetime import Lifetimes
 from teleport_tw.dial.view import KINDS as VIEW_KINDS
+from teleport_tw.dial.view import View
 from teleport_tw.pki.identity import SystemRole
 from teleport_tw.proxy.doorkeeper import KINDS as PROXY_KINDS
-from teleport_tw.proxy.service import ProxyService
+from teleport_tw.proxy.forward import Forwarder
+from teleport_tw.proxy.service import Forwarding, ProxyService
+from teleport_tw.recordings.capture import Recordings
+from teleport_tw.recordings.upload import Uploader
 from teleport_tw.web.channel import BoundedSite
 from teleport_tw.web.site import PublicFacts, WebSite
 
@@ -51,6 +57,32 @@ def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IServi
         reactor=reactor,
         algorithms=host.algorithms,
         max_connections=configuration.teleport.max_connections,
+        forwarding=_forwarding(host, configuration, threads),
+    )
+
+
+def _forwarding(host: Host, configuration: Configuration, threads: Threads) -> Forwarding:
+    """
+    @return: for sessions that end at the proxy. Who may have one is decided by the code that decides at agents.
+    """
+    reactor, identity = host.reactor, host.identity
+    view = View(host.copy, identity.cluster)
+    directory = Path(configuration.teleport.data_dir) / "log" / "upload" / "streaming" / "proxy"
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    uploader = Uploader(directory, host.api.put_recording, host.api.complete_recording, host.emitter, threads, reactor)
+    Uploads(uploader).setServiceParent(host)  # type: ignore[no-untyped-call]
+    return lambda endpoint: Forwarder(
+        host_id=identity.host_id,
+        cluster=identity.cluster,
+        view=view,
+        api=host.api,
+        lifetimes=Lifetimes(reactor, view, host.api, identity.host_id),
+        recordings=Recordings(directory, host.api, reactor, threads, uploader.wake),
+        sink=host.emitter,
+        reactor=reactor,
+        admit=lambda host_id, labels: Admission(view, reactor, host_id, labels),
+        endpoint=endpoint,
+        algorithms=host.algorithms,
     )
 
 

@@ -52,8 +52,10 @@ class FirstHourTests(unittest.TestCase):
         marker = f"marker-{time.time_ns()}"
         done = self.cluster.tsh("ssh", "-t", f"{self.login}@node-1", f"echo {marker}")
         self.assertIn(marker, done.stdout)
-        ended = until(lambda: self.cluster.events("session.end", user="alice"), "the end of the session")
-        session = next(event["sid"] for event in ended if event["interactive"])
+        ended = until(
+            lambda: self.cluster.events("session.end", user="alice", interactive=True), "the end of the session"
+        )
+        session = ended[-1]["sid"]
         until(lambda: self.cluster.events("session.upload", sid=session), "the upload of the recording")
         self.assertIn(marker, self.cluster.tsh("play", "--format=text", session).stdout)
         hits = json.loads(self.cluster.tctl("recordings", "search", marker, "--format=json"))
