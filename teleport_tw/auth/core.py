@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from teleport_tw.access.checker import Checker
 from teleport_tw.access.locks import Lock
-from teleport_tw.api.contract import EventPage, EventQuery, Verification
+from teleport_tw.api.contract import EventPage, EventQuery, Verification, Watched
 from teleport_tw.api.mirror import Mirror
 from teleport_tw.auth.login import Login
 from teleport_tw.auth.password import Passwords
@@ -30,10 +30,11 @@ from teleport_tw.resources.clusters import default as default_singleton
 from teleport_tw.resources.metadata import Json, Resource
 from teleport_tw.resources.roles import Role
 from teleport_tw.resources.tokens import Token
+from teleport_tw.resources.users import User
 from teleport_tw.stores.credentials import Credentials
 from teleport_tw.stores.resources import ResourceStore
 
-KNOWN_KINDS = ("role", "lock", *(kind for kind in SINGLETONS if kind != "cluster_name"))
+KNOWN_KINDS = ("role", "lock", "user", "cert_authority", *(kind for kind in SINGLETONS if kind != "cluster_name"))
 """Read for every call, so kept in memory by watching."""
 
 MAX_CHECKERS = 2000
@@ -84,6 +85,7 @@ class Core:
     static_tokens: tuple[Token, ...] = ()
     _checkers: dict[object, Checker] = field(factory=dict, init=False)
     _roles: dict[str, tuple[str, Role]] = field(factory=dict, init=False)
+    _users: dict[str, tuple[Resource, User]] = field(factory=dict, init=False)
     _locks: tuple[Lock, ...] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -123,6 +125,23 @@ class Core:
             return None
         return kept[1]
 
+    async def user(self, name: str) -> tuple[Resource, User]:
+        """
+        As known in memory; one that is not may have been made by another auth just now.
+
+        @raise TeleportError: NOT_FOUND.
+        """
+        try:
+            resource = self.known.get("user", name)
+        except TeleportError:
+            resource = await self.resources.get("user", name)
+        kept = self._users.get(name)
+        if kept is None or kept[0] is not resource:
+            if len(self._users) >= MAX_CHECKERS:
+                self._users.clear()
+            kept = self._users[name] = (resource, User.parse(resource))
+        return kept
+
     def checker(self, identity: Identity) -> Checker:
         """
         @return: for the roles and traits of the identity's certificate, by the roles' present content.
@@ -152,6 +171,9 @@ class Core:
             self._locks = tuple(found)
         return self._locks
 
-    def _forget(self, news: object) -> None:
-        self._checkers.clear()
-        self._locks = None
+    def _forget(self, news: Watched) -> None:
+        kind = news.resource.kind if news.resource is not None else ""
+        if kind in ("", "role"):
+            self._checkers.clear()
+        if kind in ("", "lock"):
+            self._locks = None

@@ -7,18 +7,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from google.protobuf.empty_pb2 import Empty
 from twisted.internet.defer import Deferred
 
 from teleport_tw.api import ceremonies, convert
-from teleport_tw.api.contract import Api, Watched
+from teleport_tw.api.contract import Api, Certificates, Watched
 from teleport_tw.api.faults import to_fault
 from teleport_tw.api.proto import audit_pb2, auth_pb2, presence_pb2, resource_pb2
 from teleport_tw.auth.local import LocalApi
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.secret import Secret
+from teleport_tw.pki.kept import Kept
 from teleport_tw.recordings.storage import MAX_PART_BYTES
+from teleport_tw.resources.metadata import Resource
 from teleport_tw.rpc.peer import Peer
 from teleport_tw.rpc.server import Incoming, Limits, Routes
 
@@ -137,35 +139,50 @@ class ResourceCalls:
         return Batches(api.watch(tuple(request.kinds), with_initial=request.with_initial))
 
 
+def _authorities(authorities: tuple[Resource, ...]) -> bytes:
+    return ceremonies.certificates_to_pb(Certificates(authorities=authorities)).SerializeToString()
+
+
+@define(eq=False)
 class AuthCalls:
     """
     C{teleport_tw.v1.AuthService}.
     """
 
+    _written: Kept[tuple[Resource, ...], bytes] = field(factory=lambda: Kept(_authorities, most=8), init=False)
+
+    def _answer(self, certificates: Certificates) -> bytes:
+        """
+        The message, written out: the authorities, most of it, are the same for everybody and are written once. Two
+        protobuf messages one after the other are their sum.
+        """
+        own = ceremonies.certificates_to_pb(evolve(certificates, authorities=()))
+        return own.SerializeToString() + self._written.of(certificates.authorities)
+
     async def Ping(self, request: Empty, api: Api) -> auth_pb2.PingResponse:
         """See the contract."""
         return ceremonies.info_to_pb(await api.ping())
 
-    async def Join(self, request: auth_pb2.JoinRequest, api: Api) -> auth_pb2.Certificates:
+    async def Join(self, request: auth_pb2.JoinRequest, api: Api) -> bytes:
         """See the contract."""
-        return ceremonies.certificates_to_pb(await api.join(ceremonies.join_from_pb(request)))
+        return self._answer(await api.join(ceremonies.join_from_pb(request)))
 
-    async def RenewHost(self, request: auth_pb2.RenewHostRequest, api: Api) -> auth_pb2.Certificates:
+    async def RenewHost(self, request: auth_pb2.RenewHostRequest, api: Api) -> bytes:
         """See the contract."""
         certificates = await api.renew_host(ceremonies.keys_from_pb(request.keys), tuple(request.addresses))
-        return ceremonies.certificates_to_pb(certificates)
+        return self._answer(certificates)
 
-    async def Login(self, request: auth_pb2.LoginRequest, api: Api) -> auth_pb2.Certificates:
+    async def Login(self, request: auth_pb2.LoginRequest, api: Api) -> bytes:
         """See the contract."""
-        return ceremonies.certificates_to_pb(await api.login(ceremonies.login_from_pb(request)))
+        return self._answer(await api.login(ceremonies.login_from_pb(request)))
 
-    async def Issue(self, request: auth_pb2.IssueRequest, api: Api) -> auth_pb2.Certificates:
+    async def Issue(self, request: auth_pb2.IssueRequest, api: Api) -> bytes:
         """See the contract."""
-        return ceremonies.certificates_to_pb(await api.issue(ceremonies.issue_from_pb(request)))
+        return self._answer(await api.issue(ceremonies.issue_from_pb(request)))
 
-    async def IssueHost(self, request: auth_pb2.IssueHostRequest, api: Api) -> auth_pb2.Certificates:
+    async def IssueHost(self, request: auth_pb2.IssueHostRequest, api: Api) -> bytes:
         """See the contract."""
-        return ceremonies.certificates_to_pb(await api.issue_host(ceremonies.issue_host_from_pb(request)))
+        return self._answer(await api.issue_host(ceremonies.issue_host_from_pb(request)))
 
     async def IssueOpenSSH(self, request: auth_pb2.IssueOpenSSHRequest, api: Api) -> auth_pb2.IssueOpenSSHResponse:
         """See the contract."""

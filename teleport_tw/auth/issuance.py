@@ -83,14 +83,14 @@ def issue_user(
     ssh_key = _ssh_key(keys.ssh)
     if ssh_key is None and not keys.tls:
         raise bad_parameter("no public key was given to certify")
-    identity = evolve(grant.identity, expires=expires, valid_after=now - sshcert.SKEW)
+    identity = grant.identity
     ssh = tls = b""
     if ssh_key is not None:
         issuer = signing.ssh(AuthorityType.USER)
-        blob = sshcert.issue_user(issuer, identity, ssh_key, now=now, cert_format=grant.cert_format)
+        blob = sshcert.issue_user(issuer, identity, ssh_key, now=now, expires=expires, cert_format=grant.cert_format)
         ssh = _line(blob)
     if keys.tls:
-        tls = pem(x509.issue_user(signing.x509(AuthorityType.USER), identity, keys.tls, now=now))
+        tls = pem(x509.issue_user(signing.x509(AuthorityType.USER), identity, keys.tls, now=now, expires=expires))
     return Certificates(ssh=ssh, tls=tls, authorities=signing.public, cluster=identity.cluster)
 
 

@@ -28,16 +28,16 @@ from twisted.logger import Logger
 
 import teleport_tw
 from teleport_tw.api.admin import AdminFiles
+from teleport_tw.api.contract import Watched
 from teleport_tw.api.joining import ALPN
 from teleport_tw.api.mirror import Mirror
-from teleport_tw.audit.emitter import Emitter
 from teleport_tw.audit.log import AuditLog
-from teleport_tw.audit.spool import Spool
 from teleport_tw.auth import bootstrap, grpc
 from teleport_tw.auth.changes import Changes
 from teleport_tw.auth.core import KNOWN_KINDS, Core
 from teleport_tw.auth.delivery import Ownership
 from teleport_tw.auth.joining.token import TokenJoining
+from teleport_tw.auth.journal import Journal
 from teleport_tw.auth.listener import AuthListener
 from teleport_tw.auth.local import LocalApi, Parts
 from teleport_tw.auth.login import Login
@@ -183,8 +183,7 @@ class AuthService(Service):
         trail = AuditLog(data_dir / "log", _audit_key(data_dir / "audit.key"), self.threads)
         await trail.start()
         self._closers.append(lambda: Deferred.fromCoroutine(trail.close()))
-        events = Emitter(cluster, Spool(data_dir / "spool"), trail.emit, self.threads, self.reactor)
-        await events.start()
+        events = Journal(cluster, trail.emit, self.reactor)
         self._closers.append(lambda: Deferred.fromCoroutine(events.close()))
         records = data_dir / "log" / "records"
         archive = Archive(
@@ -220,6 +219,7 @@ class AuthService(Service):
             static_tokens=bootstrap.static_tokens(self.config),
         )
         await bootstrap.load_authorities(backend, cluster, signing, core.now())
+        known.subscribe(self._authority_changed)
         register = PresenceRegister(Presence(backend, self.reactor), Semaphores(backend, self.reactor))
         self._parts = Parts(
             core, register, Changes(core), UserCertificates(core), TokenJoining(core), Ownership(backend)
@@ -250,11 +250,29 @@ class AuthService(Service):
 
     def _admit(self, peer: Peer) -> LocalApi:
         assert self.core is not None
+        now = self.core.now()
+        known = self.core.signing.recall(peer.certificate, now)
+        if known is not None:
+            return self.api_for(known)
         try:
             der = ssl.PEM_cert_to_DER_cert(peer.certificate.decode("ascii"))
         except ValueError as error:
             raise bad_parameter("the client's certificate cannot be read") from error
-        return self.api_for(self.core.signing.identify(der, self.core.now()))
+        return self.api_for(self.core.signing.identify(der, now, peer.certificate))
+
+    def _authority_changed(self, news: Watched) -> None:
+        """
+        Another auth, or a rotation, may have changed an authority; what is ours is known already.
+        """
+        core, resource = self.core, news.resource
+        if core is None or resource is None or resource.kind != "cert_authority" or resource.name != core.cluster:
+            return
+        if resource.revision not in {authority.revision for authority in core.signing.public}:
+            self._tasks.spawn("reloading authorities", self._reload(core))
+
+    async def _reload(self, core: Core) -> None:
+        await bootstrap.load_authorities(core.backend, core.cluster, core.signing, core.now())
+        self._log.info("the cluster's authorities changed and were read again")
 
     def _renew(self) -> None:
         if self.core is not None and self._rpc is not None:

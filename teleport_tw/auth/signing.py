@@ -122,18 +122,28 @@ class Signing:
         """
         return trust.pins(self.authority(AuthorityType.HOST))
 
-    def identify(self, certificate: bytes, now: datetime) -> Identity:
+    def recall(self, shown: bytes, now: datetime) -> Identity | None:
+        """
+        @param shown: a certificate in whatever form L{identify} was told to remember it by.
+        @return: who it is, when that was verified before and still holds.
+        """
+        known = self._known.get(shown)
+        return known if known is not None and known.expires is not None and now <= known.expires else None
+
+    def identify(self, certificate: bytes, now: datetime, remember_as: bytes = b"") -> Identity:
         """
         @param certificate: DER, of a user or host, whose key the peer was seen to hold.
+        @param remember_as: another form of it, for L{recall}.
         @raise TeleportError: ACCESS_DENIED; C{details} say which check failed.
         """
-        known = self._known.get(certificate)
-        if known is not None and known.expires is not None and now <= known.expires:
+        key = remember_as or certificate
+        known = self.recall(key, now)
+        if known is not None:
             return known
         identity = x509.verify([certificate], self.authorities, now, wanted=x509.Wanted.ANY)
         if len(self._known) >= MAX_KNOWN:
             self._known.pop(next(iter(self._known)))
-        self._known[certificate] = identity
+        self._known[key] = identity
         return identity
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from teleport_tw.access.checker import Checker
 from teleport_tw.api.contract import Certificates, IssueRequest, LoginRequest, OpenSSHIssueRequest, PublicKeys
@@ -16,7 +16,7 @@ from teleport_tw.auth.core import Core
 from teleport_tw.auth.gate import Gate
 from teleport_tw.auth.issuance import UserGrant
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, bad_parameter
-from teleport_tw.base.timing import Duration
+from teleport_tw.base.timing import Duration, format_time
 from teleport_tw.events.kinds import CertCreate, Connection
 from teleport_tw.pki import sshcert
 from teleport_tw.pki.authority import AuthorityType
@@ -30,6 +30,10 @@ AGENTLESS_TTL: Duration = timedelta(minutes=10)
 """Of what a proxy shows a stock sshd; the session goes on past it."""
 
 
+MAX_GRANTS = 1000
+"""Kept for who asks again."""
+
+
 @define(eq=False)
 class UserCertificates:
     """
@@ -37,6 +41,7 @@ class UserCertificates:
     """
 
     core: Core
+    _grants: dict[object, tuple[User, Checker, UserGrant]] = field(factory=dict, init=False)
 
     async def login(self, gate: Gate, request: LoginRequest) -> Certificates:
         """
@@ -74,8 +79,7 @@ class UserCertificates:
             return self._reissue(gate, request)
         core = self.core
         now = core.now()
-        resource = await core.resources.get("user", request.username)
-        user = User.parse(resource)
+        resource, user = await core.user(request.username)
         checker = await self._checker(user)
         identity = Identity(
             username=user.name,
@@ -87,7 +91,7 @@ class UserCertificates:
             login_ip=request.remote_address,
         )
         if gate.is_a():
-            granted = self._grant(checker, identity)
+            granted = self._granted(user, checker, identity)
             span = issuance.lifetime(request.ttl or granted.max_ttl, longest=issuance.MAX_SIGN_TTL)
         else:
             if caller.is_host or caller.disallow_reissue:
@@ -96,7 +100,7 @@ class UserCertificates:
             derived = evolve(
                 identity, impersonator=caller.username, disallow_reissue=True, login_ip=caller.login_ip
             )  # where it is used from is not the caller's to say
-            granted = self._grant(checker, derived)
+            granted = self._granted(user, checker, derived)
             span = issuance.lifetime(request.ttl or core.preference().default_session_ttl, granted.max_ttl)
         Gate(core, identity).check_locks(identity)
         return self._issue(gate, granted, request.keys, now, now + span)
@@ -176,10 +180,32 @@ class UserCertificates:
                 raise bad_parameter(f"role {name!r} of user {user.name!r} does not exist") from error
         return Checker.for_identity(found, username=user.name, traits=user.traits)
 
+    def _granted(self, user: User, checker: Checker, identity: Identity) -> UserGrant:
+        """
+        L{_grant} for a user as stored: the same object while user, roles and request are the same.
+        """
+        key = (
+            id(user),
+            id(checker),
+            identity.login_ip,
+            identity.route_to_cluster,
+            identity.database,
+            identity.impersonator,
+        )
+        kept = self._grants.get(key)
+        if kept is None:
+            if len(self._grants) >= MAX_GRANTS:
+                del self._grants[next(iter(self._grants))]
+            # Holds user and checker, so that their ids stay their own.
+            kept = self._grants[key] = (user, checker, self._grant(checker, identity))
+        return kept[2]
+
     def _grant(self, checker: Checker, identity: Identity) -> UserGrant:
         options = checker.options
         filled = evolve(
             identity,
+            valid_after=None,
+            expires=None,
             principals=checker.logins(),
             permit_x11_forwarding=options.permit_x11_forwarding,
             permit_agent_forwarding=options.forward_agent,
@@ -198,12 +224,12 @@ class UserCertificates:
         self, gate: Gate, granted: UserGrant, keys: PublicKeys, now: datetime, expires: datetime, user_agent: str = ""
     ) -> Certificates:
         certificates = issuance.issue_user(self.core.signing, granted, keys, now=now, expires=expires)
-        identity = evolve(granted.identity, expires=expires)
+        identity = granted.identity
         self.core.events.emit(
             CertCreate(
                 actor=actor_of(identity),
                 connection=Connection(remote=identity.login_ip) if identity.login_ip else None,
-                identity=identity_fields(identity),
+                identity={**identity_fields(identity), "expires": format_time(expires)},
                 user_agent=user_agent,
             )
         )

@@ -14,16 +14,17 @@ from os import urandom
 from secrets import randbits
 from uuid import uuid4
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from teleport_tw.base.errors import RemoteProtocolError, TeleportError, access_denied, bad_parameter
 from teleport_tw.base.timing import Duration, format_time, from_timestamp, parse_time
 from teleport_tw.pki.authority import Authority, AuthorityType
 from teleport_tw.pki.identity import Identity, SystemRole
+from teleport_tw.pki.kept import Kept
 from teleport_tw.pki.keys import Keystore, Signer, sign_ssh, ssh_public, verify_ssh
 from teleport_tw.protocols.ssh import certificate as certificates
 from teleport_tw.protocols.ssh import keys as ssh_keys
-from teleport_tw.protocols.ssh.certificate import Certificate, CertificateType
+from teleport_tw.protocols.ssh.certificate import Certificate, CertificateType, put_options, put_principals
 from teleport_tw.protocols.ssh.wire import put_string
 
 SKEW: Duration = timedelta(minutes=1)
@@ -62,6 +63,23 @@ _HOST_ROLE, _HOST_AUTHORITY = "x-teleport-role", "x-teleport-authority"
 
 
 @frozen
+class _Contents:
+    """
+    The lists of a certificate, written.
+    """
+
+    principals: bytes
+    critical_options: bytes
+    extensions: bytes
+
+    @classmethod
+    def of(
+        cls, principals: tuple[str, ...], critical_options: Mapping[str, str], extensions: Mapping[str, str]
+    ) -> _Contents:
+        return cls(put_principals(principals), put_options(critical_options.items()), put_options(extensions.items()))
+
+
+@frozen
 class Issuer:
     """
     An authority that can sign.
@@ -71,6 +89,7 @@ class Issuer:
     type: AuthorityType
     _signer: Signer
     _blob: bytes
+    _contents: Kept[Identity, _Contents] = field(factory=lambda: Kept(_contents_of), init=False, eq=False, repr=False)
 
     @classmethod
     def of(cls, authority: Authority, keystore: Keystore) -> Issuer:
@@ -87,11 +106,9 @@ class Issuer:
         key: ssh_keys.PublicKey,
         type_: CertificateType,
         key_id: str,
-        principals: tuple[str, ...],
+        contents: _Contents,
         valid_after: datetime,
         valid_before: datetime,
-        extensions: Mapping[str, str],
-        critical_options: Mapping[str, str],
     ) -> bytes:
         """
         @return: the certificate's blob.
@@ -102,52 +119,66 @@ class Issuer:
             serial=randbits(64),
             type=type_,
             key_id=key_id,
-            principals=principals,
             valid_after=int(valid_after.timestamp()),
             valid_before=int(valid_before.timestamp()),
-            critical_options=critical_options,
-            extensions=extensions,
             signature_key=self._blob,
         )
-        covered = certificates.tbs(unsigned)
+        covered = certificates.assemble(unsigned, contents.principals, contents.critical_options, contents.extensions)
         return covered + put_string(sign_ssh(self._signer, covered))
+
+    def contents(self, identity: Identity) -> _Contents:
+        """
+        @return: what a certificate says of the identity; written once for the same object.
+        """
+        return self._contents.of(identity)
 
 
 def issue_user(
-    issuer: Issuer, identity: Identity, public_key: ssh_keys.PublicKey, *, now: datetime, cert_format: str = "standard"
+    issuer: Issuer,
+    identity: Identity,
+    public_key: ssh_keys.PublicKey,
+    *,
+    now: datetime,
+    expires: datetime | None = None,
+    cert_format: str = "standard",
 ) -> bytes:
     """
     @param identity: what to certify; C{expires} is needed, C{valid_after} is a minute ago unless set. Its principals
-        are the logins; its C{extensions} come from the roles' C{cert_extensions}.
+        are the logins; its C{extensions} come from the roles' C{cert_extensions}. Certificates for the same object
+        are the quicker made.
+    @param expires: in place of the identity's own.
     @param cert_format: C{standard} or C{oldssh}, which leaves out roles, traits, route and requests.
     @return: the certificate's blob; L{line} makes a line of it.
     @raise TeleportError: BAD_PARAMETER, there is no end, or a login or an extension's name is ours.
     """
     if cert_format not in ("standard", "oldssh"):
         raise bad_parameter(f"{cert_format!r} is not a certificate format; write standard or oldssh")
+    contents = issuer.contents(identity)
+    if cert_format == "oldssh":
+        said = {name: value for name, value in _extensions(identity).items() if name not in _LEFT_OUT_OF_OLD}
+        contents = evolve(contents, extensions=put_options(said.items()))
+    return issuer.sign(
+        public_key,
+        CertificateType.USER,
+        identity.username,
+        contents,
+        identity.valid_after or now - SKEW,
+        _end(expires or identity.expires, now),
+    )
+
+
+def _contents_of(identity: Identity) -> _Contents:
     for login in identity.principals:
         if login.startswith("-") or not login:
             raise bad_parameter(f"{login!r} cannot be a login")
     logins = identity.principals or (NO_LOGIN_PREFIX + str(uuid4()),)
-    extensions = _extensions(identity)
-    if cert_format == "oldssh":
-        extensions = {name: value for name, value in extensions.items() if name not in _LEFT_OUT_OF_OLD}
     critical = {}
     if identity.pinned_ip:
         try:
             critical[SOURCE_ADDRESS] = str(ip_network(identity.pinned_ip))
         except ValueError as error:
             raise bad_parameter(f"{identity.pinned_ip!r} is not an IP address to pin") from error
-    return issuer.sign(
-        public_key,
-        CertificateType.USER,
-        identity.username,
-        (*logins, JOIN_PRINCIPAL),
-        identity.valid_after or now - SKEW,
-        _end(identity, now),
-        extensions,
-        critical,
-    )
+    return _Contents.of((*logins, JOIN_PRINCIPAL), critical, _extensions(identity))
 
 
 def issue_host(
@@ -168,11 +199,9 @@ def issue_host(
         public_key,
         CertificateType.HOST,
         identity.username,
-        tuple(dict.fromkeys((*own, *identity.principals, *names))),
+        _Contents.of(tuple(dict.fromkeys((*own, *identity.principals, *names))), {}, extensions),
         identity.valid_after or now - SKEW,
-        _end(identity, now),
-        extensions,
-        {},
+        _end(identity.expires, now),
     )
 
 
@@ -362,7 +391,7 @@ def _extensions(identity: Identity) -> dict[str, str]:
     return said
 
 
-def _end(identity: Identity, now: datetime) -> datetime:
-    if identity.expires is None or identity.expires <= now:
+def _end(expires: datetime | None, now: datetime) -> datetime:
+    if expires is None or expires <= now:
         raise bad_parameter("a certificate needs an end in the future")
-    return identity.expires
+    return expires

@@ -24,7 +24,9 @@ from grpc_reflection.v1alpha import reflection
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from teleport_tw.base.loop import as_future
 from teleport_tw.base.secret import Secret
 from teleport_tw.rpc.bridge import run, wait
 from teleport_tw.rpc.faults import Fault, ToFault
@@ -110,7 +112,7 @@ class Routes(Generic[C]):
     Calls of several services, each handed to its method.
 
     A method takes the request (or L{Incoming}) and what C{admit} made of the peer, and returns the reply: a coroutine
-    over Deferreds, or for a server's stream an async iterator with C{aclose}.
+    over Deferreds, or for a server's stream an async iterator with C{aclose}. A reply may also be the message's bytes.
 
     @ivar admit: turns a verified peer into what the handlers act for; may refuse by raising.
     @ivar to_fault: words errors.
@@ -150,7 +152,7 @@ class Routes(Generic[C]):
     def _method(self, method: MethodDescriptor, handle: Callable[..., Any]) -> grpc.RpcMethodHandler[Any, Any]:
         coders: dict[str, Any] = {
             "request_deserializer": GetMessageClass(method.input_type).FromString,
-            "response_serializer": GetMessageClass(method.output_type).SerializeToString,
+            "response_serializer": _serialized,
         }
         if method.server_streaming:
             return grpc.unary_stream_rpc_method_handler(self._streamed(handle), **coders)
@@ -158,18 +160,21 @@ class Routes(Generic[C]):
             return grpc.stream_unary_rpc_method_handler(self._uploaded(handle), **coders)
         return grpc.unary_unary_rpc_method_handler(self._unary(handle), **coders)
 
-    def _unary(self, handle: Callable[[Any, C], Coroutine[Deferred[Any], Any, Message]]) -> Any:
-        async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> Message:
+    def _unary(self, handle: Callable[[Any, C], Coroutine[Deferred[Any], Any, Message | bytes]]) -> Any:
+        async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> Message | bytes:
             try:
+                work = Deferred.fromCoroutine(handle(request, self.admit(peer_of(context))))
+                if work.called and not work.paused and not isinstance(work.result, Failure):
+                    return work.result  # type: ignore[return-value]  # the stubs know it as object
                 async with asyncio.timeout(self._time(context)):
-                    return await run(handle(request, self.admit(peer_of(context))))
+                    return await as_future(work)
             except Exception as error:
                 return await self._refuse(context, error)
 
         return call
 
-    def _uploaded(self, handle: Callable[[Incoming, C], Coroutine[Deferred[Any], Any, Message]]) -> Any:
-        async def call(_: Any, context: aio.ServicerContext[Any, Any]) -> Message:
+    def _uploaded(self, handle: Callable[[Incoming, C], Coroutine[Deferred[Any], Any, Message | bytes]]) -> Any:
+        async def call(_: Any, context: aio.ServicerContext[Any, Any]) -> Message | bytes:
             try:
                 async with asyncio.timeout(self._time(context)):
                     return await run(handle(Incoming(context), self.admit(peer_of(context))))
@@ -212,6 +217,13 @@ class Routes(Generic[C]):
             fault = Fault(StatusCode.INTERNAL, "internal error; the server's log says more")
         await context.abort(fault.code, fault.text, fault.trailers)
         raise AssertionError("abort raises")
+
+
+def _serialized(reply: Message | bytes) -> bytes:
+    """
+    @param reply: a message, or one that its handler wrote out already.
+    """
+    return reply if isinstance(reply, bytes) else reply.SerializeToString()
 
 
 @define(eq=False)

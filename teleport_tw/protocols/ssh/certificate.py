@@ -119,8 +119,23 @@ def tbs(certificate: Certificate) -> bytes:
 
     @raise LocalProtocolError: an option's or a principal's count is over its bound.
     """
-    if len(certificate.principals) > MAX_PRINCIPALS:
-        raise LocalProtocolError(f"an SSH certificate has at most {MAX_PRINCIPALS} principals")
+    return assemble(
+        certificate,
+        put_principals(certificate.principals),
+        put_options(certificate.critical_options.items()),
+        put_options(certificate.extensions.items()),
+    )
+
+
+def assemble(certificate: Certificate, principals: bytes, critical_options: bytes, extensions: bytes) -> bytes:
+    """
+    As L{tbs}, with the lists written beforehand for whoever makes many certificates that share them.
+
+    @param certificate: whose own lists are not looked at.
+    @param principals: by L{put_principals}.
+    @param critical_options: by L{put_options}.
+    @param extensions: by L{put_options}.
+    """
     return b"".join(
         (
             put_string(certificate.algorithm.encode("ascii")),
@@ -129,15 +144,25 @@ def tbs(certificate: Certificate) -> bytes:
             put_uint64(certificate.serial),
             put_uint32(certificate.type),
             put_text(certificate.key_id),
-            put_string(b"".join(map(put_text, certificate.principals))),
+            put_string(principals),
             put_uint64(certificate.valid_after),
             put_uint64(certificate.valid_before),
-            put_string(put_options(certificate.critical_options.items())),
-            put_string(put_options(certificate.extensions.items())),
+            put_string(critical_options),
+            put_string(extensions),
             put_string(certificate.reserved),
             put_string(certificate.signature_key),
         )
     )
+
+
+def put_principals(principals: tuple[str, ...]) -> bytes:
+    """
+    @return: C{string} for each.
+    @raise LocalProtocolError: there are too many.
+    """
+    if len(principals) > MAX_PRINCIPALS:
+        raise LocalProtocolError(f"an SSH certificate has at most {MAX_PRINCIPALS} principals")
+    return b"".join(map(put_text, principals))
 
 
 def put_options(options: Iterable[tuple[str, str]]) -> bytes:
