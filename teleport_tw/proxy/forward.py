@@ -53,11 +53,40 @@ class Authorized(Protocol):
     A user who may use a server as one login: L{teleport_tw.agents.admit.AuthorizedTarget}.
     """
 
-    identity: Identity
-    login: str
-    certificate: bytes
-    client_ip: str
-    terms: Terms
+    @property
+    def identity(self) -> Identity:
+        """
+        Who, as the certificate says.
+        """
+        ...
+
+    @property
+    def login(self) -> str:
+        """
+        The login asked for.
+        """
+        ...
+
+    @property
+    def certificate(self) -> bytes:
+        """
+        The user's own, as it was verified.
+        """
+        ...
+
+    @property
+    def client_ip(self) -> str:
+        """
+        Empty where it is not known.
+        """
+        ...
+
+    @property
+    def terms(self) -> Terms:
+        """
+        On which the connection goes on.
+        """
+        ...
 
     @property
     def options(self) -> MergedOptions:
