@@ -22,6 +22,9 @@ READ_BYTES = 128 * 1024
 TERMINAL_BYTES = 4095
 """The most Linux gives of a terminal at a time; a shorter read has emptied it."""
 
+FINISHING_BYTES = 1024 * 1024
+"""What is still read after whoever wrote is gone: more than any pipe holds."""
+
 HIGH_WATER_BYTES = 256 * 1024
 """Waiting to be written; above it the sink is full."""
 
@@ -55,6 +58,7 @@ class FileSource:
         self._descriptor = descriptor
         self._terminal = terminal
         self._finishing = False
+        self._left = FINISHING_BYTES
         self._reading = False
         self.on_data = on_data
         self.on_end = on_end
@@ -109,8 +113,10 @@ class FileSource:
             self._loop.call_soon(self._drain)
 
     def _drain(self) -> None:
-        while self._reading:
+        while self._reading and self._left > 0:
             self._readable()
+        if self._reading:  # somebody goes on writing
+            self._end()
 
     def _readable(self) -> None:
         if self._descriptor < 0:
@@ -119,8 +125,13 @@ class FileSource:
         if data:
             self.on_data(data)
         elif data is not None or self._finishing:
-            self.stopProducing()
-            self.on_end()
+            self._end()
+        if data and self._finishing:
+            self._left -= len(data)
+
+    def _end(self) -> None:
+        self.stopProducing()
+        self.on_end()
 
     def _read(self) -> bytes | None:
         """

@@ -250,6 +250,15 @@ class ShellTests(AgentTestCase):
         out, _, code = await self.ssh("-tt", "(trap '' HUP; sleep 30) & echo started", seconds=10)
         self.assertEqual((out.strip(), code), (b"started", 0))
 
+    async def test_a_background_job_that_writes_on_does_not_hold_the_agent(self) -> None:
+        """
+        Nor the session.
+        """
+        await self.start()
+        out, _, code = await self.ssh("-tt", "(trap '' HUP; yes) & sleep 0.1; exit 4", seconds=10)
+        self.assertEqual(code, 4)
+        self.assertLess(len(out), 500_000_000)
+
     async def test_a_certificate_without_permit_pty_gets_no_terminal(self) -> None:
         """
         The client goes on without one, as it was told to.

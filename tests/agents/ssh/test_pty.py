@@ -8,6 +8,7 @@ import os
 import pwd
 import struct
 import termios
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import evolve
@@ -81,10 +82,8 @@ class TerminalTests(SynchronousTestCase):
         """
         Nothing else comes of it.
         """
-        try:
+        with suppress(RemoteProtocolError):
             pty.parse_modes(data)
-        except RemoteProtocolError:
-            pass
 
 
 class AccountTests(SynchronousTestCase):
