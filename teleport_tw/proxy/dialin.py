@@ -226,5 +226,8 @@ class DialProtocol(Protocol):
             transport.write(encode_answer(problem))
             transport.loseConnection()
             return
+        except BaseException:
+            transport.abortConnection()
+            raise
         transport.write(encode_answer())
         await way.take(transport, self._prefixed.rest)

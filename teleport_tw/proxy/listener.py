@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
+from teleport_tw.base.addresses import network_of
 from teleport_tw.base.errors import TeleportError
 from teleport_tw.base.held import Held, HoldingFactory
 from teleport_tw.base.limits import ConnectionLimit
@@ -56,7 +57,7 @@ class Listener:
             return NeedMore()
         if isinstance(wanted, Refused):
             return self._refuse(peer, wanted.farewell, wanted.reason)
-        host = str(getattr(peer, "host", ""))
+        host = network_of(str(getattr(peer, "host", "")))
         if not self.connections.acquire(host):
             return self._refuse(peer, b"", f"more than {self.connections.most} connections at once")
 

@@ -14,8 +14,8 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-MAX_BODY_BYTES = 10 * 1024 * 1024
-"""The reference's bound of a request body."""
+MAX_BODY_BYTES = 128 * 1024
+"""Twice the largest body that any page takes: forms are taken apart before anybody is asked who sent them."""
 
 REQUEST_SECONDS = 30.0
 """From a connection's first byte, or the end of the request before, until the next request is whole."""
@@ -27,6 +27,7 @@ class BoundedRequest(Request):
     """
 
     _taken = 0
+    _refused = False
 
     def gotLength(self, length: int | None) -> None:
         """
@@ -44,10 +45,20 @@ class BoundedRequest(Request):
         self._taken += len(data)
         if self._taken > MAX_BODY_BYTES:
             self._refuse()
-            return
-        super().handleContentChunk(data)
+        if not self._refused:
+            super().handleContentChunk(data)
+
+    def process(self) -> None:
+        """
+        Called when the body is in; one that was refused has had its answer.
+        """
+        if not self._refused:
+            super().process()
 
     def _refuse(self) -> None:
+        if self._refused:
+            return
+        self._refused = True
         channel = self.channel
         if channel is not None and channel.transport is not None:
             channel.transport.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")

@@ -6,6 +6,7 @@ They need no script and load nothing but one style sheet, so the strictest conte
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
@@ -167,7 +168,7 @@ def done(username: str, cluster: str, proxy: str) -> Page:
         "You are set up",
         cluster,
         tags.p("Sign in from a terminal:"),
-        tags.pre(f"tsh login --proxy={proxy} --user={username}"),
+        tags.pre(f"tsh login --proxy={shlex.quote(proxy)} --user={shlex.quote(username)}"),
         tags.p("and look around:"),
         tags.pre("tsh ls\ntsh ssh <login>@<server>"),
     )

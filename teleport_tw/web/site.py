@@ -21,6 +21,8 @@ from twisted.web.resource import IResource
 from teleport_tw import __version__
 from teleport_tw.api import joining, signin
 from teleport_tw.api.contract import Api, ClusterInfo, SetupTicket
+from teleport_tw.api.convert import json_from_text
+from teleport_tw.base.addresses import network_of
 from teleport_tw.base.errors import Kind, TeleportError, bad_parameter, not_found
 from teleport_tw.base.limits import RateLimit
 from teleport_tw.base.secret import Secret
@@ -132,7 +134,7 @@ class WebSite:
                 request.setHeader(name, value)
             request.setHeader(b"Content-Type", b"application/json")
             try:
-                (limit or self.limit).take(client(request))
+                (limit or self.limit).take(network_of(client(request)))
                 return await handler(request, **arguments)
             except TeleportError as error:
                 return await self._failed(request, path, error)
@@ -246,11 +248,9 @@ class WebSite:
         C{PUT /webapi/users/password/token/:token} with C{password} and C{second_factor_token}.
         """
         try:
-            value = json.loads(request.content.read(joining.MAX_REQUEST))
-        except ValueError as error:
-            raise bad_parameter("the body is not JSON") from error
-        if not isinstance(value, dict):
-            raise bad_parameter("the body is not a JSON object")
+            value = json_from_text(request.content.read(joining.MAX_REQUEST).decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise bad_parameter("the body is not UTF-8") from error
         password, otp = value.get("password"), value.get("second_factor_token") or ""
         if not isinstance(password, str) or not isinstance(otp, str):
             raise bad_parameter("password and second_factor_token must be strings")
