@@ -4,12 +4,12 @@ How fast the embedded state store is, with a fleet of nodes in it.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from bench.harness import OURS, Row
 from teleport_tw.base.loop import install
 
 NODES, QUICK_NODES = 50_000, 2_000
@@ -87,9 +87,9 @@ async def _measure(quick: bool, folder: Path) -> list[tuple[str, float, str]]:
     return rows
 
 
-def run(quick: bool = False) -> list[tuple[str, float, str]]:
+def run(quick: bool) -> list[Row]:
     """
-    @return: what, how much, unit.
+    @param quick: a smoke run, with a small fleet.
     """
     install()
     from twisted.internet import reactor
@@ -101,9 +101,6 @@ def run(quick: bool = False) -> list[tuple[str, float, str]]:
         done.addCallback(found.extend).addErrback(lambda failure: failure.printTraceback())
         done.addBoth(lambda _: reactor.callLater(0, reactor.stop))  # type: ignore[attr-defined]
         reactor.run()  # type: ignore[attr-defined]
-    return found
-
-
-if __name__ == "__main__":
-    for what, amount, unit in run("--quick" in sys.argv):
-        print(f"{what:50} {amount:12,.1f} {unit}")
+    if not found:
+        raise RuntimeError("the store could not be measured")
+    return [Row(case, unit, {OURS: [amount]}, more_is_better=unit != "ms") for case, amount, unit in found]

@@ -1,17 +1,23 @@
 """
-How fast certificates are signed: pairs of one SSH and one TLS certificate for a user.
+How fast certificates are issued: pairs of one SSH and one TLS certificate for a user.
 
-Three ways, turn by turn in one call: the bare signatures (the floor that no implementation goes below), the
-cryptography library's own certificate builders, and ours.
+First the work itself, turn by turn: the bare signatures (the floor that no implementation goes below), the cryptography
+library's own certificate builders, and ours. Then the whole way, beside the bare signatures again: gRPC over mutual TLS
+to an auth in a process of its own, with permission, roles, locks and audit as ever, several calls under way; and a call
+that does nothing, which shows what of that is gRPC.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from statistics import median
+from pathlib import Path
 from time import perf_counter
 
+from attrs import evolve
 from cryptography import x509 as library
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -21,7 +27,10 @@ from cryptography.hazmat.primitives.serialization import (
     SSHCertificateType,
     load_der_public_key,
 )
+from twisted.internet.defer import Deferred, gatherResults
 
+from bench.harness import Row, by_turns
+from teleport_tw.base.loop import install
 from teleport_tw.pki import sshcert, x509
 from teleport_tw.pki.authority import AuthorityType, create
 from teleport_tw.pki.identity import Identity
@@ -97,16 +106,119 @@ def ours(identity: Identity, ssh_subject: PrivateKey, tls_subject: PrivateKey) -
     ssh, tls = sshcert.Issuer.of(authority, keystore), x509.Issuer.of(authority, keystore)
 
     def pair() -> None:
-        sshcert.issue_user(ssh, identity, ssh_subject.ssh_public, now=NOW)
-        x509.issue_user(tls, identity, tls_subject.spki, now=NOW)
+        another = evolve(identity)  # so that nothing is remembered of the one before
+        sshcert.issue_user(ssh, another, ssh_subject.ssh_public, now=NOW)
+        x509.issue_user(tls, another, tls_subject.spki, now=NOW)
 
     return pair
 
 
-def run(quick: bool) -> dict[str, float]:
+CALLS = 16
+"""Under way at once."""
+USERS = 50
+"""Whose certificates are asked for, one after the other."""
+
+_SERVER = """
+import sys
+from teleport_tw.base.loop import install
+reactor = install()
+from twisted.internet import reactor as clock
+from teleport_tw.auth.service import make_auth_service
+from teleport_tw.base.tasks import Threads
+from teleport_tw.config import sections
+threads = Threads(clock, clock.getThreadPool())
+auth = make_auth_service(
+    sections.Teleport(data_dir=sys.argv[1]),
+    sections.AuthService(cluster_name="example.com", listen_addr="127.0.0.1:0"),
+    reactor=clock, threads=threads,
+)
+def start():
+    auth.startService()
+    auth.ready().addCallbacks(lambda _: print("ready", flush=True), lambda failure: (print(failure), clock.stop()))
+clock.callWhenRunning(start)
+clock.addSystemEventTrigger("before", "shutdown", auth.stopService)
+clock.run()
+"""
+
+
+async def _measure(directory: Path, count: int, rounds: int) -> dict[str, list[float]]:
+    from teleport_tw.api.admin import connect_admin
+    from teleport_tw.api.contract import IssueRequest, PublicKeys
+    from teleport_tw.pki.keys import spki_pem
+    from teleport_tw.protocols.ssh import keys as ssh_keys
+    from teleport_tw.resources.metadata import Metadata, Resource
+
+    api = connect_admin(directory)
+    for number in range(USERS):
+        spec = {"roles": ["access"], "traits": {"logins": ["root", f"user{number}"]}}
+        await api.create(Resource("user", "v2", Metadata(f"user{number}"), spec))
+    ssh, tls = PrivateKey.generate_ssh(), PrivateKey.generate_tls()
+    keys = PublicKeys(ssh=ssh_keys.format_line(ssh.ssh_public).encode(), tls=spki_pem(tls.public))
+    requests = [IssueRequest(keys=keys, username=f"user{number}") for number in range(USERS)]
+
+    async def ask(call: Callable[[int], Awaitable[object]], times: int) -> None:
+        for number in range(times):
+            await call(number)
+
+    async def rate(call: Callable[[int], Awaitable[object]]) -> float:
+        started = perf_counter()
+        await gatherResults([Deferred.fromCoroutine(ask(call, count // CALLS)) for _ in range(CALLS)])
+        return count // CALLS * CALLS / (perf_counter() - started)
+
+    rates: dict[str, list[float]] = {"ours": [], "bare signatures": [], "empty call": []}
+    pair = bare(bytes(600))
+    for _ in range(rounds):
+        rates["ours"].append(await rate(lambda number: api.issue(requests[number % USERS])))
+        rates["empty call"].append(await rate(lambda number: api.ping()))
+        rates["bare signatures"].append(timed(pair, count))
+    await api.close()
+    return rates
+
+
+def through_api(count: int, rounds: int) -> dict[str, list[float]]:
+    """
+    @return: pairs (or calls) a second of each contender and round.
+    """
+    reactor = install()
+    rates: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory(prefix="tw-") as directory:
+        server = subprocess.Popen(
+            [sys.executable, "-c", _SERVER, directory], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        try:
+            assert server.stdout is not None
+            if server.stdout.readline().strip() != "ready":
+                raise RuntimeError("auth did not start")
+
+            def begin() -> None:
+                work = Deferred.fromCoroutine(_measure(Path(directory), count, rounds))
+                work.addCallback(rates.update)
+                work.addErrback(lambda failure: failure.printTraceback())
+                work.addBoth(lambda _: reactor.stop())  # type: ignore[func-returns-value]
+
+            reactor.callWhenRunning(begin)
+            reactor.run()
+        finally:
+            server.terminate()
+            server.wait(30)
+    if not rates:
+        raise RuntimeError("auth did not answer")
+    return rates
+
+
+def timed(pair: Callable[[], None], count: int) -> float:
+    """
+    @return: times a second.
+    """
+    started = perf_counter()
+    for _ in range(count):
+        pair()
+    return count / (perf_counter() - started)
+
+
+def run(quick: bool) -> list[Row]:
     """
     @param quick: a smoke run.
-    @return: median pairs a second of each way.
     """
     identity = Identity(
         username="alice",
@@ -120,23 +232,14 @@ def run(quick: bool) -> dict[str, float]:
     )
     subjects = PrivateKey.generate_ssh(), PrivateKey.generate_tls()
     ways = {
-        "signatures": bare(bytes(600)),
-        "builders": builders(identity, *subjects),
         "ours": ours(identity, *subjects),
+        "library's builders": builders(identity, *subjects),
+        "bare signatures": bare(bytes(600)),
     }
     count, rounds = (20, 3) if quick else (500, 7)
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, pair in ways.items():
-            started = perf_counter()
-            for _ in range(count):
-                pair()
-            rates[name].append(count / (perf_counter() - started))
-    medians = {name: median(found) for name, found in rates.items()}
-    for name, rate in medians.items():
-        print(f"{name:12} {rate:8.0f} pairs/s  {rate / medians['signatures']:5.2f} of bare signatures")
-    return medians
-
-
-if __name__ == "__main__":
-    run(quick=False)
+    signed = by_turns({name: lambda pair=pair: timed(pair, count) for name, pair in ways.items()}, rounds)  # type: ignore[misc]
+    asked = through_api(64 if quick else 1600, 2 if quick else 5)
+    return [
+        Row("an SSH and an X.509 certificate made", "pairs/s", signed),
+        Row("the same asked of auth over gRPC", "pairs/s", asked),
+    ]
