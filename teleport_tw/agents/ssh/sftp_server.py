@@ -32,6 +32,7 @@ COPY_BYTES = 1024 * 1024
 MAX_OFFSET = 2**63 - 1
 PERMISSION_BITS = 0o7777
 _MAX_PIECES = 512
+_HANDLE_BYTES = 4
 
 _LENGTH = Struct(">I")
 _HEAD = Struct(">IBI")
@@ -278,14 +279,13 @@ class SFTPServer:
         return bytes((codes.HANDLE,)) + put_string(put_uint32(key))
 
     def _handle(self, reader: Reader) -> _Handle:
-        handle = self._handles.get(int.from_bytes(reader.string()[:5], "big"))
+        handle = self._handles.get(_key(reader))
         if handle is None:
             raise RemoteProtocolError("no such handle")
         return handle
 
     def _close(self, reader: Reader) -> bytes:
-        key = int.from_bytes(reader.string()[:5], "big")
-        handle = self._handles.pop(key, None)
+        handle = self._handles.pop(_key(reader), None)
         if handle is None:
             raise RemoteProtocolError("no such handle")
         self._done(handle)
@@ -457,6 +457,13 @@ def _path(reader: Reader) -> bytes:
     return path
 
 
+def _key(reader: Reader) -> int:
+    handle = reader.string()
+    if len(handle) != _HANDLE_BYTES:
+        raise RemoteProtocolError("no such handle")
+    return int.from_bytes(handle, "big")
+
+
 def _told(wanted: Attributes) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if wanted.size is not None:
@@ -525,14 +532,14 @@ def _file_system(found: os.statvfs_result) -> bytes:
         found.f_bsize, found.f_frsize, found.f_blocks, found.f_bfree, found.f_bavail, found.f_files, found.f_ffree,
         found.f_favail, found.f_fsid, found.f_flag & 3, found.f_namemax,
     )  # fmt: skip
-    return bytes((codes.EXTENDED_REPLY,)) + b"".join((each & MAX_MASK).to_bytes(8, "big") for each in fields)
+    return bytes((codes.EXTENDED_REPLY,)) + b"".join((each & _UINT64_MASK).to_bytes(8, "big") for each in fields)
 
 
-MAX_MASK = 2**64 - 1
+_UINT64_MASK = 2**64 - 1
 _DONE = bytes((codes.STATUS,)) + put_uint32(codes.OK) + put_string(b"") + put_string(b"")
 _WRITTEN_HEAD = _LENGTH.pack(len(_DONE) + 4) + _DONE[:1]
 _WRITTEN_REST = _DONE[1:]
-_HANDLE_LENGTH = put_uint32(4)
+_HANDLE_LENGTH = put_uint32(_HANDLE_BYTES)
 _LIMITS = bytes((codes.EXTENDED_REPLY,)) + b"".join(
     each.to_bytes(8, "big")
     for each in (codes.MAX_MESSAGE_BYTES, codes.MAX_DATA_BYTES, codes.MAX_DATA_BYTES, MAX_HANDLES)

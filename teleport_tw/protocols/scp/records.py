@@ -21,7 +21,7 @@ from teleport_tw.base.errors import RemoteProtocolError
 
 MAX_LINE_BYTES = 16 * 1024
 MAX_SIZE = 2**63 - 1
-_MAX_TIME = 2**40
+_MAX_TIME_DIGITS = 12
 _MODE_DIGITS = 4
 
 
@@ -66,12 +66,9 @@ def parse(line: bytes) -> Record:
         return End()
     if kind == b"T":
         fields = rest.split(b" ")
-        if len(fields) != 4 or not all(each.isdigit() for each in fields) or max(map(len, fields)) > 12:
+        if len(fields) != 4 or not all(each.isdigit() for each in fields) or max(map(len, fields)) > _MAX_TIME_DIGITS:
             raise RemoteProtocolError("scp: times make no sense")
-        times = Times(int(fields[0]), int(fields[2]))
-        if max(times) > _MAX_TIME:
-            raise RemoteProtocolError("scp: times make no sense")
-        return times
+        return Times(int(fields[0]), int(fields[2]))
     if kind in (b"C", b"D"):
         return _entry(kind == b"D", rest)
     raise RemoteProtocolError("scp: no such record")
@@ -99,8 +96,7 @@ def encode(record: Record) -> bytes:
             return b"%s%04o %d %s\n" % (letter, mode & 0o7777, size, name.replace(b"\n", b"?"))
         case Times(mtime, atime):
             return b"T%d 0 %d 0\n" % (max(mtime, 0), max(atime, 0))
-        case End():
-            return b"E\n"
+    return b"E\n"
 
 
 class Wanted(NamedTuple):
