@@ -66,7 +66,8 @@ def current(descriptor: int = 0) -> Terminal:
         modes = b"\0"
     size = shutil.get_terminal_size()
     with suppress(OSError):
-        size = os.get_terminal_size(descriptor)
+        own = os.get_terminal_size(descriptor)
+        size = own if own.columns and own.lines else size
     return Terminal(kind=os.environ.get("TERM", "xterm"), columns=size.columns, rows=size.lines, modes=modes)
 
 

@@ -44,6 +44,7 @@ class Session:
         self._escapes: Escapes | None = None
         self._session: ClientSession
         self._input: Any = None
+        self._left = False
 
     async def run(self, command: str, *, with_terminal: bool, escapes: bool) -> int:
         """
@@ -84,14 +85,11 @@ class Session:
                 await terminal.flushed(errors, reactor)
                 output.abort()
                 errors.abort()
-        if self._connection.stopped and status == LOST_STATUS:
-            say(f"ERROR: {self._why()}")
+        if self._connection.stopped and status == LOST_STATUS and not self._left:
+            say("ERROR: the connection to the server was lost")
         elif session.signal:
             say(f"The command was ended by SIG{session.signal}.")
         return status
-
-    def _why(self) -> str:
-        return "the connection to the server was lost"
 
     def _pause(self) -> None:
         self._session.pauseProducing()
@@ -109,6 +107,7 @@ class Session:
             if escape is Escape.HELP:
                 os.write(2, terminal.HELP.encode())
             else:
+                self._left = True
                 os.write(2, b"\r\nDisconnected.\r\n")
                 self._connection.transport.abortConnection()
 
