@@ -24,6 +24,9 @@ from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
 MAX_ANSWER_BYTES = 10 * 1024 * 1024
 TIMEOUT_SECONDS = 30.0
 
+MEMBERS = ("Proxy", "Auth")
+"""Roles of those who are asked with a pin."""
+
 _PIN = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -33,11 +36,13 @@ class WebClient:
     One proxy.
 
     @ivar context: says whom to believe.
+    @ivar roles: one of which the server's certificate must have; empty for a certificate from outside the cluster.
     """
 
     host: str
     port: int
     context: ssl.SSLContext
+    roles: tuple[str, ...] = ()
 
     @property
     def address(self) -> str:
@@ -56,6 +61,8 @@ class WebClient:
         connection = http.client.HTTPSConnection(self.host, self.port, context=self.context, timeout=TIMEOUT_SECONDS)
         headers = {"User-Agent": f"teleport_tw/{__version__}", "Content-Type": "application/json"}
         try:
+            connection.connect()
+            self._check_role(connection.sock)
             connection.request(method, path, body=body, headers=headers)
             answer = connection.getresponse()
             content = answer.read(MAX_ANSWER_BYTES + 1)
@@ -75,6 +82,19 @@ class WebClient:
         if len(content) > MAX_ANSWER_BYTES:
             raise TeleportError(Kind.CONNECTION_PROBLEM, f"{self.address} answered with more than is reasonable")
         return answer.status, content
+
+    def _check_role(self, connection: ssl.SSLSocket) -> None:
+        """
+        Every host of the cluster has a certificate of its authority, with names that it chose; so a name is not enough.
+        """
+        subject = (connection.getpeercert() or {}).get("subject", ()) if self.roles else ()
+        shown = [value for part in subject for name, value in part if name == "organizationName"]
+        if self.roles and not set(shown) & set(self.roles):
+            raise TeleportError(
+                Kind.ACCESS_DENIED,
+                f"{self.address} answers as a host of the cluster that is neither proxy nor auth: somebody is in between",
+                details=f"wrong role: its certificate says {shown!r}",
+            )
 
     def get(self, path: str) -> dict[str, Any]:
         """
@@ -184,4 +204,4 @@ def pinned(host: str, port: int, pins: Sequence[str], *, alpn: Sequence[str] = (
             f"the authority of {stranger.address} has none of the pinned keys: this is another cluster, or somebody in "
             "between. `tctl status` on the auth host shows the right pin",
         )
-    return WebClient(host, port, speaking(trust_in(good), alpn))
+    return WebClient(host, port, speaking(trust_in(good), alpn), MEMBERS)
