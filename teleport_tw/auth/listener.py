@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from teleport_tw.api.joining import ALPN
-from teleport_tw.auth.joining.http import Join, JoinFactory
+from teleport_tw.auth.joining.http import Join, JoinFactory, Tell
 from teleport_tw.base.errors import RemoteProtocolError
 from teleport_tw.base.net.endpoints import UnixClient
 from teleport_tw.base.net.peeking import Decision, NeedMore, PeekingPort, PeekingServer, RawRoute, Refuse, TLSRoute
@@ -81,6 +81,7 @@ class AuthListener(Service):
     @ivar context: gives the TLS context of the joining side, made anew for each connection's sake when certificates
         change.
     @ivar join: the ceremony.
+    @ivar tell: the facts that a host compares with its pin before.
     """
 
     reactor: IReactorTime
@@ -89,6 +90,7 @@ class AuthListener(Service):
     grpc_path: str
     context: Callable[[], ssl.SSLContext]
     join: Join
+    tell: Tell
     _tasks: Tasks = field(factory=Tasks, init=False)
     _listening: PeekingPort | None = field(default=None, init=False)
 
@@ -127,5 +129,7 @@ class AuthListener(Service):
         if greeting is None:
             return NeedMore()
         if ALPN in greeting.alpn:
-            return TLSRoute(self.context(), lambda connection: JoinFactory(self.join, self.reactor, self._tasks))
+            return TLSRoute(
+                self.context(), lambda connection: JoinFactory(self.join, self.tell, self.reactor, self._tasks)
+            )
         return RawRoute(_ForwardFactory(self.reactor, self.grpc_path))

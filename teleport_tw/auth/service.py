@@ -36,6 +36,7 @@ from teleport_tw.auth import bootstrap, grpc
 from teleport_tw.auth.changes import Changes
 from teleport_tw.auth.core import KNOWN_KINDS, Core
 from teleport_tw.auth.delivery import Ownership
+from teleport_tw.auth.joining.facts import tell
 from teleport_tw.auth.joining.token import TokenJoining
 from teleport_tw.auth.journal import Journal
 from teleport_tw.auth.listener import AuthListener
@@ -237,7 +238,13 @@ class AuthService(Service):
         self._closers.append(self._rpc.stopService)
         host, port = split_address(self.config.listen_addr)
         self._listener = AuthListener(
-            self.reactor, host, port, str(path), self._join_context, self.api_for(STRANGER).join
+            self.reactor,
+            host,
+            port,
+            str(path),
+            self._join_context,
+            self.api_for(STRANGER).join,
+            lambda target: tell(target, core.signing, core.cluster, core.version),
         )
         self._listener.startService()
         self._closers.append(self._listener.stopService)

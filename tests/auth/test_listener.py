@@ -11,11 +11,14 @@ import ssl
 import uuid
 from typing import Any
 
+from twisted.internet.threads import deferToThread
+
 from teleport_tw.api.contract import JoinRequest
 from teleport_tw.api.joining import ALPN, PATH, answer_from_json, request_to_json
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.loop import as_deferred
 from teleport_tw.base.secret import Secret
+from teleport_tw.dial import web
 from teleport_tw.pki.identity import SystemRole
 from teleport_tw.resources.metadata import Metadata, Resource
 from tests.auth.cluster import Keys
@@ -67,6 +70,42 @@ class Port(AuthCase):
         self.assertEqual((await self.cluster.over_rpc(got, keys).ping()).cluster, "example.com")
         joins = await self.events("instance.join")
         self.assertEqual(joins[0]["addr.remote"], "127.0.0.1")
+
+    async def test_join_with_a_pin(self) -> None:
+        """A host that knows the pin alone believes this auth, joins, and believes no auth with another pin."""
+        await self.admin.create(Resource("token", "v2", Metadata("s3cr3t-token"), {"roles": ["Node"]}))
+        keys, host = Keys(), str(uuid.uuid4())
+        request = JoinRequest(
+            token=Secret("s3cr3t-token"), role=SystemRole.NODE, host_id=host, node_name="db1", keys=keys.public
+        )
+        pins = (await self.admin.ping()).ca_pins
+
+        def join(pins: Any) -> Any:
+            client = web.pinned("127.0.0.1", self.cluster.auth.port, pins, alpn=(ALPN,))
+            return answer_from_json(*client.ask("POST", PATH, request_to_json(request)))
+
+        with self.assertRaises(TeleportError) as caught:
+            await deferToThread(join, ["sha256:" + "0" * 64])
+        self.assertEqual(caught.exception.kind, Kind.ACCESS_DENIED)
+        got = await deferToThread(join, pins)
+        self.assertEqual(got.host_id, host)
+        self.assertEqual((await self.cluster.over_rpc(got, keys).ping()).cluster, "example.com")
+
+    async def test_facts(self) -> None:
+        """Anybody learns the cluster's name and public keys, and nothing else."""
+        status, body = await self.post(b"", "/webapi/find", "GET")
+        self.assertEqual((status, json.loads(body)["cluster_name"]), (200, "example.com"))
+        for path, wanted in (
+            ("/webapi/sites/example.com/auth/export?type=tls-host", 200),
+            ("/webapi/sites/example.com/auth/export", 200),
+            ("/webapi/sites/example.com/auth/export?type=jwt-keys", 400),
+            ("/webapi/sites/other.com/auth/export?type=tls-host", 404),
+            ("/webapi/sites/", 404),
+            ("/webapi/users", 404),
+        ):
+            status, body = await self.post(b"", path, "GET")
+            self.assertEqual(status, wanted, path)
+            self.assertNotIn(b"PRIVATE", body)
 
     async def test_refused(self) -> None:
         """A wrong token is a 403 in the web API's form."""

@@ -1,8 +1,9 @@
 """
-The one HTTP request that auth's own port answers: a host without a certificate joins.
+The HTTP that auth's own port answers: a host without a certificate joins.
 
-One request for each connection, small, over TLS that asks for no client certificate; everything else about HTTP is
-the proxy's business.
+Before that the host may ask which cluster this is and for its authority, to compare it with the pin it was given. One
+request for each connection, small, over TLS that asks for no client certificate; everything else about HTTP is the
+proxy's business.
 
 @see: L{teleport_tw.api.joining} for the bodies.
 """
@@ -31,6 +32,8 @@ ANSWER_SECONDS = 30.0
 """For the answer to be made and taken."""
 
 Join = Callable[[JoinRequest], Awaitable[Certificates]]
+Tell = Callable[[str], tuple[str, bytes]]
+"""What a GET of a path and query answers: its content type and body; raises NOT_FOUND."""
 
 
 @define(eq=False)
@@ -40,6 +43,7 @@ class JoinProtocol(Protocol):
     """
 
     join: Join
+    tell: Tell
     clock: IReactorTime
     tasks: Tasks
     address: str
@@ -77,14 +81,19 @@ class JoinProtocol(Protocol):
             match self._http.next_event():
                 case h11.Request() as request:
                     self._request = request
-                    if request.method != b"POST" or request.target != PATH.encode():
-                        raise not_found(f"only POST {PATH} is answered here")
+                    if request.method != b"GET" and (request.method, request.target) != (b"POST", PATH.encode()):
+                        raise not_found(f"only GET and POST {PATH} are answered here")
                 case h11.Data(data=data):
                     self._body += data
                     if len(self._body) > MAX_REQUEST:
                         raise bad_parameter(f"the request is longer than {MAX_REQUEST} bytes")
                 case h11.EndOfMessage():
-                    self._work = self.tasks.spawn("join", self._serve(bytes(self._body)))
+                    assert self._request is not None
+                    if self._request.method == b"GET":
+                        kind, body = self.tell(self._request.target.decode("ascii", "replace"))
+                        self._answer(200, body, kind)
+                    else:
+                        self._work = self.tasks.spawn("join", self._serve(bytes(self._body)))
                     return
                 case _:
                     return
@@ -104,11 +113,11 @@ class JoinProtocol(Protocol):
     def _answer_error(self, error: TeleportError) -> None:
         self._answer(STATUS[error.kind], error_to_json(error))
 
-    def _answer(self, status: int, body: bytes) -> None:
+    def _answer(self, status: int, body: bytes, kind: str = "application/json") -> None:
         if self.transport is None:
             return
         headers = [
-            ("Content-Type", "application/json"),
+            ("Content-Type", kind),
             ("Content-Length", str(len(body))),
             ("Connection", "close"),
         ]
@@ -141,9 +150,11 @@ class JoinProtocol(Protocol):
 class JoinFactory(Factory):
     """
     @ivar join: the ceremony, for a caller who is nobody yet.
+    @ivar tell: the facts that anybody may have.
     """
 
     join: Join
+    tell: Tell
     clock: IReactorTime
     tasks: Tasks
 
@@ -151,4 +162,4 @@ class JoinFactory(Factory):
         """
         @param addr: the peer's, recorded as where the host joined from.
         """
-        return JoinProtocol(self.join, self.clock, self.tasks, str(getattr(addr, "host", "")))
+        return JoinProtocol(self.join, self.tell, self.clock, self.tasks, str(getattr(addr, "host", "")))
