@@ -87,8 +87,8 @@ class WebClient:
         """
         Every host of the cluster has a certificate of its authority, with names that it chose; so a name is not enough.
         """
-        subject = (connection.getpeercert() or {}).get("subject", ()) if self.roles else ()
-        shown = [value for part in subject for name, value in part if name == "organizationName"]
+        shown_subject: Any = (connection.getpeercert() or {}).get("subject", ())
+        shown = [value for part in shown_subject for name, value in part if name == "organizationName"]
         if self.roles and not set(shown) & set(self.roles):
             raise TeleportError(
                 Kind.ACCESS_DENIED,

@@ -84,7 +84,7 @@ class Targets:
         @param header: for the agent.
         @raise TeleportError: CONNECTION_PROBLEM, the server is known and there is no way to it.
         """
-        if node.sub_kind != AGENTLESS and self.registry.links(node.name):
+        if node.sub_kind != AGENTLESS and self.registry.links(node.name, header.target_kind):
             return self.registry.endpoint(node.name, header)
         address = str(node.spec.get("addr") or "")
         if not address or (node.sub_kind != AGENTLESS and node.spec.get("use_tunnel")):

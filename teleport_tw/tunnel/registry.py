@@ -50,9 +50,17 @@ class Agent:
 
 @define(eq=False)
 class _Entry:
+    """
+    @ivar links: newest last, with the kinds that each link's own certificate is good for: who joined as a database
+        agent under a server's id gets nothing that is meant for the server.
+    """
+
     identity: Identity
-    kinds: frozenset[str]
-    links: list[Link] = field(factory=list)  # newest last
+    links: dict[Link, frozenset[str]] = field(factory=dict)
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        return frozenset[str]().union(*self.links.values())
 
 
 Watcher = Callable[[str, int], object]
@@ -116,20 +124,22 @@ class Registry(ServerFactory):
         entry = self._entries.get(host_id)
         return entry.identity if entry is not None else None
 
-    def links(self, host_id: str) -> list[Link]:
+    def links(self, host_id: str, kind: str = "") -> list[Link]:
         """
+        @param kind: of the target; only links that may serve it; empty for all.
         @return: the host's links that take streams: fewest streams first, the newest of equals first.
         """
         entry = self._entries.get(host_id)
         if entry is None:
             return []
-        return sorted((link for link in reversed(entry.links) if link.may_open()), key=len)
+        good = (link for link, kinds in reversed(entry.links.items()) if not kind or kind in kinds)
+        return sorted((link for link in good if link.may_open()), key=len)
 
     def endpoint(self, host_id: str, header: StreamHeader) -> IStreamClientEndpoint:
         """
-        @return: connects by whichever of the host's links is best then.
+        @return: connects by whichever of the host's links is best then, of those good for the header's kind of target.
         """
-        return StreamEndpoint(lambda: self.links(host_id), header, self._clock)
+        return StreamEndpoint(lambda: self.links(host_id, header.target_kind), header, self._clock)
 
     def watch(self, watcher: Watcher) -> Callable[[], None]:
         """
@@ -182,10 +192,9 @@ class Registry(ServerFactory):
         kinds = frozenset(KINDS[role] for role in identity.system_roles if role in KINDS)
         entry = self._entries.get(identity.host_id)
         if entry is None:
-            entry = self._entries[identity.host_id] = _Entry(identity, kinds)
-        else:
-            entry.identity, entry.kinds = identity, kinds
-        entry.links.append(link)
+            entry = self._entries[identity.host_id] = _Entry(identity)
+        entry.identity = identity
+        entry.links[link] = kinds
         self._links[link] = entry
         self._changed(entry)
 
@@ -212,7 +221,7 @@ class Registry(ServerFactory):
         entry = self._links.get(link)
         if entry is None or link not in entry.links:
             return
-        entry.links.remove(link)
+        del entry.links[link]
         if not entry.links:
             self._entries.pop(entry.identity.host_id, None)
         self._changed(entry)

@@ -90,6 +90,23 @@ class RegistryTests(SynchronousTestCase):
         self.connect("a", old, new)
         self.assertEqual(self.registry.links("a"), [old.protocols[1], new.protocols[1]])
 
+    def test_a_link_serves_what_its_own_certificate_says(self) -> None:
+        """
+        Who joined as something else under a server's id gets no stream that is meant for the server, though its link
+        is the newest and has the fewest streams.
+        """
+        real = self.agent("a", SystemRole.NODE)
+        self.connect("a", real)
+        thief = self.agent("a", SystemRole.DB)
+        self.assertEqual(self.registry.links("a", "node"), [real.protocols[1]])
+        self.assertEqual(self.registry.links("a", "db"), [thief.protocols[1]])
+        self.connect("a", real, thief)
+        self.assertEqual(len(thief.protocols[1]), 0)
+        real.protocols[1].abort()
+        real.run()
+        self.assertEqual(self.registry.links("a", "node"), [])
+        self.assertEqual(self.registry.agents()[0].kinds, {"db"})
+
     def test_watchers_hear_of_every_change(self) -> None:
         first, second = self.agent(), self.agent()
         first.cut()
