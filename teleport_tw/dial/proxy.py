@@ -138,6 +138,7 @@ class ProxyEndpoint:
                 Kind.CONNECTION_PROBLEM, f"the proxy gave no sensible answer for {self.target}", details=repr(error)
             ) from error
         except (TeleportError, CancelledError):
+            opening.answer.addErrback(lambda _: None)  # nobody waits for it any more
             transport.abortConnection()
             raise
         if refusal is not None:
