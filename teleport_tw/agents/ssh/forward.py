@@ -17,7 +17,6 @@ from twisted.internet.error import CannotListenError, ConnectError, ConnectionRe
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
-    IProtocol,
     IStreamClientEndpoint,
     IStreamServerEndpoint,
 )

@@ -19,6 +19,18 @@ from struct import Struct
 from typing import Any, Protocol
 
 from teleport_tw.agents.ssh.sftp_listing import Names, entry
+from teleport_tw.agents.ssh.sftp_system import (
+    PERMISSION_BITS,
+    STATUSES,
+    file_attributes,
+    file_system,
+    known_name,
+    link,
+    one_name,
+    open_flags,
+    rename,
+    told,
+)
 from teleport_tw.base.errors import RemoteProtocolError
 from teleport_tw.protocols.sftp import attributes, codes
 from teleport_tw.protocols.sftp.attributes import Attributes
@@ -30,7 +42,6 @@ FLUSH_BYTES = 512 * 1024
 LISTED_AT_ONCE = 128
 COPY_BYTES = 1024 * 1024
 MAX_OFFSET = 2**63 - 1
-PERMISSION_BITS = 0o7777
 _MAX_PIECES = 512
 _HANDLE_BYTES = 4
 
@@ -39,19 +50,6 @@ _HEAD = Struct(">IBI")
 _DATA_HEAD = Struct(">IBII")
 _READ = Struct(">IQI")
 _WRITE = Struct(">IQI")
-
-_STATUS = {
-    errno.ENOENT: codes.NO_SUCH_FILE,
-    errno.EBADF: codes.NO_SUCH_FILE,
-    errno.ELOOP: codes.NO_SUCH_FILE,
-    errno.EPERM: codes.PERMISSION_DENIED,
-    errno.EACCES: codes.PERMISSION_DENIED,
-    errno.EFAULT: codes.PERMISSION_DENIED,
-    errno.ENAMETOOLONG: codes.BAD_MESSAGE,
-    errno.EINVAL: codes.BAD_MESSAGE,
-    errno.ENOSYS: codes.OP_UNSUPPORTED,
-    errno.EOPNOTSUPP: codes.OP_UNSUPPORTED,
-}
 
 
 class Report(Protocol):
@@ -99,9 +97,9 @@ class SFTPServer:
         self._requests: dict[int, Callable[[Reader], bytes]] = {
             codes.OPEN: self._open,
             codes.CLOSE: self._close,
-            codes.LSTAT: lambda reader: _attributes(os.lstat(_path(reader))),
-            codes.STAT: lambda reader: _attributes(os.stat(_path(reader))),
-            codes.FSTAT: lambda reader: _attributes(os.fstat(self._handle(reader).descriptor)),
+            codes.LSTAT: lambda reader: file_attributes(os.lstat(_path(reader))),
+            codes.STAT: lambda reader: file_attributes(os.stat(_path(reader))),
+            codes.FSTAT: lambda reader: file_attributes(os.fstat(self._handle(reader).descriptor)),
             codes.SETSTAT: self._setstat,
             codes.FSETSTAT: self._fsetstat,
             codes.OPENDIR: self._opendir,
@@ -109,21 +107,21 @@ class SFTPServer:
             codes.REMOVE: lambda reader: self._change("remove", os.unlink, _path(reader)),
             codes.MKDIR: self._mkdir,
             codes.RMDIR: lambda reader: self._change("rmdir", os.rmdir, _path(reader)),
-            codes.REALPATH: lambda reader: _one_name(os.path.realpath(reader.string() or b".")),
-            codes.RENAME: lambda reader: self._change("rename", _rename, _path(reader), _path(reader)),
-            codes.READLINK: lambda reader: _one_name(os.readlink(_path(reader))),
+            codes.REALPATH: lambda reader: one_name(os.path.realpath(reader.string() or b".")),
+            codes.RENAME: lambda reader: self._change("rename", rename, _path(reader), _path(reader)),
+            codes.READLINK: lambda reader: one_name(os.readlink(_path(reader))),
             codes.SYMLINK: lambda reader: self._change("symlink", os.symlink, reader.string(), _path(reader)),
             codes.EXTENDED: self._extended,
         }
         self._extensions: dict[bytes, Callable[[Reader], bytes]] = {
             codes.POSIX_RENAME: lambda reader: self._change("rename", os.rename, _path(reader), _path(reader)),
-            codes.HARDLINK: lambda reader: self._change("link", _link, _path(reader), _path(reader)),
-            codes.STATVFS: lambda reader: _file_system(os.statvfs(_path(reader))),
-            codes.FSTATVFS: lambda reader: _file_system(os.fstatvfs(self._handle(reader).descriptor)),
+            codes.HARDLINK: lambda reader: self._change("link", link, _path(reader), _path(reader)),
+            codes.STATVFS: lambda reader: file_system(os.statvfs(_path(reader))),
+            codes.FSTATVFS: lambda reader: file_system(os.fstatvfs(self._handle(reader).descriptor)),
             codes.FSYNC: self._fsync,
             codes.LSETSTAT: self._lsetstat,
             codes.LIMITS: lambda reader: _LIMITS,
-            codes.EXPAND_PATH: lambda reader: _one_name(os.path.realpath(os.path.expanduser(reader.string() or b"."))),
+            codes.EXPAND_PATH: lambda reader: one_name(os.path.realpath(os.path.expanduser(reader.string() or b"."))),
             codes.COPY_DATA: self._copy,
             codes.USERS_GROUPS: self._users_and_groups,
         }
@@ -196,7 +194,7 @@ class SFTPServer:
                 answer = serve(Reader(bytes(message[5:])))
                 self._say(_HEAD.pack(4 + len(answer), answer[0], number), answer[1:])
         except OSError as error:
-            self._status(number, _STATUS.get(error.errno or 0, codes.FAILURE), error.strerror or "failure")
+            self._status(number, STATUSES.get(error.errno or 0, codes.FAILURE), error.strerror or "failure")
         except (RemoteProtocolError, ValueError, OverflowError) as error:
             self._status(number, codes.BAD_MESSAGE, str(error))
 
@@ -261,10 +259,10 @@ class SFTPServer:
     def _open(self, reader: Reader) -> bytes:
         path, flags, wanted = _path(reader), reader.uint32(), attributes.read(reader)
         mode = PERMISSION_BITS & (0o666 if wanted.permissions is None else wanted.permissions)
-        facts = {"flags": flags, "attributes": _told(wanted)}
+        facts = {"flags": flags, "attributes": told(wanted)}
         with self._told("open", path, **facts):
             self._check_handles()
-            descriptor = os.open(path, _open_flags(flags), mode)
+            descriptor = os.open(path, open_flags(flags), mode)
         return self._keep(_Handle(descriptor, path))
 
     def _check_handles(self) -> None:
@@ -336,7 +334,7 @@ class SFTPServer:
     def _mkdir(self, reader: Reader) -> bytes:
         path, wanted = _path(reader), attributes.read(reader)
         mode = PERMISSION_BITS & (0o777 if wanted.permissions is None else wanted.permissions)
-        with self._told("mkdir", path, attributes=_told(wanted)):
+        with self._told("mkdir", path, attributes=told(wanted)):
             os.mkdir(path, mode)
         return _DONE
 
@@ -349,7 +347,7 @@ class SFTPServer:
         return self._set(handle.descriptor, handle.path, wanted)
 
     def _set(self, target: bytes | int, path: bytes, wanted: Attributes) -> bytes:
-        with self._told("setstat", path, attributes=_told(wanted)):
+        with self._told("setstat", path, attributes=told(wanted)):
             if wanted.size is not None:
                 os.truncate(target, wanted.size)
             if wanted.permissions is not None:
@@ -362,7 +360,7 @@ class SFTPServer:
 
     def _lsetstat(self, reader: Reader) -> bytes:
         path, wanted = _path(reader), attributes.read(reader)
-        with self._told("setstat", path, attributes=_told(wanted)):
+        with self._told("setstat", path, attributes=told(wanted)):
             if wanted.size is not None:
                 raise OSError(errno.EINVAL, "a link has no size to set")
             if wanted.permissions is not None and not stat.S_ISLNK(os.lstat(path).st_mode):
@@ -428,7 +426,7 @@ class SFTPServer:
         for name_of in (self._names.user, self._names.group):
             numbers = reader.string()
             asked = [int.from_bytes(numbers[at : at + 4], "big") for at in range(0, len(numbers), 4)]
-            answer += put_string(b"".join(put_string(_known(name_of(each), each)) for each in asked))
+            answer += put_string(b"".join(put_string(known_name(name_of(each), each)) for each in asked))
         return answer
 
 
@@ -464,78 +462,6 @@ def _key(reader: Reader) -> int:
     return int.from_bytes(handle, "big")
 
 
-def _told(wanted: Attributes) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    if wanted.size is not None:
-        facts["file_size"] = wanted.size
-    if wanted.owner is not None:
-        facts["uid"], facts["gid"] = wanted.owner
-    if wanted.permissions is not None:
-        facts["permissions"] = f"{wanted.permissions & PERMISSION_BITS:04o}"
-    if wanted.times is not None:
-        facts["access_time"], facts["modification_time"] = wanted.times
-    return facts
-
-
-def _open_flags(flags: int) -> int:
-    reads, writes = flags & codes.FLAG_READ, flags & codes.FLAG_WRITE
-    wanted = (os.O_RDWR if reads else os.O_WRONLY) if writes else os.O_RDONLY
-    for flag, ours in (
-        (codes.FLAG_APPEND, os.O_APPEND),
-        (codes.FLAG_CREAT, os.O_CREAT),
-        (codes.FLAG_TRUNC, os.O_TRUNC),
-        (codes.FLAG_EXCL, os.O_EXCL),
-    ):
-        if flags & flag and (writes or flag in (codes.FLAG_APPEND, codes.FLAG_EXCL)):
-            wanted |= ours
-    return wanted | os.O_CLOEXEC | os.O_NOCTTY
-
-
-def _rename(old: bytes, new: bytes) -> None:
-    """
-    Replaces nothing, as version 3 has it.
-    """
-    if stat.S_ISREG(os.lstat(old).st_mode):
-        try:
-            os.link(old, new, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EPERM, errno.EMLINK):
-                raise
-        else:
-            os.unlink(old)
-            return
-    if os.path.lexists(new):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-    os.rename(old, new)
-
-
-def _link(old: bytes, new: bytes) -> None:
-    os.link(old, new, follow_symlinks=False)
-
-
-def _attributes(found: os.stat_result) -> bytes:
-    return bytes((codes.ATTRS,)) + attributes.of_file(
-        found.st_size, found.st_uid, found.st_gid, found.st_mode, found.st_atime, found.st_mtime
-    )
-
-
-def _one_name(name: bytes) -> bytes:
-    return bytes((codes.NAME,)) + put_uint32(1) + put_string(name) * 2 + Attributes().encode()
-
-
-def _known(name: str, number: int) -> bytes:
-    return b"" if name == str(number) else name.encode("utf-8", "surrogateescape")
-
-
-def _file_system(found: os.statvfs_result) -> bytes:
-    fields = (
-        found.f_bsize, found.f_frsize, found.f_blocks, found.f_bfree, found.f_bavail, found.f_files, found.f_ffree,
-        found.f_favail, found.f_fsid, found.f_flag & 3, found.f_namemax,
-    )  # fmt: skip
-    return bytes((codes.EXTENDED_REPLY,)) + b"".join((each & _UINT64_MASK).to_bytes(8, "big") for each in fields)
-
-
-_UINT64_MASK = 2**64 - 1
 _DONE = bytes((codes.STATUS,)) + put_uint32(codes.OK) + put_string(b"") + put_string(b"")
 _WRITTEN_HEAD = _LENGTH.pack(len(_DONE) + 4) + _DONE[:1]
 _WRITTEN_REST = _DONE[1:]

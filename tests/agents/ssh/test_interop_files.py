@@ -129,16 +129,28 @@ class SFTPTests(FilesTestCase):
         self.assertTrue((self.root / "link").is_symlink())
         self.assertEqual(os.readlink(self.root / "link"), "two")
 
+    async def test_names_that_would_forge_lines(self) -> None:
+        """
+        Newlines and bytes that are no text reach the log as what they are, in one event each.
+        """
+        await self.start()
+        (self.root / "tree").mkdir()
+        (self.root / "tree" / "a\nb\udcff").write_bytes(b"odd")
+        result = await self.copy("-r", f"{self.root}/tree", f"HOST:{self.root}/up")
+        self.assertEqual(result[2], 0, result)
+        [event] = [event for event in self.sink.named("sftp") if event["code"] == "TS001I"]
+        self.assertEqual(event["path"], f"{self.root}/up/a\nb\\xff")
+
     async def test_copying_may_be_forbidden_by_role_or_service(self) -> None:
         """
         The user reads why, and so does the log.
         """
         await self.start(ssh_file_copy=False)
-        out, err, code = await self.batch("pwd")
+        _, err, code = await self.batch("pwd")
         self.assertNotEqual(code, 0)
         self.assertIn(b"file copying is not permitted", err)
         self.assertEqual([event["code"] for event in self.sink.named("sftp")], ["TS020E"])
-        out, err, code = await self.copy("-O", f"HOST:{self.root}/known_hosts", f"{self.root}/x")
+        _, err, code = await self.copy("-O", f"HOST:{self.root}/known_hosts", f"{self.root}/x")
         self.assertNotEqual(code, 0)
         self.assertIn(b"file copying is not permitted", err)
         self.assertEqual([event["code"] for event in self.sink.named("scp")], ["T3010E"])

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from twisted.internet import reactor
-from twisted.internet.protocol import Factory, Protocol, ProcessProtocol
+from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
 
 from teleport_tw.base.net.endpoints import TCPClient, TCPServer, UnixClient, UnixServer
 from teleport_tw.config.sections import X11
@@ -68,6 +68,13 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def free_display() -> int:
+    """
+    A number no X server has.
+    """
+    return next(each for each in range(60, 200) if not Path(f"/tmp/.X11-unix/X{each}").exists())
+
+
 class ForwardsTestCase(AgentTestCase):
     """
     C{background} runs ssh beside the test.
@@ -85,6 +92,14 @@ class ForwardsTestCase(AgentTestCase):
         process = reactor.spawnProcess(seen, shutil.which("ssh"), arguments, env=dict(os.environ))
         self.addCleanup(lambda: process.pid and process.signalProcess("KILL"))
         return seen
+
+    def started(self, command: list[str], **options: Any) -> None:
+        """
+        A program that ends with the test.
+        """
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen(command, **quiet, **options)
+        self.addCleanup(lambda: (process.terminate(), process.wait()))
 
     async def shout(self) -> int:
         """
@@ -128,7 +143,7 @@ class LocalTests(ForwardsTestCase):
         The client is told; the event is a failure.
         """
         await self.start()
-        _, err, _ = await self.ssh("-W", f"127.0.0.1:{free_port()}")
+        _, _err, _ = await self.ssh("-W", f"127.0.0.1:{free_port()}")
         local = free_port()
         client = self.background("-L", f"{local}:127.0.0.1:{free_port()}")
         await self.until(lambda: b"Entering interactive session" in client.err)
@@ -246,8 +261,7 @@ class AgentTests(ForwardsTestCase):
         """
         await self.start()
         socket_path = self.root / "agent"
-        agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket_path)], stdout=subprocess.DEVNULL)
-        self.addCleanup(lambda: (agent.kill(), agent.wait()))
+        self.started(["ssh-agent", "-D", "-a", str(socket_path)])
         await self.until(socket_path.exists)
         key, env = self.certify(), {"SSH_AUTH_SOCK": str(socket_path)}
         await run("ssh-add", str(key), env=env)
@@ -285,17 +299,13 @@ class X11Tests(ForwardsTestCase):
         for tool in ("Xvfb", "xauth", "xdpyinfo"):
             if shutil.which(tool) is None:
                 self.skipTest(f"{tool} is not installed")
-        authority = self.root / "authority"
+        authority, number = str(self.root / "authority"), free_display()
         reading, writing = os.pipe()
-        number = next(each for each in range(60, 200) if not Path(f"/tmp/.X11-unix/X{each}").exists())
-        subprocess.run(["xauth", "-q", "-f", authority, "add", f":{number}", ".", os.urandom(16).hex()], check=True)
-        server = subprocess.Popen(
-            ["Xvfb", f":{number}", "-auth", authority, "-nolisten", "tcp", "-displayfd", str(writing)],
-            pass_fds=(writing,),
-            stderr=subprocess.DEVNULL,
-        )
+        await run("xauth", "-q", "-f", authority, "add", f":{number}", ".", os.urandom(16).hex())
+        options = ["-auth", authority, "-nolisten", "tcp", "-displayfd", str(writing)]
+        self.started(["Xvfb", f":{number}", *options], pass_fds=(writing,))
         os.close(writing)
-        self.addCleanup(lambda: (server.terminate(), server.wait(), os.close(reading)))
+        self.addCleanup(os.close, reading)
         os.set_blocking(reading, False)
 
         def ready() -> bool:
@@ -305,7 +315,7 @@ class X11Tests(ForwardsTestCase):
                 return False
 
         await self.until(ready)
-        return {"DISPLAY": f":{number}", "XAUTHORITY": str(authority)}
+        return {"DISPLAY": f":{number}", "XAUTHORITY": authority}
 
     async def test_programs_reach_the_users_display(self) -> None:
         """
