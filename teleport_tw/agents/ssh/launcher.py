@@ -32,6 +32,9 @@ MAX_MESSAGE_BYTES = 256 * 1024
 
 MAX_ASK_BYTES = 160 * 1024
 MAX_DESCRIPTORS = 3
+_DEAF = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What the launcher does not hear: it ends with the agent."""
+
 CANNOT_EXECUTE = 126
 NOT_FOUND = 127
 
@@ -62,8 +65,9 @@ def run(
         for number in range(3):
             os.dup2(descriptors[0] if terminal else descriptors[number], number)
         os.closerange(3, 1 << 16)
-        for ignored in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for ignored in (signal.SIGPIPE, signal.SIGXFSZ, *_DEAF):
             signal.signal(ignored, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _DEAF)  # what came since the fork counts now
         os.umask(0o022)
         if (uid, gid) != (os.getuid(), os.getgid()) or os.getuid() == 0:
             os.setgroups(groups)
@@ -149,13 +153,17 @@ class Launcher:
         return True
 
     def _run(self, number: int, descriptors: list[int], *how: Any) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF)
         try:
             pid = os.fork()
         except OSError as error:
             self._say(number, 0, str(error))
             return
-        if pid == 0:
-            run(descriptors, *how)
+        else:
+            if pid == 0:
+                run(descriptors, *how)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _DEAF)
         self._running[number] = pid
         self._numbers[pid] = number
         self._say(number, pid, None)
@@ -196,7 +204,7 @@ def main() -> None:
     """
     The one argument is the socket's descriptor.
     """
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for ignored in _DEAF:
         signal.signal(ignored, signal.SIG_IGN)  # what ends it is the end of the agent
     os.chdir("/")
     # Last, so that it hides nothing; the modules below need the standard library alone.

@@ -379,14 +379,20 @@ class LifetimeTests(AgentTestCase):
         self.assertEqual(event["code"], "T3006I")
         await self.until(lambda: not os.path.exists(f"/proc/{int(out)}"), 3)
 
+    def output(self) -> list[int]:
+        """
+        How much each session's program has written.
+        """
+        sessions = [session for user in self.agent.realm.users for session in user.sessions]
+        return [session.program._capture.sent_bytes for session in sessions if session.program is not None]
+
     async def test_a_lock_ends_a_session_at_once(self) -> None:
         """
         The user is told; the command gets SIGHUP.
         """
         await self.start()
         waiting = Deferred.fromCoroutine(self.ended(b"gone fishing"))
-        await self.until(lambda: self.sink.named("session.start"))
-        await deferLater(reactor, 0.2)
+        await self.until(lambda: any(self.output()))
         self.cluster.copy.put(lock("l1", "gone fishing", user="alice"))
         await waiting
 

@@ -4,11 +4,11 @@ Terminals and the account checks before them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import struct
 import termios
-from contextlib import suppress
 from pathlib import Path
 
 from attrs import evolve
@@ -82,7 +82,7 @@ class TerminalTests(SynchronousTestCase):
         """
         Nothing else comes of it.
         """
-        with suppress(RemoteProtocolError):
+        with contextlib.suppress(RemoteProtocolError):
             pty.parse_modes(data)
 
 
