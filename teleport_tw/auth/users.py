@@ -21,6 +21,7 @@ from teleport_tw.events.kinds import CertCreate, Connection
 from teleport_tw.pki import sshcert
 from teleport_tw.pki.authority import AuthorityType
 from teleport_tw.pki.identity import Identity, SystemRole
+from teleport_tw.protocols.ssh import certificate as certificates
 from teleport_tw.protocols.ssh import keys as ssh_keys
 from teleport_tw.resources.nodes import all_labels
 from teleport_tw.resources.roles import Principal, Role
@@ -139,11 +140,14 @@ class UserCertificates:
         core, now = self.core, self.core.now()
         try:
             line = ssh_keys.parse_line(request.user_certificate.decode("ascii", "replace"))
+            pinned = certificates.parse(line.blob).critical_options.get(sshcert.SOURCE_ADDRESS, "")
         except RemoteProtocolError as error:
             raise bad_parameter(f"the user's certificate cannot be read: {error}") from error
         # What the openssh authority signed is for stock servers: it does not beget further certificates.
         authority = core.signing.authority(AuthorityType.USER)
-        user = sshcert.verify_user(line.blob, (authority,), now, source_ip=None)
+        # Where the user is, the proxy alone can see, and has compared.
+        source = pinned.partition(",")[0].partition("/")[0] or None
+        user = sshcert.verify_user(line.blob, (authority,), now, source_ip=source)
         who = Gate(core, user)
         who.check_locks(user, login=request.login)
         node = await core.resources.get("node", request.node)

@@ -90,12 +90,10 @@ class Kept(Generic[K, V]):
     async def _ask(self, key: K, make: Callable[[], Awaitable[tuple[V, float]]]) -> None:
         try:
             value, good_until = await make()
-        except BaseException:
+        except Exception:  # whoever waits is told, whatever it is
             failure = Failure()
             for each in self._waiting.pop(key, []):
                 each.errback(failure)
-            if not isinstance(failure.value, Exception):
-                raise
             return
         finally:
             self._asking.discard(key)

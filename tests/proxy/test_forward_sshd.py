@@ -66,6 +66,13 @@ def exchange(port: int, data: bytes) -> bytes:
         return received
 
 
+def _answer_once(listener: socket.socket) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        while data := connection.recv(65536):
+            connection.sendall(data.upper())
+
+
 class StockServerTests(TestCase):
     """
     Each has a cluster of its own.
@@ -297,7 +304,86 @@ class StockServerTests(TestCase):
         for each in (*held, master):
             await each
 
+    async def test_sockets_in_the_file_system(self) -> None:
+        """
+        C{-L} to a path on the server.
+        """
+        world = await self.world()
+        await world.sshd()
+        key = await world.user("alice")
+        local, path = free_port(), f"{world.root}/s"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+            client = world.run(*world.ssh(key, "-q", "-L", f"127.0.0.1:{local}:{path}"), "sleep 4", seconds=30)
+            running = self._spawn(client)
+            await until(lambda: world.sink.named("session.start"))
+            answer = deferToThread(_answer_once, listener)
+            self.assertEqual(await self.in_thread(local, b"hello"), b"HELLO")
+            await answer
+        self.assertEqual(world.sink.named("port.local")[0]["addr"], path)
+        await running
+
+    async def test_idle_users_are_disconnected(self) -> None:
+        """
+        With the reason on the terminal.
+        """
+        world = await self.world(client_idle_timeout="2s")
+        await world.sshd()
+        key = await world.user("alice")
+        out, _, code = await world.run(*world.ssh(key, "-q", "-tt"), "echo up; sleep 30", seconds=40)
+        self.assertEqual(code, 255)
+        self.assertIn(b"no activity", out)
+
     # --- refusals
+
+    async def test_a_session_that_must_be_recorded_and_cannot_be(self) -> None:
+        """
+        Does not begin where a role is strict, and does where none is.
+        """
+        world = await self.world(record_session={"default": "strict"})
+        await world.sshd()
+        key = await world.user("alice")
+        world.spool.rmdir()
+        world.spool.write_text("in the way")
+        _, err, code = await world.run(*world.ssh(key, "-q", "-tt"), "touch", f"{world.root}/ran")
+        self.assertEqual(code, 255)
+        self.assertFalse((world.root / "ran").exists())
+        await world.role("ops", record_session={"default": "best_effort"})
+        out, _, code = await world.run(*world.ssh(key, "-q", "-tt"), "echo in")
+        self.assertEqual((out, code), (b"in\r\n", 0), err)
+        self.flushLoggedErrors()
+
+    async def test_only_so_many_connections_at_a_time(self) -> None:
+        """
+        C{max_connections}, counted by auth.
+        """
+        world = await self.world(max_connections=1)
+        await world.sshd()
+        key = await world.user("alice")
+        running = self._spawn(world.run(*world.ssh(key, "-q"), "sleep 4", seconds=40))
+        await until(lambda: world.sink.named("session.start"))
+        _, err, code = await world.run(*world.ssh(key), "echo in")
+        self.assertEqual(code, 255)
+        self.assertIn(b"too many connections", err)
+        self.assertEqual(world.sink.named("session.rejected")[0]["max"], 1)
+        await running
+        out, _, _ = await world.run(*world.ssh(key, "-q"), "echo in")
+        self.assertEqual(out, b"in\n")
+
+    async def test_a_pinned_certificate(self) -> None:
+        """
+        C{pin_source_ip}: the proxy has compared the address, and sshd sees the proxy's.
+        """
+        world = await self.world(pin_source_ip=True)
+        await world.sshd()
+        await world.cluster.user("alice", "ops")
+        here = await world.sign("alice", address="127.0.0.1")
+        out, err, code = await world.run(*world.ssh(here, "-q"), "echo in")
+        self.assertEqual((out, code), (b"in\n", 0), err)
+        elsewhere = await world.sign("alice", "away", address="192.0.2.1")
+        _, _, code = await world.run(*world.ssh(elsewhere, "-q"), "echo in")
+        self.assertEqual(code, 255)
 
     async def test_a_login_that_no_role_allows(self) -> None:
         """

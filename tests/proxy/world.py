@@ -204,12 +204,12 @@ class World:
         await self.cluster.user(name, *(roles or ("ops",)))
         return await self.sign(name)
 
-    async def sign(self, name: str, file: str = "") -> str:
+    async def sign(self, name: str, file: str = "", address: str = "") -> str:
         """
         Another certificate for a user there is.
         """
         keys = Keys()
-        request = IssueRequest(keys=keys.public, username=name, ttl=Duration(hours=1))
+        request = IssueRequest(keys=keys.public, username=name, ttl=Duration(hours=1), remote_address=address)
         issued: Certificates = await self.cluster.local().issue(request)
         path = self.root / (file or name)
         path.write_bytes(keys.ssh.openssh_pem().reveal())
