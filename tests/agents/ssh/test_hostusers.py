@@ -19,7 +19,7 @@ from twisted.trial.unittest import TestCase
 from teleport_tw.access.hostusers import HostUser
 from teleport_tw.agents.ssh.hostusers import DROP_GROUP, KEEP_GROUP, HostUsers
 from teleport_tw.base.errors import TeleportError
-from teleport_tw.base.tasks import Threads
+from teleport_tw.base.tasks import Threads, in_thread
 from teleport_tw.resources.roles_options import HostUserMode
 from tests.conch.openssh import scratch
 
@@ -77,7 +77,7 @@ class HostUserTests(TestCase):
         await self.users.hold(self.login, self.wanted(), {})
         await self.users.release(self.login)
         self.assertEqual(self.groups(), {self.group, KEEP_GROUP})
-        self.assertTrue(Path(pwd.getpwnam(self.login).pw_dir).is_dir())
+        self.assertTrue(await in_thread(Path(pwd.getpwnam(self.login).pw_dir).is_dir))
 
     async def test_a_user_of_somebody_else_is_left_alone(self) -> None:
         """
