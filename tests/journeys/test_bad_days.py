@@ -96,14 +96,18 @@ class BadDays(unittest.TestCase):
         )
         self.addCleanup(session.kill)
         assert session.stdin is not None
-        session.stdin.write("echo before-the-crash\n")
-        session.stdin.flush()
         started = until(lambda: self.cluster.events("session.start", user="alice"), "the session's start")
         sid = started[-1]["sid"]
         spool = self.agent.folder / "data" / "log" / "upload"
-        until(
-            lambda: any(path.stat().st_size > 200 for path in spool.rglob(f"*{sid}*")), "some of the recording on disk"
-        )
+
+        def size() -> int:
+            return sum(path.stat().st_size for path in spool.rglob(f"*{sid}*"))
+
+        for word in ("before-the-crash", "after-it", "last-words"):  # what comes last may be lost, what is before not
+            before = until(size, "the recording's file")
+            session.stdin.write(f"echo {word}\n")
+            session.stdin.flush()
+            until(lambda before=before: size() > before, "more of the recording on disk")
         self.agent.kill()
         self.agent.start()
         until(lambda: self.cluster.events("session.upload", sid=sid), "the recording's upload")

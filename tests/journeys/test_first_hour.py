@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import shlex
 import time
 import unittest
 
@@ -50,7 +51,8 @@ class FirstHourTests(unittest.TestCase):
     def test_a_terminal_session_is_recorded_and_played(self) -> None:
         """What was on the screen comes back by C{tsh play}, and is found by its content."""
         marker = f"marker-{time.time_ns()}"
-        done = self.cluster.tsh("ssh", "-t", f"{self.login}@node-1", f"echo {marker}")
+        command = shlex.join([*self.cluster.program("tsh"), "ssh", "-t", f"{self.login}@node-1", f"echo {marker}"])
+        done = self.cluster.run("script", "-qec", command, "/dev/null")
         self.assertIn(marker, done.stdout)
         ended = until(
             lambda: self.cluster.events("session.end", user="alice", interactive=True), "the end of the session"
