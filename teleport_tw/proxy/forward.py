@@ -188,7 +188,7 @@ class Forwarder(Service):
         """
         @return: whether SSH to C{node} ends at the proxy.
         """
-        return node.sub_kind == AGENTLESS or self.view.recording().mode.startswith("proxy")
+        return node.sub_kind in AGENTLESS or self.view.recording().mode.startswith("proxy")
 
     def recording_mode(self) -> str:
         """

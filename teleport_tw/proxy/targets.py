@@ -20,8 +20,8 @@ from teleport_tw.proxy.route import Strategy, find_node
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.tunnel.registry import Registry
 
-AGENTLESS = "openssh"
-"""C{sub_kind} of nodes that run a stock sshd."""
+AGENTLESS = frozenset({"openssh", "openssh-ec2-ice"})
+"""Each C{sub_kind} of nodes that run a stock sshd: nobody but the proxy decides who may sign in there."""
 
 
 class Readable(Protocol):
@@ -84,10 +84,10 @@ class Targets:
         @param header: for the agent.
         @raise TeleportError: CONNECTION_PROBLEM, the server is known and there is no way to it.
         """
-        if node.sub_kind != AGENTLESS and self.registry.links(node.name, header.target_kind):
+        if node.sub_kind not in AGENTLESS and self.registry.links(node.name, header.target_kind):
             return self.registry.endpoint(node.name, header)
         address = str(node.spec.get("addr") or "")
-        if not address or (node.sub_kind != AGENTLESS and node.spec.get("use_tunnel")):
+        if not address or (node.sub_kind not in AGENTLESS and node.spec.get("use_tunnel")):
             raise TeleportError(
                 Kind.CONNECTION_PROBLEM,
                 f"{node.spec.get('hostname') or node.name} is offline: its agent is not connected",

@@ -119,7 +119,7 @@ class Visit:
         """
         Whether a stock sshd is at the end.
         """
-        return self.node.sub_kind.value == AGENTLESS
+        return self.node.sub_kind.value in AGENTLESS
 
     @property
     def actor(self) -> Actor:
