@@ -10,11 +10,13 @@ go on being looked at. L{teleport_tw.proxy.onward} is the way from here to the s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
 from attrs import define, field
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 
@@ -23,7 +25,7 @@ from teleport_tw.api.contract import Watched
 from teleport_tw.api.streams import StreamHeader
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, access_denied
 from teleport_tw.base.tasks import Tasks
-from teleport_tw.base.timing import from_timestamp
+from teleport_tw.base.timing import NEVER, Duration, from_timestamp
 from teleport_tw.conch.algorithms import Algorithms
 from teleport_tw.conch.signatures import is_certificate
 from teleport_tw.conch.transport import ServerSettings, ServerTransport
@@ -46,6 +48,9 @@ from teleport_tw.resources.nodes import Node, all_labels
 MAX_PENDING_LOGINS = 1024
 
 GOING_DOWN = "the proxy is going down"
+
+FAREWELL = Duration(seconds=2)
+"""How long clients may take to read that."""
 
 
 class Authorized(Protocol):
@@ -139,6 +144,7 @@ class Forwarder(Service):
     passes: Passes = field(init=False)
     _pending: set[ServerTransport] = field(factory=set, init=False)
     _leave: Callable[[], None] = field(default=lambda: None, init=False)
+    _empty: Deferred[None] | None = field(default=None, init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -155,19 +161,48 @@ class Forwarder(Service):
         self._leave = self.view.copy.subscribe(self._changed)
         self.lifetimes.startService()
 
-    def stopService(self) -> None:
+    def stopService(self) -> Deferred[None]:
         """
-        Everybody is told and disconnected.
+        Everybody still here is told, and disconnected.
         """
         super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
         self._leave()
         self.lifetimes.end_all(Ending(GOING_DOWN, GOING_DOWN))
+        await self.drained(FAREWELL)
         self.lifetimes.stopService()
         for visit in tuple(self.visits):
             visit.abort()
         self.stand_ins.cancel()
         self.passes.cancel()
         self.tasks.cancel()
+
+    async def drained(self, limit: Duration) -> None:
+        """
+        Return when the last user has left, or after C{limit}.
+        """
+        if self.visits and limit > NEVER:
+            self._empty = Deferred()
+            with suppress(TimeoutError):
+                await self._empty.addTimeout(limit.total_seconds(), self.reactor)
+            self._empty = None
+
+    def arrived(self, visit: Visit) -> None:
+        """
+        A user is in.
+        """
+        self.visits.add(visit)
+
+    def left(self, visit: Visit) -> None:
+        """
+        A user's connection is over.
+        """
+        self.visits.discard(visit)
+        if not self.visits and self._empty is not None:
+            empty, self._empty = self._empty, None
+            empty.callback(None)
 
     def _changed(self, news: Watched) -> None:
         kind = news.resource.kind if news.resource is not None else ""

@@ -214,9 +214,13 @@ class ProxyService(Service):
 
     async def _stop(self) -> None:
         await self.stop_listening()
-        await ProxyTunnel(self.reactor, self.registry, drain_timeout=self.drain_timeout).stopService()
+        tunnel = ProxyTunnel(self.reactor, self.registry, drain_timeout=self.drain_timeout)
         if self.forwarder is not None:
-            self.forwarder.stopService()
+            draining = Deferred.fromCoroutine(self.forwarder.drained(self.drain_timeout))
+            await DeferredList([draining, tunnel.stopService()])
+            await self.forwarder.stopService()
+        else:
+            await tunnel.stopService()
         self.dial.tasks.cancel()
         self.jump.tasks.cancel()
         self._tasks.cancel()

@@ -197,7 +197,7 @@ class Visit:
         From here on locks, idleness and expiry count.
         """
         self.connection = connection
-        self.shared.visits.add(self)
+        self.shared.arrived(self)
         lifetimes = self.shared.lifetimes
         self._life = lifetimes.begin(self.target.terms, self.end)
         if self._lease is not None:
@@ -213,7 +213,7 @@ class Visit:
         if self.gone:
             return
         self.gone = True
-        self.shared.visits.discard(self)
+        self.shared.left(self)
         if self._life is not None:
             self._life.close()
         if self._lease is not None:

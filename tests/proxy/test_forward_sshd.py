@@ -17,7 +17,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from teleport_tw.dial.lifetime import Ending
 from teleport_tw.recordings.container import Reader
 from teleport_tw.resources.metadata import Metadata, Resource
 from tests.conch.openssh import MISSING, SSHD, free_port
@@ -522,13 +521,14 @@ class StockServerTests(TestCase):
         running = self._spawn(world.run(*world.ssh(key, "-q", "-tt"), "echo up; sleep 30", seconds=40))
         await until(lambda: world.sink.named("session.start"))
         await pause(0.3)
-        assert world.proxy.forwarder is not None
-        self.assertEqual(len(world.proxy.forwarder.visits), 1)
-        world.proxy.forwarder.lifetimes.end_all(Ending("going down", "the proxy is going down"))
+        forwarder = world.proxy.forwarder
+        assert forwarder is not None
+        self.assertEqual(len(forwarder.visits), 1)
+        await world.proxy.stopService()
         out, _, code = await running
         self.assertEqual(code, 255)
         self.assertIn(b"going down", out)
-        await until(lambda: not world.proxy.forwarder.visits)
+        self.assertEqual(len(forwarder.visits), 0)
 
 
 class Noting:

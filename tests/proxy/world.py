@@ -148,8 +148,15 @@ class World:
             forwarding=forwarding,
         )
         self.proxy.startService()
-        self.test.addCleanup(self.proxy.stopService)
+        self.test.addCleanup(self.stop_proxy)
         await self.proxy.listen()
+
+    async def stop_proxy(self) -> None:
+        """
+        Once.
+        """
+        if self.proxy.running:
+            await self.proxy.stopService()
 
     @property
     def web_port(self) -> int:
