@@ -6,6 +6,7 @@ Sign in once (C{tsh login}), then reach servers (C{tsh ls}, C{tsh ssh}, C{tsh sc
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -110,7 +111,13 @@ def run(words: Sequence[str]) -> int:
     """
     @return: the exit code.
     """
+    # Twisted's own TLS is not used here, and pyOpenSSL takes as long to load as all of Twisted's core. Nor is there
+    # garbage worth collecting while modules load.
+    if "OpenSSL" not in sys.modules:
+        sys.modules["OpenSSL"] = None  # type: ignore[assignment]  # how Python spells "not there"
+    gc.disable()
     options = parse("tsh", DESCRIPTION, VERBS, flags, words, everywhere=True)
+    gc.enable()
     if getattr(options, "offline", False):
         try:
             return options.run(options) or 0
@@ -120,8 +127,6 @@ def run(words: Sequence[str]) -> int:
             if options.debug:
                 raise
             return report(error)
-    # Twisted's own TLS is not used here, and pyOpenSSL takes as long to load as all of Twisted's core.
-    sys.modules.setdefault("OpenSSL", None)  # type: ignore[arg-type]  # how Python spells "not there"
     from teleport_tw.clients.program import finish
     from teleport_tw.clients.tsh.context import UserContext
 

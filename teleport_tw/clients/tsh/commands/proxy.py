@@ -53,6 +53,6 @@ def dialled(text: str, cluster: str, own: str) -> str:
     host = text.rpartition("@")[2]
     if host.endswith((":3022", ":0")):
         host = host.rpartition(":")[0]
-    if not host.strip("[]") or host.startswith(":") and not host.startswith("::"):
+    if not host.strip("[]") or (host.startswith(":") and not host.startswith("::")):
         raise bad_parameter(f"{text!r} is not [user@]host[:port]")
     return f"{host}@{cluster}" if cluster and cluster != own else host
