@@ -1,3 +1,0 @@
-"""
-Where audit events go: files, the store, or auth by api.
-"""
