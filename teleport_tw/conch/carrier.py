@@ -83,6 +83,7 @@ class Carrier(conch.SSHTransportBase):
     What both roles share.
 
     @ivar data_sink: takes an opened packet of type CHANNEL_DATA: padding length, type, recipient, string, padding.
+    @ivar data_rest: called after packets that L{data_sink} took, before anything else happens.
     @ivar congested: the peer does not take in as fast as we send; producers above should pause.
     @ivar on_congestion: called when L{congested} changes.
     @ivar last_heard: clock's seconds when something last came.
@@ -108,6 +109,7 @@ class Carrier(conch.SSHTransportBase):
             our_version=version,
         )
         self.data_sink: Callable[[bytes], None] | None = None
+        self.data_rest: Callable[[], None] | None = None
         self.congested = False
         self.on_congestion: Callable[[], None] | None = None
         self.last_heard = clock.seconds()
@@ -213,12 +215,19 @@ class Carrier(conch.SSHTransportBase):
                 if number == MSG_CHANNEL_DATA and self.data_sink is not None and self.exchange.may_receive:
                     self.data_sink(packet)
                 else:
+                    self._end_of_data()
                     self._receive(number, packet, (reader.sequence - 1) & 0xFFFF_FFFF)
+            self._end_of_data()
             self._consider_rekey()
         except RemoteProtocolError as error:
+            self._end_of_data()
             self._fault(error)
         finally:
             self._uncork()
+
+    def _end_of_data(self) -> None:
+        if self.data_rest is not None:
+            self.data_rest()
 
     def _greet(self, data: bytes) -> None:
         try:

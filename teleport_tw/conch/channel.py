@@ -93,22 +93,26 @@ class Channel(SSHChannel):
 
     # Bytes in.
 
-    def took(self, data: bytes) -> None:
+    def admit(self, size: int) -> None:
         """
-        Called by the connection with what a CHANNEL_DATA held.
+        Called by the connection for each packet of data.
 
         @raise RemoteProtocolError: the peer overstepped its window or packet size.
         """
-        size = len(data)
         left = self.localWindowLeft - size
         if left < 0 or size > self.localMaxPacket:
             raise RemoteProtocolError("more data than the window allows", code=DISCONNECT_PROTOCOL_ERROR)
         self.localWindowLeft = left
+
+    def took(self, data: bytes) -> None:
+        """
+        Called by the connection with what one CHANNEL_DATA held, or several on end, once they are admitted.
+        """
         if self._paused or self._inbox or self._answering:
             self._inbox.append(data)
         elif not self.localClosed:
             self.dataReceived(data)
-            self._consumed += size
+            self._consumed += len(data)
             if self._consumed >= self._batch and not self._paused:
                 self._give_room()
 
@@ -116,10 +120,7 @@ class Channel(SSHChannel):
         """
         Called by the connection with what a CHANNEL_EXTENDED_DATA held.
         """
-        size = len(data)
-        if size > self.localWindowLeft or size > self.localMaxPacket:
-            raise RemoteProtocolError("more data than the window allows", code=DISCONNECT_PROTOCOL_ERROR)
-        self.localWindowLeft -= size
+        self.admit(len(data))
         self._inbox.append((kind, data))
         self._deliver()
 

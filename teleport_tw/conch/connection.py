@@ -155,6 +155,8 @@ class Connection(SSHConnection):
         self._questions: deque[tuple[str, bytes, bool]] = deque()
         self._answering = False
         self._replies: dict[int, deque[Deferred[bool]]] = {}
+        self._receiving: Channel | None = None
+        self._received: list[bytes] = []
         self._keepalive: IDelayedCall | None = None
         self._unanswered = 0
         self.stopped = False
@@ -180,7 +182,7 @@ class Connection(SSHConnection):
         """
         Both sides are known to each other.
         """
-        self.transport.data_sink = self.data_received
+        self.transport.data_sink, self.transport.data_rest = self.data_received, self.deliver
         self.transport.on_congestion = self._congestion_changed
         self._schedule_keepalive()
         if self.responder is not None:
@@ -191,7 +193,7 @@ class Connection(SSHConnection):
         The transport is gone: everything that waits is told.
         """
         self.stopped = True
-        self.transport.data_sink = self.transport.on_congestion = None
+        self.transport.data_sink = self.transport.data_rest = self.transport.on_congestion = None
         if self._keepalive is not None and self._keepalive.active():
             self._keepalive.cancel()
         error = TeleportError(Kind.CONNECTION_PROBLEM, "the SSH connection was lost")
@@ -225,7 +227,7 @@ class Connection(SSHConnection):
 
     def data_received(self, packet: bytes) -> None:
         """
-        The short way in.
+        The short way in: what comes for one channel without a break is given to it as one piece, by L{deliver}.
 
         @param packet: padding length, type, C{uint32} recipient, C{string} data, padding.
         """
@@ -237,7 +239,20 @@ class Connection(SSHConnection):
         end = 10 + size
         if end + packet[0] != len(packet):
             raise RemoteProtocolError("data is cut short", code=DISCONNECT_PROTOCOL_ERROR)
-        channel.took(packet[10:end])
+        channel.admit(size)
+        if channel is not self._receiving:
+            self.deliver()
+            self._receiving = channel
+        self._received.append(packet[10:end])
+
+    def deliver(self) -> None:
+        """
+        Give a channel what came for it.
+        """
+        channel, received = self._receiving, self._received
+        if channel is not None:
+            self._receiving, self._received = None, []
+            channel.took(received[0] if len(received) == 1 else b"".join(received))
 
     def send_data(self, channel: Channel, kind: int, data: Octets) -> None:
         """

@@ -2,14 +2,15 @@
 A Twisted Protocol round the yamux machine: one TLS connection, many streams.
 
 Sending. Streams with something to send and credit to send it stand in a round; each turn sends one frame of at most
-32 KiB, and turns are joined into writes of 64 KiB as long as the connection takes them. When it does not, because it
-told us to pause, nobody is asked, so a keystroke waits for what the kernel and the connection hold already and for one
-frame of every other busy stream, but never for all that a bulk transfer has to say. Frames of the machine itself, such
-as credit and answers to pings, go before the streams' next turn.
+32 KiB, or of a whole write where no other stream waits, and turns are joined into writes of 128 KiB as long as the
+connection takes them. When it does not, because it told us to pause, nobody is asked, so a keystroke waits for what
+the kernel and the connection hold already and for one frame of every other busy stream, but never for all that a bulk
+transfer has to say. Frames of the machine itself, such as credit and answers to pings, go before the streams' next
+turn.
 
 Receiving. The link always reads: what arrives is bounded by the credit granted, stream by stream, so a reader that has
-paused holds up nobody else. While Protocols take in what one read brought, nothing is written; all their answers leave
-in one write at the end.
+paused holds up nobody else. What one read brought for a stream is given to it as one piece. While Protocols take it in,
+nothing is written; all their answers leave in one write at the end.
 
 Life. The link pings; a peer that says nothing at all within the time limit of a ping is taken for dead. After a go-away
 no streams are opened, and the side that said it closes the connection when the last stream has ended.
@@ -56,8 +57,8 @@ from teleport_tw.tunnel.stream import Address, Stream
 FRAME_BYTES = 32 * 1024 - HEADER_BYTES
 """Payload of a frame at most: with its header it fills two TLS records to the last byte."""
 
-BATCH_BYTES = 64 * 1024
-"""What is joined into one write at most: the connection's own high-water mark."""
+BATCH_BYTES = 128 * 1024
+"""What is joined into one write, a last frame beyond it aside: a millisecond's work for a fast connection."""
 
 LINGER_SECONDS = 60.0
 """How long a stream that was closed here may take to send the rest or to hear the peer's FIN without any progress."""
@@ -259,17 +260,21 @@ class Link(Protocol):
             return
         self._heard = self._corked = True
         machine = self._machine
+        arrived: dict[int, list[bytes]] = {}
         try:
             for message in self._decoder.feed(data):
                 for outcome in machine.receive(message):
                     if type(outcome) is Received:
-                        self._received(outcome.stream_id, outcome.payload)
+                        arrived.setdefault(outcome.stream_id, []).append(outcome.payload)
                     else:
+                        self._deliver(arrived)
                         self._outcome(outcome)
+            self._deliver(arrived)
             if self._paused and machine.unsent() > MAX_UNSENT_CONTROL:
                 raise RemoteProtocolError("the peer asks much and reads nothing", code=GoAwayCode.PROTOCOL_ERROR)
         except RemoteProtocolError as error:
             self._log.warn("link with {peer} ended: {error}", peer=self.peer, error=str(error))
+            self._deliver(arrived)
             self._end(GoAwayCode.PROTOCOL_ERROR)
             return
         finally:
@@ -378,6 +383,14 @@ class Link(Protocol):
     def _transport(self) -> Wire:
         return cast(Wire, self.transport)  # Twisted declares less than its connections have
 
+    def _deliver(self, arrived: dict[int, list[bytes]]) -> None:
+        """
+        @param arrived: what came for each stream since the last time; empty afterwards.
+        """
+        for stream_id, pieces in arrived.items():
+            self._received(stream_id, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        arrived.clear()
+
     def _received(self, stream_id: int, payload: bytes) -> None:
         stream = self._streams.get(stream_id)
         if stream is not None and not stream.disconnecting:
@@ -450,12 +463,13 @@ class Link(Protocol):
         while ready and size < BATCH_BYTES:
             stream = ready.popleft()
             stream.queued = False
-            limit = min(machine.allowance(stream.stream_id), FRAME_BYTES)
+            turn = FRAME_BYTES if ready else max(FRAME_BYTES, BATCH_BYTES - size - HEADER_BYTES)
+            limit = min(machine.allowance(stream.stream_id), turn)
             if not limit or not stream.has_pending:
                 continue
             parts, taken = stream.take(limit)
             machine.send(stream.stream_id, parts, taken)
-            size += taken
+            size += taken + HEADER_BYTES
             served.append(stream)
             if stream.stream_id in self._lingering:
                 self.linger(stream)

@@ -90,6 +90,21 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual(theirs.log, ["open", "eof", "closed"])
         self.assertEqual(ours.log, ["open", "closed"])
 
+    def test_what_comes_together_is_delivered_together(self) -> None:
+        """
+        Packets on end for one channel are one piece; another channel's, or a request, ends it.
+        """
+        both = pair()
+        ours, theirs = both.open()
+        other, others = both.open()
+        seen: list[bytes] = []
+        theirs.dataReceived = others.dataReceived = seen.append
+        for channel, word in ((ours, b"one "), (ours, b"two"), (other, b"three"), (ours, b"four")):
+            channel.write(word)
+        ours.loseWriteConnection()
+        both.flush()
+        self.assertEqual(seen, [b"one two", b"three", b"four"])
+
     def test_pausing_inside_data_received_holds_the_rest(self) -> None:
         """
         A consumer that pauses on the first piece gets the second only after it resumed.
@@ -103,10 +118,9 @@ class ChannelTests(SynchronousTestCase):
             theirs.pauseProducing()
 
         theirs.dataReceived = take
-        ours.write(b"one")
-        ours.write(b"two")
-        ours.write(b"three")
-        both.flush()
+        for word in (b"one", b"two", b"three"):
+            ours.write(word)
+            both.flush()
         self.assertEqual(seen, [b"one"])
         theirs.resumeProducing()
         self.assertEqual(seen, [b"one", b"two"])

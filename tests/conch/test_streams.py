@@ -79,7 +79,7 @@ class StreamTests(SynchronousTestCase):
         both.flush()
         ears = HalfEars()
         theirs.attach(ears)
-        self.assertEqual(ears.heard, [b"early ", b"bird", "eof"])
+        self.assertEqual(ears.heard, [b"early bird", "eof"])
         ears.transport.write(b"worm")
         ears.transport.loseConnection()
         both.flush()

@@ -20,8 +20,8 @@ from zope.interface.verify import verifyObject
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.protocols.mux.machine import Limits, Role
 from teleport_tw.protocols.mux.messages import INITIAL_WINDOW_BYTES, Data, Flag, GoAway, Message, Ping, WindowUpdate
-from teleport_tw.protocols.mux.wire import Decoder, encode, header
-from teleport_tw.tunnel.link import FRAME_BYTES, LINGER_SECONDS, MAX_UNSENT_CONTROL, Link
+from teleport_tw.protocols.mux.wire import HEADER_BYTES, Decoder, encode, header
+from teleport_tw.tunnel.link import BATCH_BYTES, FRAME_BYTES, LINGER_SECONDS, MAX_UNSENT_CONTROL, Link
 from teleport_tw.tunnel.stream import HIGH_WATER_BYTES, Stream
 from tests.tunnel.wires import End, HalfNote, Note, Owner, Pair
 
@@ -236,13 +236,35 @@ class FlowTests(SynchronousTestCase):
         got = [len(note.data) for note in pair.taken]  # type: ignore[attr-defined]
         self.assertLessEqual(max(got) - min(got), 2 * FRAME_BYTES)
 
-    def test_no_frame_is_longer_than_two_records(self) -> None:
+    def test_frames_are_short_where_others_wait(self) -> None:
+        """
+        A stream by itself sends a write's worth in one frame; beside another, two TLS records.
+        """
+        for streams, longest in ((1, BATCH_BYTES - HEADER_BYTES), (2, FRAME_BYTES)):
+            pair = Pair()
+            pair.client.pauseProducing()
+            for stream in [pair.client.open() for _ in range(streams)]:
+                stream.write(bytes(200_000))
+            pair.client.resumeProducing()
+            sizes = [len(message.payload) for message in Decoder().feed(bytes(pair.pipe.ends[0].sent))
+                     if isinstance(message, Data)]  # fmt: skip
+            self.assertEqual(max(sizes[:4]), longest)
+
+    def test_what_comes_together_is_delivered_together(self) -> None:
+        """
+        One piece for each stream and read, however many frames it came in; and before what ends the stream.
+        """
         pair = Pair()
-        stream, _ = pair.open(Note())
-        stream.write(bytes(200_000))
-        sizes = [len(message.payload) for message in Decoder().feed(bytes(pair.pipe.ends[0].sent))
-                 if isinstance(message, Data)]  # fmt: skip
-        self.assertEqual(max(sizes), FRAME_BYTES)
+        streams = [pair.open(Note())[0] for _ in range(2)]
+        pair.client.pauseProducing()
+        for word in (b"a", b"b"):
+            for stream in streams:
+                stream.write(word)
+        streams[0].loseWriteConnection()
+        pair.client.resumeProducing()
+        pair.pipe.run()
+        self.assertEqual([note.data for note in pair.taken], [b"ab", b"ab"])  # type: ignore[attr-defined]
+        self.assertIn("read lost", pair.taken[0].heard)  # type: ignore[attr-defined]
 
     def test_a_pull_producer_is_asked_again_when_all_is_sent(self) -> None:
         pair = Pair()
@@ -283,7 +305,7 @@ class FlowTests(SynchronousTestCase):
         stream, far = pair.open(Note())
         for _ in range(3):
             stream.write(bytes(FRAME_BYTES))
-        pair.pipe.run()
+            pair.pipe.run()
         sips = pair.taken[0]
         assert isinstance(sips, Sips)
         self.assertEqual(sips.pieces, 1)
