@@ -7,6 +7,7 @@ Done at every start; what is there stays, but for settings that the configuratio
 from __future__ import annotations
 
 import os
+import re
 import socket
 import uuid
 from collections.abc import Mapping
@@ -35,6 +36,9 @@ from teleport_tw.resources.tokens import Token
 from teleport_tw.stores.authorities import Authorities
 from teleport_tw.stores.resources import ResourceStore
 
+_CLUSTER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+"""It becomes part of file names, host names and certificates."""
+
 
 @frozen(kw_only=True)
 class OwnIdentity:
@@ -62,6 +66,11 @@ async def cluster_name(resources: ResourceStore, configured: str) -> str:
             )
         return name
     name = configured or socket.gethostname()
+    if not _CLUSTER.fullmatch(name) or name in (role.value for role in SystemRole):
+        raise bad_parameter(
+            f"{name[:80]!r} cannot be the name of a cluster: write auth_service.cluster_name like a host name; "
+            "names of roles such as Proxy are taken"
+        )
     made = clusters.ClusterName(cluster=name, id=str(uuid.uuid4())).to_resource()
     try:
         await resources.create(made)

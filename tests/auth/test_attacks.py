@@ -22,14 +22,17 @@ from teleport_tw.api.contract import (
     SetupPurpose,
 )
 from teleport_tw.api.proto import audit_pb2
+from teleport_tw.auth import bootstrap
 from teleport_tw.auth.grpc import AuditCalls
 from teleport_tw.auth.login import MAX_WAITING
+from teleport_tw.backends.memory import MemoryBackend
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import NEVER
 from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.pki.x509 import Wanted, verify
 from teleport_tw.resources.metadata import Metadata, Resource
+from teleport_tw.stores.resources import ResourceStore
 from tests.auth.cluster import PASSWORD, Cluster, Keys
 
 MINUTE = timedelta(minutes=1)
@@ -208,3 +211,11 @@ class Attacks(TestCase):
                 TeleportError, verify, [der], self.core.signing.authorities, self.core.now(), wanted=wanted
             )
             self.assertEqual(error.kind, Kind.ACCESS_DENIED)
+
+    async def test_names_of_clusters(self) -> None:
+        """A cluster is not called as a role is, which its certificates would then seem to grant, nor as a path."""
+        store = ResourceStore(MemoryBackend(self.core.clock))  # type: ignore[arg-type]  # the reactor is one
+        for name in ("Admin", "Proxy", "../x", "a/b", "a b", "-x", "x" * 254, "a\n"):
+            error = await self.refused(bootstrap.cluster_name(store, name))
+            self.assertEqual(error.kind, Kind.BAD_PARAMETER)
+        self.assertEqual(await bootstrap.cluster_name(store, "admin.example.com"), "admin.example.com")
