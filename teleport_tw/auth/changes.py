@@ -16,7 +16,7 @@ from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
 from teleport_tw.base.timing import format_time
 from teleport_tw.events.kinds import Event
 from teleport_tw.resources import kinds
-from teleport_tw.resources.clusters import ORIGIN_LABEL, SINGLETONS
+from teleport_tw.resources.clusters import AUTH_PREFERENCE, ORIGIN_LABEL, SINGLETONS, AuthPreference
 from teleport_tw.resources.clusters import default as default_singleton
 from teleport_tw.resources.locks import Lock
 from teleport_tw.resources.metadata import Resource
@@ -150,6 +150,10 @@ class Changes:
                 if self.core.role(role) is None and await self.core.resources.find("role", role) is None:
                     raise bad_parameter(f"role {role!r} does not exist")
             return evolve(resource, metadata=evolve(resource.metadata, expires=user.expires))
+        if kind == AUTH_PREFERENCE:
+            factors = AuthPreference.parse(resource).second_factors
+            if factors and "otp" not in factors:
+                raise bad_parameter("spec.second_factors must have otp: security keys alone are not served yet")
         if kind in SINGLETONS:
             labels = {**resource.metadata.labels, ORIGIN_LABEL: "dynamic"}
             return evolve(resource, metadata=evolve(resource.metadata, labels=labels))

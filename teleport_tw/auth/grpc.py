@@ -32,11 +32,16 @@ CHUNK = 256 * 1024
 """Bytes of a recording in one message."""
 
 
-def routes(admit: Callable[[Peer], LocalApi], limits: Limits | None = None) -> Routes[Api]:
+def routes(
+    admit: Callable[[Peer], LocalApi],
+    limits: Limits | None = None,
+    called: Callable[[str, str, float], None] | None = None,
+) -> Routes[Api]:
     """
     @param admit: the API of whoever is at the other end; raises where nobody may be.
+    @param called: told of each call, to count them.
     """
-    table: Routes[Api] = Routes(admit, to_fault, limits or Limits())
+    table: Routes[Api] = Routes(admit, to_fault, limits or Limits(), called)
     for schema, name, calls in (
         (resource_pb2, "ResourceService", ResourceCalls()),
         (auth_pb2, "AuthService", AuthCalls()),

@@ -38,12 +38,14 @@ class Journal:
     An L{teleport_tw.events.sink.EventSink}.
 
     @ivar store: the log's; returns once the events are on disk.
+    @ivar heard: told of each event, to count them.
     @ivar lost: how many could not be kept.
     """
 
     cluster: str
     store: Callable[[Sequence[Json]], Awaitable[None]]
     clock: IReactorTime
+    heard: Callable[[Event], None] = lambda event: None
     lost: int = field(default=0, init=False)
     _waiting: list[dict[str, Any]] = field(factory=list, init=False)
     _writing: bool = field(default=False, init=False)
@@ -60,6 +62,7 @@ class Journal:
         if self._closed or len(self._waiting) >= MAX_WAITING:
             self._lose(1, "auth is stopping" if self._closed else "they come faster than the disk takes them")
             return
+        self.heard(event)
         moment = from_timestamp(self.clock.seconds())
         self._waiting.append(
             {

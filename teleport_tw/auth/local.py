@@ -30,7 +30,7 @@ from teleport_tw.api.contract import (
     Watched,
 )
 from teleport_tw.audit.actor import actor_of
-from teleport_tw.auth import builtin, delivery, filtering, issuance
+from teleport_tw.auth import builtin, delivery, filtering, issuance, vouching
 from teleport_tw.auth.changes import Changes
 from teleport_tw.auth.core import Core
 from teleport_tw.auth.delivery import Ownership
@@ -315,7 +315,7 @@ class LocalApi:
     async def verify(self) -> Verification:
         """See the contract."""
         self._admit().require("event", builtin.LIST)
-        return await self._core.trail.verify()
+        return await vouching.verify(self._core, self._parts.ownership)
 
     async def check_recording(self, session: str) -> None:
         """

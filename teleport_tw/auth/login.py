@@ -97,7 +97,7 @@ class Login:
         if user is None or not stored:
             reason = "unknown user" if user is None else "the user has no password"
         device_id = ""
-        if preference.second_factors:
+        if preference.second_factors and (device is not None or not preference.second_factor_optional):
             failed = await self._check_code(name, device, request.otp, now, spend=not reason)
             reason = reason or failed
             device_id = device.id if device is not None else ""

@@ -8,9 +8,10 @@ gRPC, through auth's own port or through a proxy.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from attrs import define, field
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -42,11 +43,13 @@ from teleport_tw.auth.journal import Journal
 from teleport_tw.auth.listener import AuthListener
 from teleport_tw.auth.local import LocalApi, Parts
 from teleport_tw.auth.login import Login
+from teleport_tw.auth.metrics import Metrics
 from teleport_tw.auth.password import Passwords
 from teleport_tw.auth.presence import PresenceRegister
 from teleport_tw.auth.setup import Setups
 from teleport_tw.auth.signing import Signing
 from teleport_tw.auth.users import UserCertificates
+from teleport_tw.auth.vouching import close_abandoned
 from teleport_tw.backends.interface import Backend
 from teleport_tw.backends.memory import MemoryBackend
 from teleport_tw.backends.sqlite import open_sqlite
@@ -73,6 +76,9 @@ from teleport_tw.stores.semaphores import Semaphores
 RENEW_EVERY: Duration = timedelta(hours=12)
 """Auth's own certificates are made anew so often; they last a month."""
 
+CLOSE_EVERY: Duration = timedelta(minutes=5)
+"""Recordings whose host died are looked for so often."""
+
 STRANGER = Identity(username="")
 """Who has no certificate: may ping and join, and nothing else."""
 
@@ -80,6 +86,7 @@ STRANGER = Identity(username="")
 @define(eq=False, kw_only=True)
 class AuthService(Service):
     """
+    @ivar metrics: counts for Prometheus.
     @ivar listen: whether to serve gRPC and joining on the network at all; off for tests that use L{api_for} alone.
     """
 
@@ -90,6 +97,7 @@ class AuthService(Service):
     passwords: Passwords
     make_backend: Callable[[], Backend]
     listen: bool = True
+    metrics: Metrics = field(factory=Metrics)
     name: str = field(default="auth", init=False)
     core: Core | None = field(default=None, init=False)
     _parts: Parts | None = field(default=None, init=False)
@@ -184,7 +192,7 @@ class AuthService(Service):
         trail = AuditLog(data_dir / "log", _audit_key(data_dir / "audit.key"), self.threads)
         await trail.start()
         self._closers.append(lambda: Deferred.fromCoroutine(trail.close()))
-        events = Journal(cluster, trail.emit, self.reactor)
+        events = Journal(cluster, trail.emit, self.reactor, self.metrics.heard)
         self._closers.append(lambda: Deferred.fromCoroutine(events.close()))
         records = data_dir / "log" / "records"
         archive = Archive(
@@ -225,14 +233,30 @@ class AuthService(Service):
         self._parts = Parts(
             core, register, Changes(core), UserCertificates(core), TokenJoining(core), Ownership(backend)
         )
+        self._every(CLOSE_EVERY, "closing abandoned recordings", lambda: close_abandoned(core))
         if self.listen:
             self._serve(core)
+
+    def _every(self, interval: Duration, what: str, work: Callable[[], Coroutine[Deferred[Any], Any, object]]) -> None:
+        """
+        Do something again and again, never twice at once; a failure is logged and does not end it.
+        """
+
+        def once() -> Deferred[object]:
+            done = Deferred.fromCoroutine(work())
+            done.addErrback(lambda failure: self._log.failure("{what} failed", failure=failure, what=what))
+            return done
+
+        loop = LoopingCall(once)
+        loop.clock = self.reactor
+        loop.start(interval.total_seconds(), now=False)
+        self._closers.append(loop.stop)
 
     def _serve(self, core: Core) -> None:
         files = AdminFiles(self.data_dir)
         tls = self._renewed(core)
         path = files.socket
-        self._rpc = RpcServer(grpc.routes(self._admit), tls, [f"unix:{path}"])
+        self._rpc = RpcServer(grpc.routes(self._admit, called=self.metrics.called), tls, [f"unix:{path}"])
         self._rpc.startService()
         path.chmod(0o600)
         self._closers.append(self._rpc.stopService)
@@ -248,10 +272,7 @@ class AuthService(Service):
         )
         self._listener.startService()
         self._closers.append(self._listener.stopService)
-        renewal = LoopingCall(self._renew)
-        renewal.clock = self.reactor
-        renewal.start(RENEW_EVERY.total_seconds(), now=False)
-        self._closers.append(renewal.stop)
+        self._every(RENEW_EVERY, "renewing auth's own certificates", self._renew_again)
         core.signing.on_change(self._renew)
         self._log.info("auth of cluster {cluster} listens on port {port}", cluster=core.cluster, port=self.port)
 
@@ -280,6 +301,9 @@ class AuthService(Service):
     async def _reload(self, core: Core) -> None:
         await bootstrap.load_authorities(core.backend, core.cluster, core.signing, core.now())
         self._log.info("the cluster's authorities changed and were read again")
+
+    async def _renew_again(self) -> None:
+        self._renew()
 
     def _renew(self) -> None:
         if self.core is not None and self._rpc is not None:
@@ -340,9 +364,11 @@ def make_auth_service(
     backend: Callable[[], Backend] | None = None,
     passwords: Passwords | None = None,
     listen: bool = True,
+    metrics: Metrics | None = None,
 ) -> AuthService:
     """
     @param backend: opens the store; by default as C{teleport.storage} says.
+    @param metrics: by default in a registry that nobody reads.
     @param passwords: by default with the settings of L{teleport_tw.auth.password.default_hasher}.
     """
 
@@ -371,6 +397,7 @@ def make_auth_service(
         passwords=passwords or Passwords(threads),
         make_backend=backend or open_backend,
         listen=listen,
+        metrics=metrics or Metrics(),
     )
 
 

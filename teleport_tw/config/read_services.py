@@ -37,6 +37,8 @@ OLDER_FACTORS: dict[object, tuple[str, ...]] = {
     "otp": ("otp",),
     "webauthn": ("webauthn",),
     "u2f": ("webauthn",),
+    "off": (),
+    False: (),
 }
 SESSION_MFA: dict[object, str] = {
     **{
@@ -130,14 +132,14 @@ def _authentication(reader: Reader) -> Authentication:
     for index, factor in enumerate(factors):
         if factor not in SECOND_FACTORS:
             reader.wrong(f"second_factors[{index}]", f"must be one of {', '.join(SECOND_FACTORS)}")
-    older = reader.choice("second_factor", OLDER_FACTORS, ())
-    if factors and older:
+    older: tuple[str, ...] | None = reader.choice("second_factor", OLDER_FACTORS, None)
+    if factors and older is not None:
         reader.wrong("second_factor", "is the older form of second_factors; keep one of them")
     u2f.ignore("app_id", "facets", "device_attestation_cas")
     section = Authentication(
         type=reader.choice("type", _words("local", "github", "oidc", "saml"), default.type),
         local_auth=reader.yes("local_auth", True),
-        second_factors=factors or older or default.second_factors,
+        second_factors=factors or (default.second_factors if older is None else older),
         require_session_mfa=reader.choice("require_session_mfa", SESSION_MFA, default.require_session_mfa),
         passwordless=reader.flag("passwordless", None),
         headless=reader.flag("headless", None),
@@ -155,6 +157,8 @@ def _authentication(reader: Reader) -> Authentication:
             default.signature_algorithm_suite,
         ),
     )
+    if section.second_factors == ("webauthn",):
+        reader.wrong("second_factors", "must have otp: security keys alone are not served yet")
     if "webauthn" in section.second_factors and not section.webauthn_rp_id:
         reader.wrong("webauthn.rp_id", "is missing; it is the proxy's public host name")
     for inner in (webauthn, device, u2f):

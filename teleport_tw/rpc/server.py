@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from time import perf_counter
 from typing import Any, Generic, NoReturn, TypeVar
 
 import grpc
@@ -116,11 +117,14 @@ class Routes(Generic[C]):
 
     @ivar admit: turns a verified peer into what the handlers act for; may refuse by raising.
     @ivar to_fault: words errors.
+    @ivar called: told of each call's end: service and method, gRPC's word for the outcome, and seconds, negative for
+        a stream.
     """
 
     admit: Callable[[Peer], C]
     to_fault: ToFault
     limits: Limits = field(factory=Limits)
+    called: Callable[[str, str, float], None] | None = None
     _services: list[str] = field(factory=list, init=False)
     _handlers: list[grpc.GenericRpcHandler[Any, Any]] = field(factory=list, init=False)
 
@@ -154,11 +158,33 @@ class Routes(Generic[C]):
             "request_deserializer": GetMessageClass(method.input_type).FromString,
             "response_serializer": _serialized,
         }
+        name = f"{method.containing_service.name}.{method.name}"
         if method.server_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._streamed(handle), **coders)
+            call = self._counted(name, self._streamed(handle), timed=False)
+            return grpc.unary_stream_rpc_method_handler(call, **coders)
         if method.client_streaming:
-            return grpc.stream_unary_rpc_method_handler(self._uploaded(handle), **coders)
-        return grpc.unary_unary_rpc_method_handler(self._unary(handle), **coders)
+            return grpc.stream_unary_rpc_method_handler(self._counted(name, self._uploaded(handle)), **coders)
+        return grpc.unary_unary_rpc_method_handler(self._counted(name, self._unary(handle)), **coders)
+
+    def _counted(self, name: str, call: Any, *, timed: bool = True) -> Any:
+        tell = self.called
+        if tell is None:
+            return call
+
+        async def counted(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:
+            started, code = perf_counter(), StatusCode.OK.name
+            try:
+                return await call(request, context)
+            except asyncio.CancelledError:
+                code = StatusCode.CANCELLED.name
+                raise
+            except BaseException:
+                code = _code(context)
+                raise
+            finally:
+                tell(name, code, perf_counter() - started if timed else -1.0)
+
+        return counted
 
     def _unary(self, handle: Callable[[Any, C], Coroutine[Deferred[Any], Any, Message | bytes]]) -> Any:
         async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> Message | bytes:
@@ -217,6 +243,17 @@ class Routes(Generic[C]):
             fault = Fault(StatusCode.INTERNAL, "internal error; the server's log says more")
         await context.abort(fault.code, fault.text, fault.trailers)
         raise AssertionError("abort raises")
+
+
+def _code(context: aio.ServicerContext[Any, Any]) -> str:
+    """
+    @return: the name of what the call was aborted with.
+    """
+    code: Any = context.code()  # a number, where the stubs say the enum
+    for each in StatusCode:
+        if code in (each, each.value[0]):
+            return str(each.name)
+    return StatusCode.UNKNOWN.name
 
 
 def _serialized(reply: Message | bytes) -> bytes:
