@@ -39,6 +39,9 @@ DISCONNECT_BY_APPLICATION = 11
 LAST_WORDS_SECONDS = 1.0
 """How long a client may take to read why it is disconnected."""
 
+PRINT_SECONDS = 0.2
+"""Between last words and the end: OpenSSH's client forgets what it has not printed when it is disconnected."""
+
 MAX_REMOTE = 64
 """Addresses one connection may have the server listen on."""
 
@@ -105,6 +108,7 @@ class Visit:
     remote_ports: set[tuple[str, int]] = field(factory=set, init=False)
     remote_paths: set[str] = field(factory=set, init=False)
     gone: bool = field(default=False, init=False)
+    _ending: bool = field(default=False, init=False)
     _onward: Onward = field(init=False)
     _life: Life | None = field(default=None, init=False)
     _lease: Lease | None = field(default=None, init=False)
@@ -239,6 +243,8 @@ class Visit:
         Sessions, and connections from the server to somewhere.
         """
         self.touch()
+        if self._ending:
+            raise access_denied("the connection is being ended")
         if request.kind == "session":
             self._check_sessions()
             return ForwardedSession(self)
@@ -329,12 +335,18 @@ class Visit:
         """
         Disconnect the user, who is told why on every terminal.
         """
-        if self.connection is None or self.gone:
+        if self.connection is None or self.gone or self._ending:
             return
+        self._ending = True
         self.emit(ClientDisconnect(**self.common, reason=ending.reason))
         for session in tuple(self.sessions):
             session.last_words(ending.message)
-        self._disconnect(ending.message)
+            session.pauseProducing()
+        self._abort = self.shared.reactor.callLater(PRINT_SECONDS, self._say_goodbye, ending.message)
+
+    def _say_goodbye(self, text: str) -> None:
+        self._abort = None
+        self._disconnect(text)
 
     def _disconnect(self, text: str) -> None:
         connection = self.connection
