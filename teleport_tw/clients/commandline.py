@@ -13,7 +13,6 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from importlib import import_module
-from textwrap import indent
 from typing import Any, NoReturn, Protocol
 
 from attrs import frozen
@@ -144,8 +143,13 @@ def parse(
     flags(parser)
     by_name: Mapping[str, Verb] = {name: verb for verb in verbs for name in (verb.name, *verb.aliases)}
     commands = parser.add_subparsers(metavar="command", dest="verb", parser_class=Parser, help=argparse.SUPPRESS)
-    # A flag's value may be spelt like a verb, so every word that names one counts.
-    for verb in dict.fromkeys(by_name[word] for word in arguments if word in by_name):
+    valued = {spelling for action in parser._actions if action.nargs is None for spelling in action.option_strings}
+    # A flag's value may be spelt like a verb, and so may what is behind the verb.
+    named = [word for before, word in zip(["", *arguments], arguments, strict=False) if before not in valued]
+    bare = [word for word in named if not word.startswith("-")]
+    if bare and bare[0] not in by_name:
+        parser.error(f"there is no command {bare[0]!r}")
+    for verb in [by_name[word] for word in bare[:1]]:
         child = _add(commands, verb)
         if everywhere:
             _inherit(parser, child)

@@ -7,9 +7,9 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -158,12 +158,9 @@ class AgentTests(SynchronousTestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.path = str(Path(folder.name) / "agent")
-        self.process = subprocess.Popen(["ssh-agent", "-D", "-a", self.path], stdout=subprocess.DEVNULL)
-        self.addCleanup(self.process.wait)
-        self.addCleanup(self.process.terminate)
-        deadline = time.monotonic() + 10
-        while not Path(self.path).exists() and time.monotonic() < deadline:
-            os.sched_yield()
+        # It goes to the background once it listens, and says who it is.
+        said = subprocess.run(["ssh-agent", "-s", "-a", self.path], capture_output=True, text=True, check=True).stdout
+        self.addCleanup(os.kill, int(said.partition("SSH_AGENT_PID=")[2].partition(";")[0]), signal.SIGTERM)
 
     def test_lent_and_taken_back(self) -> None:
         """Both sorts of keys; only those of that login are removed."""
