@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
@@ -45,8 +46,9 @@ class CommandTests(SynchronousTestCase):
         )
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(yaml.safe_load(done.stdout)["auth_service"]["cluster_name"], "example.com")
-        path = Path(self.mktemp()).absolute()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = Path(folder.name) / "teleport.yaml"
         self.assertEqual(teleport("configure", "-o", f"file://{path}").returncode, 0)
         load_file(str(path))
         again = teleport("configure", "-o", str(path))
