@@ -37,6 +37,7 @@ from teleport_tw.conch.signatures import HostKeys
 from teleport_tw.conch.version import VersionReader
 from teleport_tw.protocols.ssh.wire import Reader, put_uint32
 
+MSG_CHANNEL_WINDOW_ADJUST = 93
 MSG_CHANNEL_DATA = 94
 
 DEFAULT_VERSION = b"SSH-2.0-Teleport"
@@ -215,7 +216,8 @@ class Carrier(conch.SSHTransportBase):
                 if number == MSG_CHANNEL_DATA and self.data_sink is not None and self.exchange.may_receive:
                     self.data_sink(packet)
                 else:
-                    self._end_of_data()
+                    if number != MSG_CHANNEL_WINDOW_ADJUST:  # which acks what we sent, whatever we received meanwhile
+                        self._end_of_data()
                     self._receive(number, packet, (reader.sequence - 1) & 0xFFFF_FFFF)
             self._end_of_data()
             self._consider_rekey()
