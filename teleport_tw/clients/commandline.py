@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from importlib import import_module
+from textwrap import indent
 from typing import Any, NoReturn, Protocol
 
 from attrs import frozen
@@ -94,12 +96,24 @@ def build(program: str, description: str, verbs: Sequence[Verb], flags: Callable
 
 def _add(commands: Any, verb: Verb) -> argparse.ArgumentParser:
     module = import_module(verb.module)
+    examples = indent(getattr(module, "EXAMPLES", ""), "  ")
     help_text = {} if verb.hidden else {"help": verb.help}
     child: argparse.ArgumentParser = commands.add_parser(
-        verb.name, aliases=verb.aliases, description=module.__doc__, **help_text
+        verb.name,
+        aliases=verb.aliases,
+        description=plain(module.__doc__ or ""),
+        epilog=f"examples:\n{examples}" if examples else None,
+        **help_text,
     )
     module.configure(child)
     return child
+
+
+def plain(docstring: str) -> str:
+    """
+    @return: an epytext docstring without its markup, for people.
+    """
+    return re.sub(r"[A-Z]\{([^{}]*)\}", r"\1", docstring)
 
 
 def _inherit(parser: argparse.ArgumentParser, child: argparse.ArgumentParser) -> None:

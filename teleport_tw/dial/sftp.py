@@ -1,7 +1,7 @@
 """
 Files on a server, over SFTP version 3; many requests are under way at a time, so that distance costs little.
 
-Conch's L{FileTransferClient} frames and pairs the messages.
+Conch's C{FileTransferClient} frames and pairs the messages.
 
 @see: draft-ietf-secsh-filexfer-02
 """

@@ -55,7 +55,7 @@ class Ended:
     """
     How a program ended.
 
-    @ivar code: its exit status; L{None} when a signal ended it.
+    @ivar code: its exit status; C{None} when a signal ended it.
     @ivar signal: which, without C{SIG}; empty otherwise.
     @ivar problem: why it never ran; empty when it did.
     """

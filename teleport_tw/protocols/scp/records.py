@@ -104,7 +104,7 @@ class Wanted(NamedTuple):
     C{scp -t} or C{-f}, as a client asks for.
 
     @ivar upload: the client sends.
-    @ivar paths: patterns for L{glob}, wherever the shell would have expanded them.
+    @ivar paths: patterns for C{glob}, wherever the shell would have expanded them.
     """
 
     upload: bool
@@ -146,7 +146,7 @@ def command(text: str) -> Wanted | None:
 
 def _words(text: str) -> list[str] | None:
     """
-    @return: patterns for L{glob}: what was quoted stands in brackets where it would mean something.
+    @return: patterns for C{glob}: what was quoted stands in brackets where it would mean something.
     """
     words: list[str] = []
     word: str | None = None

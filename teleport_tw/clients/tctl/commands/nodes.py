@@ -14,6 +14,11 @@ from teleport_tw.clients.tctl.commands import tokens
 from teleport_tw.resources.metadata import format_labels
 from teleport_tw.resources.nodes import all_labels
 
+EXAMPLES = """\
+tctl nodes ls
+tctl nodes add --ttl=1h
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """

@@ -16,6 +16,11 @@ from teleport_tw.pki.authority import Authority
 from teleport_tw.pki.keys import native_public
 from teleport_tw.resources.metadata import Resource
 
+EXAMPLES = """\
+tctl status
+tctl status --format=json
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """

@@ -9,6 +9,10 @@ import json
 
 from teleport_tw import __version__
 
+EXAMPLES = """\
+tctl version
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """

@@ -1,12 +1,14 @@
 """
-Print a completion script for your shell:
-
-    source <(teleport completion bash)
+Print a completion script for your shell.
 """
 
 from __future__ import annotations
 
 import argparse
+
+EXAMPLES = """\
+source <(teleport completion bash)
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

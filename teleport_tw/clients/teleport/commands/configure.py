@@ -1,7 +1,5 @@
 """
-Print a sample configuration:
-
-    teleport configure --cluster-name=example.com --public-addr=teleport.example.com:443 -o file
+Print a sample configuration.
 """
 
 from __future__ import annotations
@@ -15,6 +13,10 @@ from teleport_tw.config import sample
 from teleport_tw.config.load import DEFAULT_PATH
 from teleport_tw.config.overrides import parse_labels, parse_roles
 from teleport_tw.config.sections import DATA_DIR
+
+EXAMPLES = """\
+teleport configure --cluster-name=example.com --public-addr=teleport.example.com:443 -o file
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,5 @@
 """
-Register this host's OpenSSH server with a cluster, without an agent:
-
-    teleport join openssh --proxy-server=teleport.example.com:443 --token=TOKEN --ca-pin=sha256:…
+Register this host's OpenSSH server with a cluster, without an agent.
 
 sshd then trusts the users that the cluster lets through, and proves itself with a certificate of the cluster. Run it
 again to renew that certificate; no token is needed then.
@@ -14,6 +12,10 @@ import argparse
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.config.overrides import parse_labels
 from teleport_tw.config.sections import DATA_DIR
+
+EXAMPLES = """\
+teleport join openssh --proxy-server=teleport.example.com:443 --token=TOKEN --ca-pin=sha256:…
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

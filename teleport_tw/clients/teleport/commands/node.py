@@ -1,7 +1,5 @@
 """
-Print the configuration of a host that serves SSH and nothing else:
-
-    teleport node configure --token=/etc/teleport.token --proxy=teleport.example.com:443 -o file
+Print the configuration of a host that serves SSH and nothing else.
 """
 
 from __future__ import annotations
@@ -12,6 +10,10 @@ from teleport_tw.base.errors import bad_parameter
 from teleport_tw.clients.teleport.commands.configure import joining, put
 from teleport_tw.config import sample
 from teleport_tw.config.overrides import parse_labels
+
+EXAMPLES = """\
+teleport node configure --token=/etc/teleport.token --proxy=teleport.example.com:443 -o file
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,9 +1,7 @@
 """
-Run the services that the configuration enables, in the foreground:
+Run the services that the configuration enables, in the foreground.
 
-    teleport start -c /etc/teleport.yaml
-
-The flags are those of `twistd teleport`; `teleport start --help` lists them.
+The flags are those of C{twistd teleport}; C{teleport start --help} lists them.
 """
 
 from __future__ import annotations
@@ -11,6 +9,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+
+EXAMPLES = """\
+teleport start -c /etc/teleport.yaml
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

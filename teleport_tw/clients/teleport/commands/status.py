@@ -10,6 +10,10 @@ import os
 import sys
 from collections.abc import Mapping
 
+EXAMPLES = """\
+teleport status
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """

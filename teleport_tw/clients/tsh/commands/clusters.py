@@ -9,6 +9,11 @@ import argparse
 from teleport_tw.clients.output import FORMATS, show, table
 from teleport_tw.clients.tsh.context import UserContext
 
+EXAMPLES = """\
+tsh clusters
+tsh clusters --format=json
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """

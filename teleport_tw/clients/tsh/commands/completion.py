@@ -1,12 +1,14 @@
 """
-Print a completion script for your shell:
-
-    source <(tsh completion bash)
+Print a completion script for your shell.
 """
 
 from __future__ import annotations
 
 import argparse
+
+EXAMPLES = """\
+source <(tsh completion bash)
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

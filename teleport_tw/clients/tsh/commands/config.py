@@ -1,9 +1,5 @@
 """
-Print the lines for ~/.ssh/config with which OpenSSH reaches your servers:
-
-    tsh config >> ~/.ssh/config
-    ssh root@node-1.example.com
-    tsh config --jump          by the proxy's SSH port: tsh is not needed at run time
+Print the lines for ~/.ssh/config with which OpenSSH reaches your servers.
 """
 
 from __future__ import annotations
@@ -25,6 +21,12 @@ HOST_ALGORITHMS = ",".join(
         "rsa-sha2-256-cert-v01@openssh.com",
     )
 )
+
+EXAMPLES = """\
+tsh config >> ~/.ssh/config
+ssh root@node-1.example.com
+tsh config --jump          by the proxy's SSH port: tsh is not needed at run time
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,5 @@
 """
-Print variables that make other terminals use this proxy and cluster:
-
-    eval $(tsh env)
-    eval $(tsh env --unset)
+Print variables that make other terminals use this proxy and cluster.
 """
 
 from __future__ import annotations
@@ -13,6 +10,11 @@ import shlex
 from teleport_tw.base.addresses import host_of
 from teleport_tw.clients.output import FORMATS, show
 from teleport_tw.clients.profile import ProfileFolder, home
+
+EXAMPLES = """\
+eval $(tsh env)
+eval $(tsh env --unset)
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

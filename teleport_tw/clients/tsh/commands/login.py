@@ -1,10 +1,6 @@
 """
 Sign in: password and one-time code for certificates that last some hours.
 
-    tsh login --proxy=teleport.example.com --user=alice
-    tsh login --proxy=localhost:3080 --user=alice --ca-pin=sha256:…     the first time, at a cluster of your own
-    tsh login --proxy=… --user=robot --out=robot.pem < secrets           two lines: password, code
-
 Signed in already, it only chooses the profile.
 """
 
@@ -20,6 +16,12 @@ from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
 from teleport_tw.base.timing import utc_now
 from teleport_tw.clients import standing
 from teleport_tw.clients.profile import Profile, ProfileFolder, home
+
+EXAMPLES = """\
+tsh login --proxy=teleport.example.com --user=alice
+tsh login --proxy=localhost:3080 --user=alice --ca-pin=sha256:…     the first time, at a cluster of your own
+tsh login --proxy=… --user=robot --out=robot.pem < secrets           two lines: password, code
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,5 @@
 """
 Sign out: delete keys and certificates, from disk and from the ssh-agent.
-
-    tsh logout                                      of all clusters
-    tsh logout --proxy=teleport.example.com         of one
 """
 
 from __future__ import annotations
@@ -14,6 +11,11 @@ from teleport_tw.base.addresses import host_of
 from teleport_tw.base.errors import TeleportError
 from teleport_tw.clients.profile import Profile, ProfileFolder, home
 from teleport_tw.clients.sshagent import SshAgent
+
+EXAMPLES = """\
+tsh logout                                      of all clusters
+tsh logout --proxy=teleport.example.com         of one
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,9 +1,5 @@
 """
-List the servers that you can reach:
-
-    tsh ls
-    tsh ls env=prod
-    tsh ls --search=db,eu --query='labels["tier"] != "test"'
+List the servers that you can reach.
 """
 
 from __future__ import annotations
@@ -20,6 +16,12 @@ from teleport_tw.resources.metadata import Resource, format_labels
 from teleport_tw.resources.nodes import all_labels
 
 TUNNEL = "⟵ Tunnel"
+
+EXAMPLES = """\
+tsh ls
+tsh ls env=prod
+tsh ls --search=db,eu --query='labels["tier"] != "test"'
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,5 @@
 """
-Play a session's recording as it was seen:
-
-    tsh play SESSION
-    tsh play session.rec --speed=4x --skip-idle-time
+Play a session's recording as it was seen.
 
 Keys: space stops and goes on; left and right go ten seconds back and forth; up and down change the speed; q quits.
 """
@@ -28,6 +25,11 @@ from teleport_tw.recordings.container import Output, Timed
 SPEEDS = ("0.5x", "1x", "2x", "4x", "8x")
 SEEK_MS = 10_000
 FORMATS = {"pty": "", "text": "text", "json": "json", "yaml": "yaml", "asciicast": "cast", "cast": "cast"}
+
+EXAMPLES = """\
+tsh play SESSION
+tsh play session.rec --speed=4x --skip-idle-time
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,5 @@
 """
-Connections through the proxy for other programs:
-
-    ssh -o ProxyCommand='tsh proxy ssh %r@%h:%p' root@node-1
+Connections through the proxy for other programs.
 """
 
 from __future__ import annotations
@@ -9,6 +7,10 @@ from __future__ import annotations
 import argparse
 
 from teleport_tw.base.errors import bad_parameter
+
+EXAMPLES = """\
+ssh -o ProxyCommand='tsh proxy ssh %r@%h:%p' root@node-1
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

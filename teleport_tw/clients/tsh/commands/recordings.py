@@ -1,9 +1,5 @@
 """
 Recordings of ended sessions: list, search, export.
-
-    tsh recordings ls --last=7d
-    tsh recordings search "drop table"
-    tsh recordings export SESSION --format=cast --out=session.cast
 """
 
 from __future__ import annotations
@@ -23,6 +19,12 @@ from teleport_tw.clients.sessions import recorded_row, recorded_sessions
 from teleport_tw.clients.tsh.context import UserContext
 from teleport_tw.clients.tsh.fetched import records
 from teleport_tw.recordings import play
+
+EXAMPLES = """\
+tsh recordings ls --last=7d
+tsh recordings search "drop table"
+tsh recordings export SESSION --format=cast --out=session.cast
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

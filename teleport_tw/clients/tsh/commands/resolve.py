@@ -1,8 +1,5 @@
 """
 Tell which server a name stands for; exits with 1 when it stands for none, or several.
-
-    tsh resolve node-1
-    tsh resolve -q node-1 && echo there      for Match exec in ssh_config
 """
 
 from __future__ import annotations
@@ -16,6 +13,11 @@ from teleport_tw.clients.selection import parse_labels
 from teleport_tw.clients.tsh.commands.ls import shown
 from teleport_tw.clients.tsh.context import UserContext
 from teleport_tw.resources.metadata import Resource
+
+EXAMPLES = """\
+tsh resolve node-1
+tsh resolve -q node-1 && echo there      for Match exec in ssh_config
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

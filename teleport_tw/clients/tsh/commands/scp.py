@@ -1,9 +1,5 @@
 """
-Copy files from and to servers, and between servers:
-
-    tsh scp notes.txt root@node-1:/tmp/
-    tsh scp -r root@node-1:/var/log/nginx .
-    tsh scp 'root@node-1:*.conf' root@node-2:backup/
+Copy files from and to servers, and between servers.
 """
 
 from __future__ import annotations
@@ -20,6 +16,12 @@ from teleport_tw.clients.tsh.target import Wanted, nodes
 from teleport_tw.clients.tsh.way import add_cluster, way, worded
 from teleport_tw.conch.connection import Connection
 from teleport_tw.dial.sftp import Sftp
+
+EXAMPLES = """\
+tsh scp notes.txt root@node-1:/tmp/
+tsh scp -r root@node-1:/var/log/nginx .
+tsh scp 'root@node-1:*.conf' root@node-2:backup/
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

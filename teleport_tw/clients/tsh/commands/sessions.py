@@ -13,6 +13,10 @@ from teleport_tw.resources.metadata import Resource
 
 COLUMNS = ("ID", "Kind", "Created", "Hostname", "Address", "Login", "Reason", "Command")
 
+EXAMPLES = """\
+tsh sessions ls
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """

@@ -1,10 +1,5 @@
 """
-Open a shell on a server, or run a command there:
-
-    tsh ssh root@node-1
-    tsh ssh root@node-1 uptime
-    tsh ssh root@env=prod -- uptime          on every server with that label, at the same time
-    tsh ssh -L 8080:localhost:80 -N node-1   ports only
+Open a shell on a server, or run a command there.
 """
 
 from __future__ import annotations
@@ -23,6 +18,13 @@ from teleport_tw.clients.tsh.target import Node, Wanted, nodes
 from teleport_tw.clients.tsh.way import add_cluster, way, worded
 from teleport_tw.dial.session import LOST_STATUS
 from teleport_tw.dial.ssh import KEEPALIVE, Way
+
+EXAMPLES = """\
+tsh ssh root@node-1
+tsh ssh root@node-1 uptime
+tsh ssh root@env=prod -- uptime          on every server with that label, at the same time
+tsh ssh -L 8080:localhost:80 -N node-1   ports only
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,11 @@ from teleport_tw.clients import standing
 from teleport_tw.clients.output import FORMATS, harmless, show
 from teleport_tw.clients.profile import Profile, ProfileFolder, home
 
+EXAMPLES = """\
+tsh status
+tsh status --format=json
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """

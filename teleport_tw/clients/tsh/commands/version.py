@@ -8,6 +8,10 @@ import argparse
 
 from teleport_tw import __version__
 
+EXAMPLES = """\
+tsh version
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """
