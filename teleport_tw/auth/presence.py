@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from attrs import define
+from attrs import define, evolve
 
 from teleport_tw.api.contract import SemaphoreRequest
 from teleport_tw.auth import builtin
@@ -15,6 +15,7 @@ from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.timing import NEVER, Duration
 from teleport_tw.pki.identity import SystemRole
 from teleport_tw.resources import kinds
+from teleport_tw.resources.instances import Instance
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.stores.presence import Presence
 from teleport_tw.stores.semaphores import Semaphores
@@ -22,6 +23,11 @@ from teleport_tw.stores.semaphores import Semaphores
 MAX_TTL: Duration = timedelta(hours=1)
 """Of a heartbeat or a lease."""
 MAX_LIMIT = 100_000
+
+SERVICE_OF = {
+    kind: role.value for role, listed in builtin.PRESENCE.items() for kind in listed if role is not SystemRole.NODE
+}
+"""Whose announcements put the host into the inventory; nodes say more of themselves there than auth could."""
 TRACKER = "session_tracker"
 
 
@@ -45,7 +51,29 @@ class PresenceRegister:
             raise gate.refuse(f"announced itself as a node of sub_kind {resource.sub_kind!r}")
         if resource.kind in builtin.DESCRIBED:
             kinds.validate(resource)
+        if resource.kind == "instance":
+            resource = await self._with_services(resource)
         await self.presence.heartbeat(resource, ttl)
+        service = SERVICE_OF.get(resource.kind)
+        if service is not None:
+            spec = resource.spec
+            seen = Instance(
+                name=resource.name,
+                hostname=str(spec.get("hostname") or ""),
+                version=str(spec.get("version") or ""),
+                services=(service,),
+            )
+            await self.presence.heartbeat(await self._with_services(seen.to_resource()), ttl)
+
+    async def _with_services(self, resource: Resource) -> Resource:
+        """
+        A host may run several services, each of which announces itself alone.
+        """
+        known = await self.presence.find("instance", resource.name)
+        if known is None:
+            return resource
+        said, before = resource.spec.get("services") or (), known.spec.get("services") or ()
+        return evolve(resource, spec={**known.spec, **resource.spec, "services": sorted({*said, *before})})
 
     async def goodbye(self, gate: Gate, kind: str, name: str) -> None:
         """

@@ -7,6 +7,7 @@ gRPC, through auth's own port or through a proxy.
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
@@ -66,6 +67,7 @@ from teleport_tw.pki.keystore import SoftwareKeystore
 from teleport_tw.recordings.archive import Archive
 from teleport_tw.recordings.search import ContentIndex
 from teleport_tw.recordings.storage import LocalStorage
+from teleport_tw.resources.metadata import Metadata, Resource
 from teleport_tw.rpc.peer import Peer
 from teleport_tw.rpc.server import RpcServer, ServerTls
 from teleport_tw.stores.credentials import Credentials
@@ -78,6 +80,10 @@ RENEW_EVERY: Duration = timedelta(hours=12)
 
 CLOSE_EVERY: Duration = timedelta(minutes=5)
 """Recordings whose host died are looked for so often."""
+
+ANNOUNCE_EVERY: Duration = timedelta(minutes=3)
+ANNOUNCE_TTL: Duration = timedelta(minutes=10)
+"""Of auth's own place in the list of servers."""
 
 STRANGER = Identity(username="")
 """Who has no certificate: may ping and join, and nothing else."""
@@ -233,9 +239,20 @@ class AuthService(Service):
         self._parts = Parts(
             core, register, Changes(core), UserCertificates(core), TokenJoining(core), Ownership(backend)
         )
+        own = self.api_for(self.local_identity(SystemRole.AUTH))
+        await self._announce(own)
+        self._every(ANNOUNCE_EVERY, "announcing auth", lambda: self._announce(own))
         self._every(CLOSE_EVERY, "closing abandoned recordings", lambda: close_abandoned(core))
         if self.listen:
             self._serve(core)
+
+    async def _announce(self, own: LocalApi) -> None:
+        facts = {
+            "hostname": self.teleport.nodename or socket.gethostname(),
+            "addr": self.config.listen_addr,
+            "version": teleport_tw.__version__,
+        }
+        await own.heartbeat(Resource("auth_server", "v2", Metadata(self._host_id), facts), ANNOUNCE_TTL)
 
     def _every(self, interval: Duration, what: str, work: Callable[[], Coroutine[Deferred[Any], Any, object]]) -> None:
         """
@@ -314,7 +331,9 @@ class AuthService(Service):
         New certificates of auth itself and of the administrator, written where they are looked for.
         """
         now, files = core.now(), AdminFiles(self.data_dir)
-        names = tuple(host_of(address) for address in self.config.public_addr)
+        listed = [host_of(address) for address in self.config.public_addr]
+        listed += [self.teleport.nodename, self.teleport.advertise_ip, socket.gethostname()]
+        names = tuple(dict.fromkeys(name.lower() for name in listed if name))
         own = bootstrap.own_identity(core.signing, core.cluster, self._host_id, SystemRole.AUTH, names, now)
         admin = bootstrap.own_identity(core.signing, core.cluster, self._host_id, SystemRole.ADMIN, (), now)
         chain, key = self.data_dir / "auth" / "cert.pem", self.data_dir / "auth" / "key.pem"

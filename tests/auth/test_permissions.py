@@ -208,6 +208,19 @@ class Permissions(TestCase):
                             wrong.append((role, kind, fits, outcome))
         self.assertEqual(wrong, [])
 
+    async def test_inventory(self) -> None:
+        """Auth, and every host that announces a service, is in the inventory with all that runs there."""
+        proxy, name = self.host(SystemRole.PROXY)
+        spec = {"hostname": "p1", "version": "1.2.3"}
+        await proxy.heartbeat(Resource("proxy", "v2", Metadata(name), spec), timedelta(minutes=1))
+        identity = Identity(username=f"{name}.example.com", cluster="example.com", system_roles=(SystemRole.NODE,))
+        node = self.cluster.auth.api_for(identity)
+        told = Resource("instance", "v1", Metadata(name), {"services": ["Node"], "hostname": "p1"})
+        await node.heartbeat(told, timedelta(minutes=1))
+        listed = {item.name: item.spec for item in (await self.cluster.local().list("instance")).items}
+        self.assertEqual(listed.pop(name), {"services": ["Node", "Proxy"], **spec})
+        self.assertEqual([spec["services"] for spec in listed.values()], [["Auth"]])
+
     async def test_no_agentless_node_by_itself(self) -> None:
         """A node cannot announce itself as a stock server, to which proxies would connect for users."""
         api, name = self.host(SystemRole.NODE)
@@ -244,7 +257,7 @@ class Claims(Permissions):
     What hosts say of themselves.
     """
 
-    test_table = test_announcements = test_no_agentless_node_by_itself = test_proxies_sign_in = None  # type: ignore[assignment]
+    test_table = test_announcements = test_inventory = test_no_agentless_node_by_itself = test_proxies_sign_in = None  # type: ignore[assignment]
 
     async def stored(self, uid: str) -> dict[str, Any] | None:
         page = await self.cluster.local().search(EventQuery(text=uid))
