@@ -38,7 +38,7 @@ def run(quick: bool) -> list[Row]:
     """
     @return: answers a second and processor time for each, and the same for bulk.
     """
-    seconds, rounds = (0.5, 1) if quick else (2.0, 5)
+    seconds, rounds = (0.2, 1) if quick else (2.0, 5)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name, part("target") as (_, ready):
         folder, target = Path(name), int(ready[1])

@@ -29,8 +29,8 @@ def run(quick: bool) -> list[Row]:
     """
     if not have_openssh():
         raise SystemExit("OpenSSH's client and server are not installed")
-    rounds = 1 if quick else 7
-    size = 20_000_000 if quick else 600_000_000
+    rounds = 1 if quick else 5
+    size = 20_000_000 if quick else 300_000_000
     with ExitStack() as stack:
         chain, cluster = stack.enter_context(ours())
         chains = {OURS: chain, OPENSSH: stack.enter_context(openssh(cluster))}

@@ -26,7 +26,7 @@ def run(quick: bool) -> list[Row]:
     """
     @return: throughput, echo rate, memory for each idle link, and seconds until all are back.
     """
-    seconds, rounds, links = (0.5, 1, 100) if quick else (2.0, 5, 2000)
+    seconds, rounds, links = (0.2, 1, 100) if quick else (2.0, 5, 2000)
     with tempfile.TemporaryDirectory() as name:
         certificate = _certificate(Path(name))
         return _streams(Path(name), certificate, seconds, rounds) + _idle(certificate, links)
@@ -189,11 +189,12 @@ def proxy(certificate: str) -> None:
 
     class Admin(Protocol):
         def dataReceived(self, data: bytes) -> None:
-            if data == b"drop\n":
-                for link in tuple(registry._links):
-                    link.abort()
-            else:
-                self.transport.write(b"%d\n" % len(registry.agents()))
+            for question in data.splitlines():
+                if question == b"drop":
+                    for link in tuple(registry._links):
+                        link.abort()
+                else:
+                    self.transport.write(b"%d\n" % len(registry.agents()))
 
     async def start() -> None:
         context = SSLContext(PROTOCOL_TLS_SERVER)
