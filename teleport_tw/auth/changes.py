@@ -140,6 +140,8 @@ class Changes:
             validate.role(resource)
         if not resource.name:
             raise bad_parameter("metadata.name is missing")
+        if kind == "token" and resource.name.startswith("****"):
+            raise bad_parameter("the token's name is hidden here; `tctl get tokens --with-secrets` shows it")
         if kind == "lock":
             lock = Lock.parse(resource)
             spec = {"created_at": format_time(self.core.now()), "created_by": gate.identity.username, **resource.spec}

@@ -109,6 +109,14 @@ class Upkeep(AuthCase):
         self.assertTrue((await self.cluster.sign_in("alice", "", Keys())).ssh)
         await self.refused(self.cluster.sign_in("alice", "", Keys(), Secret("wrong horse battery")))
 
+    async def test_a_hidden_token_is_not_written_back(self) -> None:
+        """What a list shows of a token does not become a token that anybody could guess."""
+        await self.admin.create(Resource("token", "v2", Metadata("a-secret-token-1"), {"roles": ["Node"]}))
+        shown = (await self.admin.list("token")).items[0]
+        error = await self.refused(self.admin.upsert(shown))
+        self.assertEqual(error.kind, Kind.BAD_PARAMETER)
+        self.assertEqual(len((await self.admin.list("token")).items), 1)
+
     async def test_security_keys_alone(self) -> None:
         """A setting under which nobody could sign in is refused, with what to do."""
         preference = await self.admin.get("cluster_auth_preference", "cluster-auth-preference")

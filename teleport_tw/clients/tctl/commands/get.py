@@ -18,7 +18,7 @@ EXAMPLES = """\
 tctl get users                   all of a kind
 tctl get role/access,role/editor one or several by name
 tctl get cap                     the authentication settings
-tctl get all                     everything that can be written back with `tctl create`
+tctl get all                     everything that can be written back; tokens with --with-secrets
 """
 
 
@@ -39,7 +39,10 @@ async def run(context: Context, options: argparse.Namespace) -> None:
     """
     api = await context.api()
     found: list[Resource] = []
+    hidden = not options.with_secrets and "all" in (word.strip() for word in options.references.split(","))
     for reference in parse_references(options.references):
+        if hidden and reference.kind == "token" and not reference.name:
+            continue  # a token is its name, which is not shown; what is left can be written back
         found += await fetch(api, reference, with_secrets=options.with_secrets)
     if options.format == "json":
         print(as_json([resource.to_json() for resource in found]), end="")
