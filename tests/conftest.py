@@ -1,12 +1,28 @@
 """
-Every test runs on the reactor that the programs run on.
+Every test runs on the reactor that the programs run on, and leaves nothing behind.
 
 C{TELEPORT_TW_TEST_LOOP=asyncio} puts it on asyncio's own loop, as on a machine without uvloop.
 """
 
 import asyncio
 import os
+import tempfile
+from collections.abc import Iterator
+
+import pytest
 
 from teleport_tw.base.loop import install, new_loop
 
 install(asyncio.new_event_loop if os.environ.get("TELEPORT_TW_TEST_LOOP") == "asyncio" else new_loop)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _folder_of_its_own() -> Iterator[None]:
+    """
+    C{TestCase.mktemp} makes its files under the current folder.
+    """
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory(prefix="tw-tests-") as folder:
+        os.chdir(folder)
+        yield
+        os.chdir(before)

@@ -243,7 +243,7 @@ def pending(link: str) -> bool:
 
     insecure = ssl._create_unverified_context()  # noqa: S323 our own address
     try:
-        with urllib.request.urlopen(link, timeout=5, context=insecure) as answer:  # noqa: S310
+        with urllib.request.urlopen(link.replace("localhost", "127.0.0.1"), timeout=5, context=insecure) as answer:  # noqa: S310
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False
@@ -266,6 +266,9 @@ def tell(place: Place, user: str, link: str) -> None:
         print(f"{step}. Open this link in a browser (it will warn: the certificate is the cluster's own),")
         print(f"   choose a password and scan the code with an authenticator:\n\n   {link}\n")
         step += 1
+    elif link:
+        print(f"If {user} has not signed up yet, this prints a new link: {program('tctl')} -c", end=" ")
+        print(f"{_relative(place.configuration)} users reset {user}\n")
     print(f"{step}. Sign in:\n\n   {tsh} login --proxy=localhost:{ports['web']} --user={user} --ca-pin={pin}\n")
     node = socket.gethostname().partition(".")[0] or "localhost"
     print(f"{step + 1}. Look around:\n\n   {tsh} ls\n   {tsh} ssh {login}@{node}\n   {tsh} recordings ls\n")
