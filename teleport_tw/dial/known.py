@@ -14,10 +14,9 @@ from teleport_tw.base.errors import TeleportError, access_denied
 from teleport_tw.base.timing import utc_now
 from teleport_tw.conch.exchange import HostProof
 from teleport_tw.conch.transport import VerifyHost
-from teleport_tw.pki.authority import Authority, AuthorityType, KeySet, SshKey
-from teleport_tw.pki.sshcert import verify_host
-from teleport_tw.pki.trust import read_known_hosts
-from teleport_tw.resources.metadata import Metadata, Resource
+from teleport_tw.pki.checks import check, check_host, read_known_hosts
+from teleport_tw.protocols.ssh.certificate import CertificateType
+from teleport_tw.protocols.ssh.keys import PublicKey
 
 
 @frozen
@@ -25,10 +24,11 @@ class HostTrust:
     """
     Believes the servers of one cluster.
 
-    @ivar authority: of its hosts.
+    @ivar keys: of the authority of its hosts.
     """
 
-    authority: Authority
+    cluster: str
+    keys: tuple[PublicKey, ...]
     _now: Callable[[], datetime] = utc_now
 
     @classmethod
@@ -38,12 +38,10 @@ class HostTrust:
         @raise TeleportError: ACCESS_DENIED, none does: nobody could be believed.
         """
         named = {cluster, f"*.{cluster}"}
-        keys = tuple(SshKey(public=key) for patterns, key in read_known_hosts(text) if named & set(patterns))
+        keys = tuple(key for patterns, key in read_known_hosts(text) if named & set(patterns))
         if not keys:
             raise access_denied(f"it is not known whom to believe about servers of {cluster}; log in again")
-        resource = Resource(kind="cert_authority", sub_kind="host", version="v2", metadata=Metadata(name=cluster))
-        authority = Authority(type=AuthorityType.HOST, cluster=cluster, active=KeySet(ssh=keys), resource=resource)
-        return cls(authority)
+        return cls(cluster, keys)
 
     def verifier(self, names: Sequence[str]) -> VerifyHost:
         """
@@ -65,22 +63,28 @@ class HostTrust:
                 f"{names[0]} shows no certificate of the cluster and is not trusted", details="a bare host key"
             )
         problem: TeleportError | None = None
-        for name in self._accepted(names):
-            try:
-                verify_host(proof.blob, [self.authority], name, self._now())
-            except TeleportError as error:
-                problem = problem or error
-            else:
-                return
+        try:
+            certificate, _ = check(proof.blob, CertificateType.HOST, self._believed, self._now())
+            for name in self._accepted(names):
+                try:
+                    check_host(certificate, name)
+                except TeleportError as error:
+                    problem = problem or error
+                else:
+                    return
+        except TeleportError as error:
+            problem = error
         assert problem is not None, "there is a name"
         raise access_denied(
             f"the server that answered is not {names[0]}: its host certificate was refused ({problem.details})",
             details=problem.details,
         ) from problem
 
+    def _believed(self, key: PublicKey) -> PublicKey | None:
+        return key if key in self.keys else None
+
     def _accepted(self, names: Sequence[str]) -> list[str]:
-        cluster = self.authority.cluster
-        found = []
+        cluster, found = self.cluster, []
         for name in names:
             found.append(name)
             if not _is_address(name) and not name.endswith(f".{cluster}"):

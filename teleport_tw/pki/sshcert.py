@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from ipaddress import ip_address, ip_network
 from os import urandom
 from secrets import randbits
@@ -16,19 +16,18 @@ from uuid import uuid4
 
 from attrs import evolve, field, frozen
 
-from teleport_tw.base.errors import RemoteProtocolError, TeleportError, access_denied, bad_parameter
-from teleport_tw.base.timing import Duration, format_time, from_timestamp, parse_time
+from teleport_tw.base.errors import TeleportError, access_denied, bad_parameter
+from teleport_tw.base.timing import Duration, format_time, parse_time
+from teleport_tw.pki import checks
 from teleport_tw.pki.authority import Authority, AuthorityType
+from teleport_tw.pki.checks import SKEW
 from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.pki.kept import Kept
-from teleport_tw.pki.keys import Keystore, Signer, sign_ssh, ssh_public, verify_ssh
+from teleport_tw.pki.keys import Keystore, Signer, sign_ssh, ssh_public
 from teleport_tw.protocols.ssh import certificate as certificates
 from teleport_tw.protocols.ssh import keys as ssh_keys
 from teleport_tw.protocols.ssh.certificate import Certificate, CertificateType, put_options, put_principals
 from teleport_tw.protocols.ssh.wire import put_string
-
-SKEW: Duration = timedelta(minutes=1)
-"""How far two clocks of a cluster may be apart."""
 
 JOIN_PRINCIPAL = "-teleport-internal-join"
 """Lets its holder ask to join another's session; never a login, as no login begins with a hyphen."""
@@ -255,11 +254,7 @@ def verify_host(
     @raise TeleportError: ACCESS_DENIED; C{details} say which check failed.
     """
     certificate, authority = _verify(blob, authorities, (AuthorityType.HOST,), CertificateType.HOST, now, skew)
-    for name in certificate.critical_options:
-        raise access_denied(details=f"unknown critical option {name!r}")
-    names = [principal.lower() for principal in certificate.principals]
-    if not names or (hostname is not None and hostname.lower().rstrip(".") not in names):
-        raise access_denied(details=f"wrong principal: {hostname!r} is not among {list(certificate.principals)!r}")
+    checks.check_host(certificate, hostname)
     roles = certificate.extensions.get(_HOST_ROLE, "")
     try:
         system_roles = tuple(map(SystemRole, filter(None, roles.split(","))))
@@ -276,36 +271,12 @@ def _verify(
     now: datetime,
     skew: Duration,
 ) -> tuple[Certificate, Authority]:
-    try:
-        certificate = certificates.parse(blob)
-        signed_by = certificate.authority
-    except RemoteProtocolError as error:
-        raise access_denied(details=f"malformed certificate: {error}") from error
-    if certificate.type is not wanted:
-        raise access_denied(details=f"wrong certificate type: {certificate.type.name.lower()} certificate")
-    for authority in authorities:
-        if authority.type in types and signed_by in authority.trusted_ssh:
-            break
-    else:
-        fingerprint = ssh_keys.fingerprint(certificate.signature_key)
-        raise access_denied(details=f"wrong authority: {fingerprint} is not trusted for a {wanted.name.lower()}")
-    if not verify_ssh(signed_by, certificate.signature, certificate.tbs):
-        raise access_denied(details="tampered signature: it does not match the certificate")
-    moment, allowed = now.timestamp(), skew.total_seconds()
-    if moment + allowed < certificate.valid_after:
-        raise access_denied(details=f"not yet valid: from {_shown(certificate.valid_after)}")
-    if moment - allowed >= certificate.valid_before:
-        raise access_denied(details=f"expired: at {_shown(certificate.valid_before)}")
-    return certificate, authority
+    trusted = [authority for authority in authorities if authority.type in types]
 
+    def believed(key: ssh_keys.PublicKey) -> Authority | None:
+        return next((authority for authority in trusted if key in authority.trusted_ssh), None)
 
-def _shown(seconds: int) -> str:
-    moment = _moment(seconds)
-    return format_time(moment) if moment else "never"
-
-
-def _moment(seconds: int) -> datetime | None:
-    return from_timestamp(seconds) if seconds < datetime.max.replace(tzinfo=UTC).timestamp() else None
+    return checks.check(blob, wanted, believed, now, skew)
 
 
 def _check_source(allowed: str | None, source_ip: str | None) -> None:
@@ -327,8 +298,8 @@ def _common(certificate: Certificate, authority: Authority) -> Identity:
     return Identity(
         username=certificate.key_id,
         cluster=authority.cluster,
-        valid_after=_moment(certificate.valid_after),
-        expires=_moment(certificate.valid_before),
+        valid_after=checks.moment(certificate.valid_after),
+        expires=checks.moment(certificate.valid_before),
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from teleport_tw.base.errors import RemoteProtocolError, access_denied, bad_parameter
+from teleport_tw.base.errors import access_denied, bad_parameter
 from teleport_tw.pki.authority import Authority, AuthorityType
 from teleport_tw.protocols.ssh import keys as ssh_keys
 
@@ -94,23 +94,6 @@ def known_hosts(authority: Authority, patterns: Sequence[str] = ()) -> str:
     hosts = ",".join(patterns or (authority.cluster, f"*.{authority.cluster}"))
     lines = (ssh_keys.format_line(key, "type=host") for key in authority.trusted_ssh)
     return "".join(f"@cert-authority {hosts} {line}\n" for line in lines)
-
-
-def read_known_hosts(text: str) -> tuple[tuple[tuple[str, ...], ssh_keys.PublicKey], ...]:
-    """
-    @param text: a C{known_hosts} file; lines without C{@cert-authority}, and those that cannot be read, are left out.
-    @return: host patterns and the key trusted for them, in order.
-    """
-    found = []
-    for line in text.splitlines():
-        words = line.split(None, 2)
-        if len(words) == 3 and words[0] == "@cert-authority":
-            try:
-                key = ssh_keys.parse(ssh_keys.parse_line(words[2]).blob)
-            except RemoteProtocolError:
-                continue
-            found.append((tuple(words[1].split(",")), key))
-    return tuple(found)
 
 
 def authorized_authority(authority: Authority) -> str:

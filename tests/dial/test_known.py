@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.base.errors import Kind, TeleportError
@@ -48,7 +49,7 @@ class HostTrustTests(SynchronousTestCase):
 
     def test_expired(self) -> None:
         """Yesterday's certificate."""
-        later = HostTrust(self.trust.authority, lambda: NOW + timedelta(days=3))
+        later = evolve(self.trust, now=lambda: NOW + timedelta(days=3))
         proof = HostProof(blob=host_blob("node-1"), algorithm=CERTIFIED)
         self.assertIn("expired", self.assertRaises(TeleportError, later.check, proof, ["node-1"]).details)
 

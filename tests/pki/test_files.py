@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.base.errors import TeleportError
 from teleport_tw.base.secret import Secret
-from teleport_tw.pki import identityfile, sshcert, trust, x509
+from teleport_tw.pki import checks, identityfile, sshcert, trust, x509
 from teleport_tw.pki.authority import Authority, AuthorityType, Phase, create
 from teleport_tw.pki.identityfile import IdentityFile
 from teleport_tw.pki.keys import PrivateKey, load_public, sign_ssh, spki_pem, verify_ssh
@@ -136,7 +136,7 @@ class TrustTests(SynchronousTestCase):
     def test_known_hosts(self) -> None:
         """What is written is read, other lines are passed over."""
         text = "# x\n" + trust.known_hosts(HOST_CA) + "@cert-authority * ssh-ed25519 AAAA\n"
-        read = trust.read_known_hosts(text)
+        read = checks.read_known_hosts(text)
         self.assertEqual(read, (((CLUSTER, f"*.{CLUSTER}"), HOST_CA.trusted_ssh[0]),))
         self.assertRaises(TeleportError, trust.known_hosts, USER_CA)
 
