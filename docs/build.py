@@ -1,5 +1,6 @@
 """
-Build the documentation: API pages by pydoctor, prose by docutils, warnings as errors in both.
+Build the documentation: API pages by pydoctor, prose and the reference of the commands by docutils, manual pages;
+warnings are errors in all of them.
 
 Run as C{python docs/build.py OUTPUT}, mostly through C{tox -e docs}.
 """
@@ -14,16 +15,22 @@ from docutils.core import publish_file
 from docutils.utils import SystemMessage
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from docs import commands  # noqa: E402  # as it is found from here only
 
 
 def prose(output: Path) -> int:
     """
     @return: how many pages did not build; each is named on standard error.
+    @raise SystemMessage: a manual page does not build.
     """
     broken = 0
-    pages = sorted([*ROOT.glob("*.rst"), *(ROOT / "docs").rglob("*.rst")])
-    for page in pages:
-        target = output / page.relative_to(ROOT).with_suffix(".html")
+    made = commands.write(output)
+    written = sorted([*ROOT.glob("*.rst"), *(ROOT / "docs").rglob("*.rst")])
+    pages = {page: output / page.relative_to(ROOT).with_suffix(".html") for page in written}
+    pages |= {page: page.with_suffix(".html") for page in made}
+    for page, target in pages.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             publish_file(
@@ -33,7 +40,7 @@ def prose(output: Path) -> int:
                 settings_overrides={"halt_level": 2, "report_level": 2, "embed_stylesheet": True},
             )
         except SystemMessage as problem:
-            print(f"{page.relative_to(ROOT)}: {problem}", file=sys.stderr)
+            print(f"{page}: {problem}", file=sys.stderr)
             broken += 1
     print(f"{len(pages) - broken} of {len(pages)} pages built")
     return broken

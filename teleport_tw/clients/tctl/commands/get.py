@@ -15,10 +15,10 @@ from teleport_tw.resources.metadata import Resource
 from teleport_tw.resources.text import dump
 
 EXAMPLES = """\
-tctl get users                   all of a kind
-tctl get role/access,role/editor one or several by name
-tctl get cap                     the authentication settings
-tctl get all                     everything that can be written back; tokens with --with-secrets
+tctl get users                    all of a kind
+tctl get role/access,role/editor  one or several by name
+tctl get cap                      the authentication settings
+tctl get all                      everything that can be written back; tokens with --with-secrets
 """
 
 
