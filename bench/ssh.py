@@ -2,12 +2,14 @@
 SSH through our proxy, tunnel and agent, beside C{ssh -J} through two C{sshd}: bulk both ways, connecting, keystrokes,
 sessions a second and what one costs, and memory for each idle session.
 
-The client is C{ssh} on both sides, with the same cipher (aes128-gcm) and key exchange (curve25519).
+The client is C{ssh} on both sides, with the same cipher (aes128-gcm) and key exchange (curve25519). The servers' time
+includes that of the commands they run, such as the login's shell and its start files.
 """
 
 from __future__ import annotations
 
 import os
+import pwd
 import select
 import subprocess
 import time
@@ -40,9 +42,10 @@ def run(quick: bool) -> list[Row]:
             *_rows("bulk, from the host", chains, lambda each: _down(each, size), rounds),
             *_rows("bulk, to the host", chains, lambda each: _up(each, size), rounds),
             *_rows("connect and true", chains, _connect, 2 if quick else 25),
+            Row("the login's shell, part of that", "ms", {OURS: [_shell() for _ in range(5)]}, more_is_better=False),
             *_rows("keystroke and its echo", chains, lambda each: _keys(each, 20 if quick else 300), rounds),
             *_rows(
-                "sessions, 4 at a time", chains, lambda each: _sessions(each, 4 if quick else 60), 1 if quick else 5
+                "sessions, 4 at a time", chains, lambda each: _sessions(each, 4 if quick else 40), 1 if quick else 3
             ),
         ]
         sizes = {name: _idle(each, 5 if quick else 1000 if name == OURS else 100) for name, each in chains.items()}
@@ -110,6 +113,17 @@ def _connect(chain: Chain) -> dict[str, float]:
     started = time.perf_counter()
     subprocess.run(chain.ssh("true"), check=True, stdin=subprocess.DEVNULL, timeout=PATIENCE)
     return {"ms": (time.perf_counter() - started) * 1e3}
+
+
+def _shell() -> float:
+    """
+    What the host's own shell takes to run C{true}: many read a start file when it is SSH that starts them.
+    """
+    shell = pwd.getpwuid(os.getuid()).pw_shell
+    environment = {name: value for name, value in os.environ.items() if name != "SHLVL"}
+    started = time.perf_counter()
+    subprocess.run([shell, "-c", "true"], check=True, env={**environment, "SSH_CLIENT": "127.0.0.1 1 22"})
+    return (time.perf_counter() - started) * 1e3
 
 
 def _keys(chain: Chain, count: int) -> dict[str, float]:
