@@ -200,7 +200,14 @@ class LocalApi:
         """See the contract."""
         if self.identity.username and not self._gate.is_a(SystemRole.PROXY):
             request = evolve(request, remote_address="")  # only a proxy, and auth's own port, know where it came from
-        return await self._parts.joining.join(request)
+        identity = self.identity
+        own = (
+            identity.is_host
+            and identity.host_id == request.host_id
+            and request.role in identity.system_roles
+            and not request.remote_address
+        )
+        return await self._parts.joining.join(request, own=own)
 
     async def renew_host(self, keys: PublicKeys, addresses: Sequence[str] = ()) -> Certificates:
         """See the contract."""

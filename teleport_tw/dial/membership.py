@@ -23,7 +23,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from teleport_tw.api.contract import Ceremonies, Certificates, JoinRequest, PublicKeys
-from teleport_tw.base.errors import TeleportError, bad_parameter
+from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.tasks import Tasks
 from teleport_tw.base.timing import Backoff, Duration, format_duration, from_timestamp
@@ -214,7 +214,8 @@ async def join(
 
     @param addresses: further names and IPs to be certified.
     @param ask: sends the request, through the proxy or to auth itself.
-    @raise TeleportError: what auth said; CONNECTION_PROBLEM.
+    @raise TeleportError: what auth said; CONNECTION_PROBLEM; BAD_PARAMETER, the cluster knows a host of this id, which
+        a host that has lost its certificates must give up.
     """
     ssh_key, tls_key = PrivateKey.generate_ssh(), PrivateKey.generate_tls()
     request = JoinRequest(
@@ -225,7 +226,16 @@ async def join(
         keys=public_keys(ssh_key, tls_key),
         addresses=tuple(addresses),
     )
-    return folder.store(role, ssh_key, tls_key, await ask(request))
+    try:
+        issued = await ask(request)
+    except TeleportError as error:
+        if error.kind is not Kind.ALREADY_EXISTS:
+            raise
+        raise bad_parameter(
+            f"{error.message}; if this host has lost its certificates, remove {folder.data_dir / 'host_uuid'} and join "
+            "again as a new host"
+        ) from error
+    return folder.store(role, ssh_key, tls_key, issued)
 
 
 def public_keys(ssh_key: PrivateKey, tls_key: PrivateKey) -> PublicKeys:

@@ -87,3 +87,10 @@ def recording_owner_key(session: str) -> Key:
     @return: of the id of the host that records a session.
     """
     return make_key((SECRETS, "recording_owner", session))
+
+
+def known_host_key(host_id: str) -> Key:
+    """
+    @return: of what is remembered of a host that has joined.
+    """
+    return make_key((SECRETS, "known_host", host_id))

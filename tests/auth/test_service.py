@@ -262,13 +262,15 @@ class Joining(AuthCase):
             self.request(token, role=SystemRole.PROXY),
             self.request(token, role=SystemRole.ADMIN),
             self.request(token, host_id="not-a-uuid"),
-            self.request(token, host_id=taken),
             self.request(token, node_name="auth.teleport.cluster.local"),
             self.request(token, node_name=f"{taken}.example.com"),
             self.request(token, addresses=("*.example.com",)),
         ):
             error = await self.refused(self.proxy.join(request))
             self.assertEqual((error.kind, error.message), (Kind.ACCESS_DENIED, JOIN_REFUSAL))
+        self.assertIs(
+            (await self.refused(self.proxy.join(self.request(token, host_id=taken)))).kind, Kind.ALREADY_EXISTS
+        )
 
     async def test_one_use(self) -> None:
         """Of many who use a one-use token at once, one joins."""

@@ -2,7 +2,7 @@
 Joining with a shared secret.
 
 The host is told one thing whatever was wrong: a stranger who guesses tokens learns nothing. The audit log has the
-reason. A host may not take the id of another one that is alive.
+reason. A host may not take the id of another one, be that alive or away; whoever has a good token is told so.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from teleport_tw.api.contract import Certificates, JoinRequest
 from teleport_tw.auth import builtin, issuance
 from teleport_tw.auth.core import Core
 from teleport_tw.auth.gate import Gate
+from teleport_tw.auth.joining.hosts import KNOWN, KnownHosts
 from teleport_tw.base.errors import Kind, TeleportError, access_denied
 from teleport_tw.events.kinds import Connection, InstanceJoin
 from teleport_tw.pki.identity import Identity, SystemRole
@@ -35,9 +36,12 @@ class TokenJoining:
 
     core: Core
 
-    async def join(self, request: JoinRequest) -> Certificates:
+    async def join(self, request: JoinRequest, *, own: bool = False) -> Certificates:
         """
-        @raise TeleportError: ACCESS_DENIED, the same text for every reason.
+        @param own: the caller has proved that the id is its own: a service in auth's process, a host with its
+            certificate.
+        @raise TeleportError: ACCESS_DENIED, the same text for every reason but one: ALREADY_EXISTS, the token is good
+            and the id is another's.
         """
         core, now = self.core, self.core.now()
         method = "token"
@@ -45,6 +49,9 @@ class TokenJoining:
             token = await self._find(request)
             method = token.join_method
             await self._check(request, token)
+            hosts = KnownHosts(core.backend)
+            if not own:
+                await self._check_id(request, hosts)
             names = issuance.host_names((request.node_name, *request.addresses), request.host_id, core.cluster)
             certificates = issuance.issue_member(
                 core.signing,
@@ -57,7 +64,11 @@ class TokenJoining:
             )
             if not await core.credentials.use_token(token.name, token.max_uses, token.expires):
                 raise access_denied(details="every use of the token is spent")
+            await hosts.claim(request.host_id, request.role, request.token, request.node_name, now, own=own)
         except TeleportError as error:
+            if error.kind is Kind.ALREADY_EXISTS:
+                self._tell(request, method, f"{error.message}: {error.details}")
+                raise
             if error.kind not in (Kind.ACCESS_DENIED, Kind.BAD_PARAMETER, Kind.NOT_FOUND):
                 raise
             reason = error.details or error.message
@@ -94,9 +105,12 @@ class TokenJoining:
             raise access_denied(details=f"{request.host_id[:64]!r} is not the id of a host")
         who = Identity(username=f"{request.host_id}.{core.cluster}", system_roles=(request.role,))
         Gate(core, who).check_locks(who, join_token=token.name)
-        for kind in builtin.PRESENCE.get(request.role, ()):
-            if await core.resources.find(kind, request.host_id) is not None:
-                raise access_denied(details=f"a live {kind} has this host id already")
+
+    async def _check_id(self, request: JoinRequest, hosts: KnownHosts) -> None:
+        await hosts.check(request.host_id, request.role, request.token)
+        for kind in ("auth_server", *builtin.PRESENCE.get(request.role, ())):
+            if await self.core.resources.find(kind, request.host_id) is not None:
+                raise TeleportError(Kind.ALREADY_EXISTS, KNOWN, details=f"a live {kind} has it")
 
     def _tell(self, request: JoinRequest, method: str, reason: str) -> None:
         self.core.events.emit(
