@@ -132,8 +132,11 @@ class ProxyService(Service):
         self._contexts.clear()
 
     def _authorities_changed(self, news: Watched) -> None:
-        if news.resource is None or news.resource.kind == "cert_authority":
+        kind = news.resource.kind if news.resource is not None else ""
+        if kind in ("", "cert_authority"):
             self._contexts.clear()
+        if kind in ("", "cert_authority", "lock", "cluster_auth_preference"):
+            self.registry.recheck()
 
     def context(self, want: Want) -> ssl.SSLContext | None:
         """

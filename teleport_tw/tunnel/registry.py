@@ -2,7 +2,8 @@
 The proxy's side: which agents are linked, and how to reach them.
 
 L{Registry} is a Twisted factory of links for connections whose ALPN was the tunnel's; each is entered under its host's
-id when the certificate behind it was looked at.
+id when the certificate behind it was looked at. It is looked at again whenever something has changed that decides about
+it, and when it ends: a link lasts no longer than the right to have it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import ClassVar
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint, ITransport
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, IStreamClientEndpoint, ITransport
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
 from teleport_tw.api.streams import StreamHeader
-from teleport_tw.base.errors import TeleportError
+from teleport_tw.base.errors import TeleportError, access_denied
 from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.protocols.mux.machine import Limits, Role
 from teleport_tw.tunnel.endpoints import StreamEndpoint
@@ -94,6 +95,7 @@ class Registry(ServerFactory):
         self._entries: dict[str, _Entry] = {}
         self._links: dict[Link, _Entry | None] = {}
         self._watchers: list[Watcher] = []
+        self._ends: dict[Link, IDelayedCall] = {}
         self._draining = False
 
     # --- asked -----------------------------------------------------------------------------------------------------
@@ -150,6 +152,14 @@ class Registry(ServerFactory):
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher)
 
+    def recheck(self) -> None:
+        """
+        Look at every link's certificate again: a lock or an authority has changed. Links that would not be taken now
+        are aborted, with their streams; an agent that has a renewed certificate dials again.
+        """
+        for link in tuple(self._links):
+            self._still_good(link)
+
     def drain(self) -> Deferred[None]:
         """
         Say go-away on every link, and on each that is still to come.
@@ -176,18 +186,8 @@ class Registry(ServerFactory):
         if self._draining:
             link.drain()
             return
-        transport = link.transport
-        assert transport is not None
-        try:
-            identity = self._identify(transport)
-        except TeleportError as error:
-            self._log.warn("link from {peer} refused: {error} ({details})", peer=link.peer, error=error.message,
-                           details=error.details)  # fmt: skip
-            link.abort()
-            return
-        if not identity.host_id:
-            self._log.warn("link from {peer} refused: {name} is no host", peer=link.peer, name=identity.username)
-            link.abort()
+        identity = self._still_good(link)
+        if identity is None:
             return
         kinds = frozenset(KINDS[role] for role in identity.system_roles if role in KINDS)
         entry = self._entries.get(identity.host_id)
@@ -197,6 +197,38 @@ class Registry(ServerFactory):
         entry.links[link] = kinds
         self._links[link] = entry
         self._changed(entry)
+
+    def _still_good(self, link: Link) -> Identity | None:
+        """
+        @return: who is at the other end; C{None}, the link was aborted.
+        """
+        transport = link.transport
+        if not link.connected or transport is None:
+            return None
+        try:
+            identity = self._identify(transport)
+            if not identity.host_id:
+                raise access_denied(details=f"{identity.username} is no host")
+        except TeleportError as error:
+            self._log.warn("link from {peer} refused: {error} ({details})", peer=link.peer, error=error.message,
+                           details=error.details)  # fmt: skip
+            self._forget_end(link)
+            self._remove(link)
+            link.abort()
+            return None
+        if identity.expires is not None and link not in self._ends:
+            left = identity.expires.timestamp() - self._clock.seconds()
+            self._ends[link] = self._clock.callLater(max(left, 0.0) + 1, self._ended, link)
+        return identity
+
+    def _ended(self, link: Link) -> None:
+        del self._ends[link]
+        self._still_good(link)
+
+    def _forget_end(self, link: Link) -> None:
+        call = self._ends.pop(link, None)
+        if call is not None:
+            call.cancel()
 
     def stream_opened(self, link: Link, stream: Stream) -> None:
         """
@@ -214,6 +246,7 @@ class Registry(ServerFactory):
         """
         The link is gone.
         """
+        self._forget_end(link)
         self._remove(link)
         self._links.pop(link, None)
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.api.streams import StreamHeader
 from teleport_tw.base.errors import TeleportError, access_denied
-from teleport_tw.base.timing import Duration
+from teleport_tw.base.timing import Duration, from_timestamp
 from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.protocols.mux.machine import Role
 from teleport_tw.tunnel.endpoints import Receptionist
@@ -31,14 +31,22 @@ class RegistryTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.identities: list[Identity | TeleportError] = []
+        self.now_refused = False
+        self.seen: dict[ITransport, Identity] = {}
         self.registry = Registry(self.clock, self.identify)
         self.news: list[tuple[str, int]] = []
         self.unwatch = self.registry.watch(lambda host, links: self.news.append((host, links)))
 
     def identify(self, transport: ITransport) -> Identity:
+        known = self.seen.get(transport)
+        if known is not None:
+            if self.now_refused or (known.expires is not None and known.expires.timestamp() < self.clock.seconds()):
+                raise access_denied(details="locked or expired")
+            return known
         found = self.identities.pop(0)
         if isinstance(found, TeleportError):
             raise found
+        self.seen[transport] = found
         return found
 
     def agent(self, host: str = "a", *roles: SystemRole, identity: Identity | TeleportError | None = None) -> Pipe:
@@ -138,6 +146,34 @@ class RegistryTests(SynchronousTestCase):
             self.assertEqual(self.registry.agents(), ())
             pipe.cut()
         self.assertEqual((self.news, len(self.registry)), ([], 0))
+
+    def test_a_lock_ends_a_link_and_its_streams(self) -> None:
+        """Who would not be let in now is not kept in; who would be, stays."""
+        pipe = self.agent("a")
+        note = self.connect("a", pipe)
+        self.registry.recheck()
+        self.assertEqual(len(self.registry.links("a")), 1)
+        self.now_refused = True
+        self.registry.recheck()
+        self.assertTrue(pipe.ends[1].aborted)
+        self.assertEqual(self.registry.links("a"), [])
+        pipe.cut()
+        self.assertIsNotNone(note.lost)
+        self.assertEqual((self.news[-1], len(self.registry)), (("a", 0), 0))
+
+    def test_a_link_ends_with_its_certificate(self) -> None:
+        """Not before, and at the end without anything else having to happen; lost links leave no timer."""
+        expires = from_timestamp(1000)
+        one, two = (
+            self.agent(identity=Identity(username=f"{name}.example", system_roles=(SystemRole.NODE,), expires=expires))
+            for name in "ab"
+        )
+        two.cut()
+        for seconds, ended in ((999, False), (2.5, True)):
+            self.clock.advance(seconds)
+            self.assertEqual(one.ends[1].aborted, ended)
+        one.cut()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_agents_open_no_streams(self) -> None:
         pipe = self.agent()
