@@ -92,7 +92,7 @@ class ProxyService(Service):
     def __attrs_post_init__(self) -> None:
         self.door = Doorkeeper(self.copy, self.reactor)
         self.registry = Registry(self.reactor, self.door.host)
-        targets = Targets(self.identity.cluster, self.copy, self.registry, self.reactor)
+        targets = Targets(self.identity.cluster, self.copy, self.registry, self.reactor, self.identity.host_id)
         if self.forwarding is not None:
             self.forwarder = self.forwarding(targets.endpoint)
         self.dial = DialIn(targets, self.reactor, forwarder=self.forwarder)

@@ -16,6 +16,7 @@ from teleport_tw.api.streams import StreamHeader
 from teleport_tw.base.addresses import split_address
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.net.endpoints import TCPClient
+from teleport_tw.proxy.direct import DirectEndpoint, is_internal
 from teleport_tw.proxy.route import Strategy, find_node
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.tunnel.registry import Registry
@@ -48,12 +49,14 @@ class Targets:
     What can be reached through this proxy.
 
     @ivar registry: links of agents to this proxy.
+    @ivar host_id: the proxy's own; an agent of this id runs on the proxy's host.
     """
 
     cluster: str
     copy: Readable
     registry: Registry
     reactor: IReactorTime
+    host_id: str = ""
 
     def node(self, host: str, cluster: str = "") -> Resource:
         """
@@ -92,4 +95,13 @@ class Targets:
                 Kind.CONNECTION_PROBLEM,
                 f"{node.spec.get('hostname') or node.name} is offline: its agent is not connected",
             )
-        return TCPClient(self.reactor, *split_address(address), timeout=30)
+        host, port = split_address(address)
+        plain = TCPClient(self.reactor, host, port, timeout=30)
+        if node.sub_kind in AGENTLESS:
+            return plain
+        direct = DirectEndpoint(
+            plain, self.reactor, str(node.spec.get("hostname") or node.name), own_host=node.name == self.host_id
+        )
+        if is_internal(host) and not direct.own_host:
+            raise direct.refusal(f"it announced the address {host}")
+        return direct
