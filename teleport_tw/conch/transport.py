@@ -29,7 +29,9 @@ from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEnd
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
+from teleport_tw.base.addresses import network_of
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
+from teleport_tw.base.limits import ConnectionLimit
 from teleport_tw.conch.algorithms import CERTIFICATE_SIGNATURES, SIGNATURES, Algorithms
 from teleport_tw.conch.carrier import DEFAULT_VERSION, Carrier, Limits
 from teleport_tw.conch.connection import Connection, Responder
@@ -50,7 +52,9 @@ class ServerSettings:
     @ivar host_keys: what the server proves itself with.
     @ivar rules: who may come in.
     @ivar version: the line sent first, without its end.
-    @ivar max_pending_logins: connections that may be signing in at one time; more are closed at once.
+    @ivar max_pending_logins: connections that may be signing in at one time; for one more, the one that has been at it
+        longest is closed.
+    @ivar max_pending_per_address: of these from one address, or IPv6 network; more are closed at once.
     """
 
     clock: IReactorTime
@@ -60,6 +64,11 @@ class ServerSettings:
     limits: Limits = field(factory=Limits)
     version: bytes = DEFAULT_VERSION
     max_pending_logins: int = 1024
+    max_pending_per_address: int = 128
+
+
+def _nothing() -> None:
+    pass
 
 
 class ServerTransport(Carrier, conch.SSHServerTransport):
@@ -71,9 +80,15 @@ class ServerTransport(Carrier, conch.SSHServerTransport):
 
     isClient = False
 
-    def __init__(self, settings: ServerSettings, pending: set[ServerTransport] | None = None) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        pending: dict[ServerTransport, str] | None = None,
+        when_closed: Callable[[], object] = _nothing,
+    ) -> None:
         """
         @param pending: where it is listed until the user is in.
+        @param when_closed: called once when the connection is over.
         """
         super().__init__(
             clock=settings.clock,
@@ -83,8 +98,8 @@ class ServerTransport(Carrier, conch.SSHServerTransport):
             host_keys=settings.host_keys,
         )
         self._rules = settings.rules
-        self._pending = set() if pending is None else pending
-        self._pending.add(self)
+        self._pending = {} if pending is None else pending
+        self._when_closed = when_closed
         self.connection: Connection | None = None
 
     def first_keys_sent(self) -> None:
@@ -114,7 +129,7 @@ class ServerTransport(Carrier, conch.SSHServerTransport):
         The user is in.
         """
         self.authenticated()
-        self._pending.discard(self)
+        self._pending.pop(self, None)
         self.connection = Connection(responder)
         self.setService(self.connection)
 
@@ -122,26 +137,45 @@ class ServerTransport(Carrier, conch.SSHServerTransport):
         """
         One less.
         """
-        self._pending.discard(self)
+        self._pending.pop(self, None)
+        self._when_closed()
 
 
 @define(eq=False)
 class ServerFactory(Factory):
     """
     Makes a L{ServerTransport} for each connection.
+
+    @ivar connections: bounds how many one address may have at once, signed in or not; C{None} where others see to it.
     """
 
     settings: ServerSettings
+    connections: ConnectionLimit | None = None
     noisy: bool = field(default=False, init=False)
-    _pending: set[ServerTransport] = field(factory=set, init=False)
+    _pending: dict[ServerTransport, str] = field(factory=dict, init=False)
 
     def buildProtocol(self, addr: IAddress | None) -> ServerTransport | None:
         """
-        One more client, unless too many are on the doorstep.
+        One more client, unless too many of the same address are on the doorstep. Where many addresses are, whoever has
+        stood there longest makes room: a login takes seconds.
         """
-        if len(self._pending) >= self.settings.max_pending_logins:
+        settings, pending = self.settings, self._pending
+        network = network_of(str(getattr(addr, "host", "")))
+        if network and sum(each == network for each in pending.values()) >= settings.max_pending_per_address:
             return None
-        return ServerTransport(self.settings, self._pending)
+        limit = self.connections
+        if limit is not None and not limit.acquire(network):
+            return None
+        while len(pending) >= settings.max_pending_logins:
+            oldest = next(iter(pending))
+            del pending[oldest]
+            if oldest.transport is not None:
+                oldest.transport.abortConnection()
+        transport = ServerTransport(
+            settings, pending, (lambda: limit.release(network)) if limit is not None else _nothing
+        )
+        pending[transport] = network
+        return transport
 
 
 VerifyHost = Callable[[HostProof], Awaitable[None]]

@@ -85,7 +85,9 @@ class ProxyService(Service):
     jump: JumpHost = field(init=False)
     ports: list[IListeningPort] = field(factory=list, init=False)
     _contexts: dict[Want, ssl.SSLContext] = field(factory=dict, init=False)
+    _connections: ConnectionLimit = field(init=False)
     _ssh: ServerFactory = field(init=False)
+    _plain_ssh: ServerFactory = field(init=False)
     _tasks: Tasks = field(factory=Tasks, init=False)
     _log: ClassVar[Logger] = Logger()
 
@@ -103,7 +105,10 @@ class ProxyService(Service):
             admit=self.door.admit,
             sink=self.sink,
         )
+        self._connections = ConnectionLimit(self.max_connections)
         self._ssh = self.jump.factory(self._ssh_settings)
+        self._plain_ssh = self.jump.factory(self._ssh_settings)
+        self._plain_ssh.connections = self._connections
         self.copy.subscribe(self._authorities_changed)
 
     # --- certificates ---------------------------------------------------------------------------------------------
@@ -123,7 +128,8 @@ class ProxyService(Service):
         """
         self.identity = identity
         self._contexts.clear()
-        self._ssh.settings = self._ssh_settings(self._ssh.settings.rules)
+        for factory in (self._ssh, self._plain_ssh):
+            factory.settings = self._ssh_settings(factory.settings.rules)
 
     def reload(self) -> None:
         """
@@ -191,13 +197,12 @@ class ProxyService(Service):
         """
         if self.ports:
             return
-        limit = ConnectionLimit(self.max_connections)
-        listener = Listener(self.identity.cluster, self.context, self._choosers(), self.auth, limit)
+        listener = Listener(self.identity.cluster, self.context, self._choosers(), self.auth, self._connections)
         host, port = split_address(self.section.web_listen_addr)
         self.ports.append(await PeekingServer(self.reactor, host, port, decide=listener.decide).start())
         if self.section.listen_addr:
             host, port = split_address(self.section.listen_addr)
-            self.ports.append(await TCPServer(self.reactor, host, port).listen(self._ssh))
+            self.ports.append(await TCPServer(self.reactor, host, port).listen(self._plain_ssh))
         for open_port in self.ports:
             self._log.info("proxy listens on {address}", address=address_text(open_port.getHost()))
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -21,6 +22,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, access_denied
+from teleport_tw.base.limits import ConnectionLimit
 from teleport_tw.conch.signatures import (
     USER_PRESENT,
     HostKeys,
@@ -37,6 +39,18 @@ from teleport_tw.conch.userauth import Ask, LoginRules, MoreNeeded, Peer, Prompt
 from teleport_tw.protocols.ssh import keys
 from teleport_tw.protocols.ssh.wire import put_boolean, put_mpint, put_string, put_uint32
 from tests.conch.pair import HOST_KEY, USER_KEY, Host, Pair, lone_server, pair
+
+
+class Line(StringTransport):
+    """
+    Notes that it was cut.
+    """
+
+    aborted = False
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
 
 OTHER_KEY = ed25519.Ed25519PrivateKey.from_private_bytes(b"o" * 32)
 
@@ -198,15 +212,55 @@ class LoginTests(SynchronousTestCase):
             max_pending_logins=2,
         )
         factory = ServerFactory(settings)
-        first, second = factory.buildProtocol(None), factory.buildProtocol(None)
-        self.assertIsNone(factory.buildProtocol(None))
+        doors = [factory.buildProtocol(None) for _ in range(2)]
+        for door in doors:
+            door.makeConnection(Line())
+        first, second = doors
+        first.logged_in(Host())
+        third = factory.buildProtocol(None)
+        third.makeConnection(Line())
+        self.assertFalse(any(each.transport.aborted for each in (first, second, third)))
+        fourth = factory.buildProtocol(None)
+        self.assertEqual([each.transport.aborted for each in (first, second, third)], [False, True, False])
+        fourth.makeConnection(Line())
+        third.connectionLost(Failure(ConnectionDone()))
+        self.assertIsNotNone(factory.buildProtocol(None))
+        self.assertFalse(fourth.transport.aborted)
+
+    def test_one_address_does_not_fill_the_doorstep(self) -> None:
+        """
+        An address has its own bound, an IPv6 network is one address, and others get in all the while.
+        """
+        settings = ServerSettings(
+            clock=Clock(),
+            host_keys=HostKeys([(HOST_KEY, None)]),
+            rules=LoginRules(authenticate=Door()),
+            max_pending_per_address=2,
+        )
+        factory = ServerFactory(settings)
+        for host in ("192.0.2.1", "2001:db8::%d"):
+            for number in range(1, 4):
+                address = IPv4Address("TCP", host.replace("%d", str(number)), 1)
+                self.assertEqual(factory.buildProtocol(address) is None, number == 3, (host, number))
+
+    def test_connections_of_one_address_are_bounded(self) -> None:
+        """
+        Those that are signed in count too; one that ends makes room, once.
+        """
+        settings = ServerSettings(
+            clock=Clock(), host_keys=HostKeys([(HOST_KEY, None)]), rules=LoginRules(authenticate=Door())
+        )
+        factory = ServerFactory(settings, ConnectionLimit(2))
+        here, there = (IPv4Address("TCP", host, 1) for host in ("192.0.2.1", "192.0.2.2"))
+        first, second = factory.buildProtocol(here), factory.buildProtocol(here)
         for each in (first, second):
-            each.makeConnection(StringTransport())
+            each.makeConnection(Line())
+            each.logged_in(Host())
+        self.assertIsNone(factory.buildProtocol(here))
+        self.assertIsNotNone(factory.buildProtocol(there))
         first.connectionLost(Failure(ConnectionDone()))
-        self.assertIsNotNone(factory.buildProtocol(None))
-        self.assertIsNone(factory.buildProtocol(None))
-        second.logged_in(Host())
-        self.assertIsNotNone(factory.buildProtocol(None))
+        self.assertIsNotNone(factory.buildProtocol(here))
+        self.assertIsNone(factory.buildProtocol(here))
 
     def test_a_peer_that_does_not_read_our_last_words_is_cut_off(self) -> None:
         """
