@@ -20,7 +20,7 @@ from teleport_tw.access.checker import Checker
 from teleport_tw.access.options import merge
 from teleport_tw.base.timing import format_duration
 from teleport_tw.resources import kinds
-from teleport_tw.resources.metadata import Metadata, Resource
+from teleport_tw.resources.metadata import Resource
 from teleport_tw.resources.roles import Role
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "roles.rst").read_text()
