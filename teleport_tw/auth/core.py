@@ -159,16 +159,11 @@ class Core:
 
     def locks(self) -> tuple[Lock, ...]:
         """
-        @return: every one that can be read, in force or not.
+        @return: all there are, in force or not.
+        @raise TeleportError: BAD_PARAMETER, one cannot be read: whom it was meant for is not known.
         """
         if self._locks is None:
-            found = []
-            for resource in self.known.list("lock"):
-                try:
-                    found.append(Lock.parse(resource))
-                except TeleportError:
-                    continue
-            self._locks = tuple(found)
+            self._locks = tuple(map(Lock.parse, self.known.list("lock")))
         return self._locks
 
     def _forget(self, news: Watched) -> None:

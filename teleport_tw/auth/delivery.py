@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from attrs import define, field
@@ -18,12 +19,19 @@ from twisted.logger import Logger
 from teleport_tw.auth.gate import Gate
 from teleport_tw.backends.interface import Backend
 from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
+from teleport_tw.base.timing import Duration, format_time, parse_time
 from teleport_tw.pki.identity import SystemRole
 from teleport_tw.resources.metadata import Json
 from teleport_tw.stores import layout
 
 DELIVERED_BY = "delivered_by"
 """The field of a stored event that says which host sent it; absent from auth's own."""
+REPORTED_TIME = "reported_time"
+"""The field that keeps a host's own date where that could not be true."""
+MAX_EARLY: Duration = timedelta(minutes=5)
+"""How far a host's clock may go before ours."""
+MAX_LATE: Duration = timedelta(days=90)
+"""How long events may have waited on a host's disk."""
 MAX_BATCH = 10_000
 """Events in one call."""
 MAX_REMEMBERED = 10_000
@@ -104,7 +112,24 @@ def accepted(gate: Gate, events: Sequence[Json]) -> list[dict[str, Any]]:
     if len(events) > MAX_BATCH:
         raise bad_parameter(f"at most {MAX_BATCH} events are taken at once")
     forwards = SystemRole.PROXY in identity.system_roles
+    now = gate.core.now()
+    events = [_dated(event, now) for event in events]
     return [_stamped(event, identity.system_roles, identity.host_id, cluster, forwards) for event in events]
+
+
+def _dated(event: Json, now: datetime) -> Json:
+    """
+    A host's clock is not believed without bound: what would be sorted out of everybody's sight is dated now, and keeps
+    what the host said.
+    """
+    said = event.get("time")
+    try:
+        when = parse_time(str(said))
+    except TeleportError:
+        when = None
+    if when is not None and now - MAX_LATE <= when <= now + MAX_EARLY:
+        return event
+    return {**event, "time": format_time(now), REPORTED_TIME: str(said)[:64]}
 
 
 def _stamped(event: Json, roles: tuple[SystemRole, ...], host: str, cluster: str, forwards: bool) -> dict[str, Any]:

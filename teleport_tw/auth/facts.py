@@ -41,6 +41,10 @@ def _token(actor: Actor, resource: Resource) -> Event:
     )
 
 
+def _token_gone(actor: Actor, resource: Resource) -> Event:
+    return kinds.JoinTokenDelete(actor=actor, name=resource.name, updated_by=actor.user)
+
+
 def _lock(event: Callable[..., Event]) -> Build:
     def build(actor: Actor, resource: Resource) -> Event:
         target = resource.spec.get("target")
@@ -81,6 +85,7 @@ _DELETED: Mapping[str, Build] = {
     "user": _user(kinds.UserDelete),
     "role": _named(kinds.RoleDeleted),
     "lock": _lock(kinds.LockDeleted),
+    "token": _token_gone,
     "trusted_cluster": _named(kinds.TrustedClusterDelete),
     "bot": _named(kinds.BotDelete),
 }

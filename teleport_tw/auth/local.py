@@ -42,7 +42,7 @@ from teleport_tw.auth.watch import Watching
 from teleport_tw.base.errors import TeleportError, bad_parameter
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import Duration
-from teleport_tw.events.kinds import Session, SessionRecordingAccess
+from teleport_tw.events.kinds import CertCreate, Session, SessionRecordingAccess
 from teleport_tw.pki import x509
 from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.resources import clusters, kinds
@@ -217,7 +217,7 @@ class LocalApi:
         own = (identity.username, identity.host_id, x509.API_DOMAIN, x509.encoded_cluster(core.cluster))
         kept = [name for name in identity.principals if name not in own]
         names = issuance.host_names((*kept, *addresses), identity.host_id, core.cluster)
-        return issuance.issue_member(
+        issued = issuance.issue_member(
             core.signing,
             cluster=core.cluster,
             host_id=identity.host_id,
@@ -226,6 +226,15 @@ class LocalApi:
             keys=keys,
             now=core.now(),
         )
+        self._certified(identity.username, names)
+        return issued
+
+    def _certified(self, holder: str, names: Sequence[str]) -> None:
+        """
+        Tell of a host's certificate as of a user's; the reference has no event of its own for it.
+        """
+        said = {"user": holder, "logins": list(names)}
+        self._core.events.emit(CertCreate(actor=actor_of(self.identity), cert_type="host", identity=said))
 
     async def login(self, request: LoginRequest) -> Certificates:
         """See the contract."""
@@ -241,7 +250,10 @@ class LocalApi:
         if not gate.may("host_cert", builtin.CREATE) and gate.is_a(SystemRole.PROXY):
             return await self._stand_in(gate, request)
         gate.require("host_cert", builtin.CREATE)
-        return issuance.issue_outsider(self._core.signing, request, cluster=self._core.cluster, now=self._core.now())
+        core = self._core
+        issued = issuance.issue_outsider(core.signing, request, cluster=core.cluster, now=core.now())
+        self._certified(request.principals[0], request.principals)
+        return issued
 
     async def _stand_in(self, gate: Gate, request: HostIssueRequest) -> Certificates:
         """
@@ -255,7 +267,9 @@ class LocalApi:
         mode = str(core.singleton(clusters.RECORDING).spec.get("mode") or "node")
         if node.sub_kind is SubKind.TELEPORT and not mode.startswith("proxy"):
             raise gate.refuse(f"sessions are recorded at the {mode}, so nobody stands in for node {node.name!r}")
-        return issuance.issue_stand_in(core.signing, request, node, cluster=core.cluster, now=core.now())
+        issued = issuance.issue_stand_in(core.signing, request, node, cluster=core.cluster, now=core.now())
+        self._certified(node.name, request.principals)
+        return issued
 
     async def issue_openssh(self, request: OpenSSHIssueRequest) -> bytes:
         """See the contract."""

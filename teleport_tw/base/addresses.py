@@ -62,3 +62,19 @@ def network_of(host: str) -> str:
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+
+
+def same_address(one: str, other: str) -> bool:
+    """
+    @return: whether both are one IP address, however it is written; an IPv4 address may be mapped into IPv6.
+    """
+    return one == other or (bool(one and other) and _plain(one) == _plain(other))
+
+
+def _plain(host: str) -> str:
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)

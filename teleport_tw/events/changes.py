@@ -89,6 +89,23 @@ class JoinTokenCreate(Fact):
 
 
 @frozen(kw_only=True)
+class JoinTokenDelete(Fact):
+    """
+    A join token was removed; name and code are ours, the reference has none.
+
+    @ivar name: the token, masked on the way in since it may live on in a backup.
+    """
+
+    NAME: ClassVar[str] = "join_token.delete"
+    CODE: ClassVar[str] = "TJT01I"
+    SAYS: ClassVar[str] = "A join token was deleted by [{user}]"
+
+    actor: Public[Actor]
+    name: Public[str] = field(default="", converter=masked)
+    updated_by: Public[str] = ""
+
+
+@frozen(kw_only=True)
 class TrustedClusterCreate(Change):
     """
     Trust in another cluster was set up.

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from teleport_tw.access.locks import Lock, Subject, refusal
 from teleport_tw.api.contract import Watched
 from teleport_tw.api.mirror import Mirror
+from teleport_tw.base.addresses import same_address
 from teleport_tw.base.errors import TeleportError, access_denied
 from teleport_tw.base.timing import from_timestamp
 from teleport_tw.pki.authority import Authority, AuthorityType
@@ -85,7 +86,7 @@ class Doorkeeper:
         @raise TeleportError: ACCESS_DENIED, it is no user of this cluster, or not from here, or a lock is on them.
         """
         identity = verify(_chain(transport), self.authorities(AuthorityType.USER), self.now(), wanted=Wanted.USER)
-        if identity.pinned_ip and identity.pinned_ip != transport.getPeer().host:
+        if identity.pinned_ip and not same_address(identity.pinned_ip, transport.getPeer().host):
             raise access_denied(details=f"source address: the certificate is pinned to {identity.pinned_ip}")
         self.admit(identity)
         return identity

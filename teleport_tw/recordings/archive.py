@@ -20,6 +20,8 @@ from teleport_tw.recordings.storage import Storage
 
 T = TypeVar("T")
 
+MAX_REMEMBERED = 10_000
+"""Closed recordings that are not read again when their sender says so again."""
 ABANDONED_SECONDS = 35 * 60.0
 """No part for this long: the sender is gone."""
 
@@ -52,6 +54,7 @@ class Archive:
     index: ContentIndex
     threads: Threads
     now: Callable[[], float]
+    _completed: dict[str, Checked] = field(factory=dict, init=False)
     _turn: threading.Lock = field(factory=threading.Lock, init=False)
     _log = Logger()
 
@@ -73,12 +76,18 @@ class Archive:
 
     async def complete(self, session: str, parts: int) -> Checked:
         """
-        Close a recording and make it searchable.
+        Close a recording and make it searchable; said again, it costs nothing.
 
         @return: what is in it; what was tampered with is kept all the same.
         """
-        await self.storage.complete(session, parts)
-        return await self._take_in(session)
+        checked = self._completed.get(session)
+        if checked is None:
+            await self.storage.complete(session, parts)
+            checked = await self._take_in(session)
+            if len(self._completed) >= MAX_REMEMBERED:
+                self._completed.pop(next(iter(self._completed)))
+            self._completed[session] = checked
+        return checked
 
     async def complete_abandoned(self) -> list[str]:
         """
@@ -116,6 +125,7 @@ class Archive:
         """
         Forget a recording and its text.
         """
+        self._completed.pop(session, None)
         await self.storage.delete(session)
         await self.threads.run(self._in_turn, lambda: self.index.remove(session))
 

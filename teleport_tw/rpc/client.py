@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 import grpc
@@ -157,9 +158,10 @@ class Channel:
 
         async def upload() -> Reply:
             call = method(timeout=self.timeout if timeout is None else timeout)  # type: ignore[call-arg]  # the stub errs
-            for request in requests:
-                await call.write(request)
-            await call.done_writing()
+            with suppress(aio.AioRpcError, asyncio.InvalidStateError):  # the server has answered; the call says what
+                for request in requests:
+                    await call.write(request)
+                await call.done_writing()
             return await call
 
         try:

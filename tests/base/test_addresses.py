@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis.strategies import ip_addresses, text
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_tw.base.addresses import host_of, join_address, network_of, split_address
+from teleport_tw.base.addresses import host_of, join_address, network_of, same_address, split_address
 from teleport_tw.base.errors import Kind, TeleportError
 
 
@@ -80,3 +80,13 @@ class AddressTests(SynchronousTestCase):
         self.assertEqual(network_of("2001:db8:1:2:3::4"), network_of("2001:db8:1:2:ffff::%eth0"))
         self.assertNotEqual(network_of("2001:db8:1:2::4"), network_of("2001:db8:1:3::4"))
         self.assertEqual(network_of("unknown"), "unknown")
+
+    def test_one_address_written_two_ways(self) -> None:
+        """
+        A socket that serves both families shows IPv4 peers mapped.
+        """
+        for one, other in (("10.0.0.1", "::ffff:10.0.0.1"), ("2001:db8::1", "2001:0DB8:0::1"), ("x", "x")):
+            self.assertTrue(same_address(one, other))
+            self.assertTrue(same_address(other, one))
+        for one, other in (("10.0.0.1", "10.0.0.2"), ("::1", "127.0.0.1"), ("x", "10.0.0.1"), ("", "10.0.0.1")):
+            self.assertFalse(same_address(one, other))
