@@ -11,9 +11,8 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, TextIO
-
-from teleport_tw.base.timing import Duration, format_duration
 
 FORMATS = ("text", "json", "yaml")
 
@@ -79,7 +78,9 @@ def as_yaml(*documents: Any) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, Duration):
+    if isinstance(value, timedelta):
+        from teleport_tw.base.timing import format_duration  # with attrs, which not every command needs
+
         return format_duration(value)
     if isinstance(value, tuple | set | frozenset):
         return list(value)

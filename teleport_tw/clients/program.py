@@ -43,11 +43,12 @@ def finish(work: Coroutine[Any, Any, int | None]) -> int:
     from twisted.python.failure import Failure
 
     from teleport_tw.base.loop import install
-    from teleport_tw.clients.commandline import report
+    from teleport_tw.clients.commandline import report, settle
 
     install()
     from twisted.internet import reactor
 
+    settle()
     codes: list[int] = []
 
     def ended(result: int | Failure | None) -> None:

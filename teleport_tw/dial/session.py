@@ -8,16 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from attrs import frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.conch.channel import STDERR, Channel
-from teleport_tw.conch.connection import Connection
+from teleport_tw.conch.connection import ChannelOpen, Connection
 from teleport_tw.protocols.ssh.wire import Reader, put_boolean, put_string, put_text, put_uint32
 
 LOST_STATUS = 255
 """What C{ssh} exits with when it does not know how the command ended."""
+
+
+@define(eq=False)
+class Refusing:
+    """
+    A L{teleport_tw.conch.connection.Responder} for a user who offers the server nothing.
+
+    @ivar over: fires when the connection is lost.
+    """
+
+    over: Deferred[None] = field(factory=Deferred, init=False)
+
+    def connected(self, connection: Connection) -> None:
+        """See L{teleport_tw.conch.connection.Responder}."""
+
+    def connection_lost(self) -> None:
+        """See L{teleport_tw.conch.connection.Responder}."""
+        self.over.callback(None)
+
+    async def global_request(self, name: str, payload: bytes) -> bytes | None:
+        """See L{teleport_tw.conch.connection.Responder}."""
+        return None
+
+    async def open_channel(self, request: ChannelOpen) -> Channel:
+        """See L{teleport_tw.conch.connection.Responder}."""
+        raise TeleportError(Kind.ACCESS_DENIED, f"channels of type {request.kind} were not asked for")
 
 
 @frozen(kw_only=True)

@@ -7,13 +7,16 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from attrs import evolve
+import yaml
+from attrs import asdict, evolve
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.secret import Secret
 from teleport_tw.clients import profile as profiles
-from teleport_tw.clients.profile import Credentials, Profile, ProfileFolder, write_private
+from teleport_tw.clients.profile import Credentials, Profile, ProfileFolder, plain_yaml, write_private
 
 ALICE = Profile(web_proxy_addr="proxy.example.com:3080", user="alice", cluster="example.com")
 CREDENTIALS = Credentials(
@@ -113,6 +116,36 @@ class ProfileTests(SynchronousTestCase):
             self.assertIs(error.kind, Kind.BAD_PARAMETER, text)
         write_private(self.folder.root / "p.yaml", b"{web_proxy_addr: p, user: a, cluster: b, unknown: 1}")
         self.assertEqual(self.folder.read("p"), Profile(web_proxy_addr="p", user="a", cluster="b"))
+
+    @given(
+        st.dictionaries(
+            st.sampled_from(("user", "cluster", "web_proxy_addr", "tls_routing_enabled")),
+            st.one_of(
+                st.booleans(),
+                st.text(max_size=20),
+                st.text("aeflnorstuyNOY01:.-_@/ ", max_size=6),
+                st.sampled_from(("localhost:3080", "10.0.0.1:3080", "no", "Null", "1:30", "0x10", "2026-01-01", "1e3")),
+            ),
+        )
+    )
+    def test_what_is_read_without_yaml_is_what_yaml_reads(self, value: dict[str, str | bool]) -> None:
+        """
+        The short way gives the same, or leaves it to the parser.
+        """
+        written = yaml.safe_dump(value)
+        self.assertIn(plain_yaml(written), (None, value))
+        unquoted = "".join(f"{key}: {each}\n" for key, each in value.items())
+        found = plain_yaml(unquoted)
+        if found is not None:
+            self.assertEqual(found, yaml.safe_load(unquoted) or {})
+
+    def test_a_profile_is_read_without_yaml(self) -> None:
+        """
+        An ordinary one needs no parser.
+        """
+        self.folder.write(ALICE)
+        text = (self.folder.root / "proxy.example.com.yaml").read_text()
+        self.assertEqual(plain_yaml(text), asdict(ALICE))
 
     def test_names_stay_in_the_folder(self) -> None:
         """

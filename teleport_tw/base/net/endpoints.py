@@ -50,7 +50,7 @@ def _listen(port: Port) -> Deferred[IListeningPort]:
 
 
 @implementer(IStreamServerEndpoint)
-@define
+@define(eq=False)
 class TCPServer:
     """
     Listens on TCP.
@@ -78,7 +78,7 @@ class TCPServer:
 
 
 @implementer(IStreamServerEndpoint)
-@define
+@define(eq=False)
 class TLSServer:
     """
     Listens on TCP for TLS. A Protocol is built after the handshake; a peer that fails it is dropped in silence.
@@ -106,7 +106,7 @@ class TLSServer:
 
 
 @implementer(IStreamServerEndpoint)
-@define
+@define(eq=False)
 class GivenServer:
     """
     Listens on a socket that somebody else bound; a UNIX socket's name stays theirs to remove.
@@ -130,7 +130,7 @@ class GivenServer:
 
 
 @implementer(IStreamServerEndpoint)
-@define
+@define(eq=False)
 class UnixServer:
     """
     Listens on a UNIX socket.
@@ -153,7 +153,7 @@ class UnixServer:
 
 
 @implementer(IStreamClientEndpoint)
-@define
+@define(eq=False)
 class TCPClient:
     """
     Connects by TCP, to one address of a host after the other.
@@ -177,7 +177,7 @@ class TCPClient:
 
 
 @implementer(IStreamClientEndpoint)
-@define
+@define(eq=False)
 class TLSClient:
     """
     Connects by TCP and TLS.
@@ -218,7 +218,7 @@ class TLSClient:
 
 
 @implementer(IStreamClientEndpoint)
-@define
+@define(eq=False)
 class UnixClient:
     """
     Connects to a UNIX socket.
@@ -241,7 +241,7 @@ class UnixClient:
 
 
 @implementer(IStreamClientEndpoint)
-@define
+@define(eq=False)
 class GivenClient:
     """
     A UNIX socket that somebody else connected.

@@ -8,14 +8,17 @@ import argparse
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from teleport_tw.base.errors import TeleportError
 from teleport_tw.clients.tsh.way import say
 from teleport_tw.conch.connection import Connection
-from teleport_tw.dial.forward import Answering, Forwarder, PortForward
+from teleport_tw.dial.session import Refusing
+
+if TYPE_CHECKING:
+    from teleport_tw.dial.forward import Answering, PortForward
 
 _YES = ("yes", "true", "on")
 
@@ -25,6 +28,8 @@ class Features:
     """
     @ivar agent: whether the server may use the ssh-agent.
     @ivar trusted_x11: windows without restrictions; C{None} for no windows.
+    @ivar responder: answers the server; it refuses everything where nothing was asked for, and what forwards ports is
+        not even loaded then.
     """
 
     reactor: Any
@@ -33,11 +38,25 @@ class Features:
     agent: bool = False
     trusted_x11: bool | None = None
     strict: bool = False
-    responder: Answering = field()
+    responder: Answering | Refusing = field()
 
     @responder.default
-    def _answering(self) -> Answering:
+    def _responder(self) -> Answering | Refusing:
+        if not self.remote and not self.agent and self.trusted_x11 is None:
+            return Refusing()
+        from teleport_tw.dial.forward import Answering
+
         return Answering(self.reactor, os.environ.get("SSH_AUTH_SOCK", "") if self.agent else "")
+
+    @property
+    def answering(self) -> Answering:
+        """
+        The responder, where something was offered.
+        """
+        from teleport_tw.dial.forward import Answering
+
+        assert isinstance(self.responder, Answering), "something is offered"
+        return self.responder
 
     @classmethod
     def of(cls, options: argparse.Namespace, said: Mapping[str, str], reactor: Any) -> Features:
@@ -53,8 +72,8 @@ class Features:
             trusted = said.get("forwardx11trusted", "") in _YES
         return cls(
             reactor=reactor,
-            local=[*map(PortForward.parse, local), *map(PortForward.parse_dynamic, dynamic)],
-            remote=list(map(PortForward.parse, remote)),
+            local=_ports(local, dynamic),
+            remote=_ports(remote, ()),
             agent=options.forward_agent or said.get("forwardagent", "") in _YES,
             trusted_x11=trusted,
             strict=said.get("exitonforwardfailure", "") in _YES or options.no_remote_exec,
@@ -67,18 +86,30 @@ class Features:
 
         @raise TeleportError: a port cannot be had, and nothing else was wanted, or C{ExitOnForwardFailure} was said.
         """
+        try:
+            async with self._listening(connection):
+                yield
+        finally:
+            connection.transport.loseConnection()
+
+    @asynccontextmanager
+    async def _listening(self, connection: Connection) -> AsyncIterator[None]:
+        if not self.local and not self.remote:
+            yield
+            return
+        from teleport_tw.dial.forward import Forwarder
+
         forwarder = Forwarder(self.reactor, connection, complain=say)
         try:
             for forward in self.local:
                 await self._try(forwarder.listen(forward))
             for forward in self.remote:
-                port = await self._try(self.responder.ask(connection, forward))
+                port = await self._try(self.answering.ask(connection, forward))
                 if not forward.port and port:
                     say(f"Allocated port {port} for remote forward to {forward.host}:{forward.host_port}")
             yield
         finally:
             await forwarder.close()
-            connection.transport.loseConnection()
 
     async def _try(self, work: Any) -> int:
         try:
@@ -88,3 +119,11 @@ class Features:
                 raise
             say(f"WARNING: {error.message}")
             return 0
+
+
+def _ports(texts: Sequence[str], dynamic: Sequence[str]) -> Sequence[PortForward]:
+    if not texts and not dynamic:
+        return ()
+    from teleport_tw.dial.forward import PortForward
+
+    return [*map(PortForward.parse, texts), *map(PortForward.parse_dynamic, dynamic)]

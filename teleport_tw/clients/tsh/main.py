@@ -10,7 +10,8 @@ import gc
 import sys
 from collections.abc import Sequence
 
-from teleport_tw.clients.commandline import Parser, Verb, environment, parse, report
+from teleport_tw.base.lazy import load_later
+from teleport_tw.clients.commandline import Parser, Verb, environment, parse, report, settle
 
 _ROOM = "teleport_tw.clients.tsh.commands"
 
@@ -35,6 +36,12 @@ VERBS = (
 
 DESCRIPTION = """\
 Reaches servers by short-lived certificates: tsh login once, then tsh ls, tsh ssh, tsh scp."""
+
+_PUT_OFF = (
+    *("http.cookiejar", "asyncio.subprocess", "google.protobuf.text_format"),
+    *("twisted.internet.tcp", "twisted.internet.udp", "twisted.internet.unix"),
+)
+"""What libraries import and C{tsh} hardly ever uses: cookies, text forms, transports that are not ours."""
 
 AGENT_MODES = ("auto", "yes", "no", "only")
 
@@ -115,10 +122,11 @@ def run(words: Sequence[str]) -> int:
     # garbage worth collecting while modules load.
     if "OpenSSL" not in sys.modules:
         sys.modules["OpenSSL"] = None  # type: ignore[assignment]  # how Python spells "not there"
+    load_later(*_PUT_OFF)
     gc.disable()
     options = parse("tsh", DESCRIPTION, VERBS, flags, words, everywhere=True)
-    gc.enable()
     if getattr(options, "offline", False):
+        settle()
         try:
             return options.run(options) or 0
         except KeyboardInterrupt:

@@ -137,12 +137,12 @@ async def offer(features: Features, session: ClientSession) -> None:
     made_up = secrets.token_bytes(COOKIE_BYTES)
 
     async def opened(request: ChannelOpen) -> Channel:
-        channel = await features.responder.onward(display.endpoint(features.reactor))
+        channel = await features.answering.onward(display.endpoint(features.reactor))
         assert isinstance(channel, StreamChannel)
         _watch(channel, made_up, real)
         return channel
 
-    features.responder.others["x11"] = opened
+    features.answering.others["x11"] = opened
     fields = x11_request(display.screen, PROTOCOL, made_up.hex())
     if not await session.conn.request(session, "x11-req", fields):
         say("WARNING: the server does not forward windows")

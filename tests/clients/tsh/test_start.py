@@ -59,3 +59,40 @@ class StartTests(SynchronousTestCase):
         """What every command understands may stand on either side of its name."""
         for words in (("--proxy=x", "status"), ("status", "--proxy=x")):
             self.assertEqual(self.tsh(*words)[0], 1)
+
+
+class SshTests(SynchronousTestCase):
+    """
+    C{tsh ssh} loads Twisted, Conch and a crypto library, and nothing that it does without.
+    """
+
+    def test_ssh(self) -> None:
+        """Neither the API's client nor X.509, nor what the proxy's web pages or an agent need."""
+        program = """
+import sys
+from teleport_tw.clients.tsh.main import run
+try:
+    run(["ssh", "root@node-1", "true"])
+finally:
+    from teleport_tw.base.loop import install
+    install()
+    import twisted.internet.reactor
+    import teleport_tw.clients.tsh.interactive
+    print("LOADED", [name for name in sys.argv[1:] if sys.modules.get(name)])
+"""
+        heavy = (
+            *("grpc", "klein", "treq", "rich", "prometheus_client", "OpenSSL", "yaml", "automat", "pqcrypto"),
+            *("cryptography.x509", "urllib.request", "teleport_tw.dial.forward", "teleport_tw.pki.authority"),
+        )
+        with tempfile.TemporaryDirectory() as home:
+            environment = {key: value for key, value in os.environ.items() if not key.startswith("TELEPORT_")}
+            done = subprocess.run(
+                [sys.executable, "-c", program, *heavy],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                env={**environment, "TELEPORT_HOME": home},
+                check=False,
+            )
+        self.assertIn("Not logged in", done.stderr)
+        self.assertEqual(done.stdout, "LOADED []\n")
