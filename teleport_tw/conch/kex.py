@@ -16,7 +16,8 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import Protocol
+from importlib.util import find_spec
+from typing import Any, Protocol
 
 from attrs import define, field, frozen
 from cryptography.hazmat.primitives.asymmetric import dh, ec, mlkem, x25519
@@ -25,10 +26,8 @@ from cryptography.utils import CryptographyDeprecationWarning
 
 from teleport_tw.base.errors import RemoteProtocolError
 
-try:
-    from pqcrypto.kem import sntrup_761  # type: ignore[import-not-found, import-untyped, unused-ignore]
-except ImportError:  # an extra: without it the method is not offered
-    sntrup_761 = None
+HAVE_SNTRUP761 = find_spec("pqcrypto") is not None
+"""It is an extra: without it the method is not offered. It is loaded when the method was agreed on."""
 
 DISCONNECT_KEY_EXCHANGE_FAILED = 3
 
@@ -269,6 +268,12 @@ class MlKem768:
         return self._key.decapsulate(sealed)
 
 
+def _sntrup761() -> Any:  # the package has no types
+    from pqcrypto.kem import sntrup_761  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
+    return sntrup_761
+
+
 @define
 class Sntrup761:
     """
@@ -283,21 +288,21 @@ class Sntrup761:
         """
         See L{Kem.public}.
         """
-        public, self._key = sntrup_761.keygen()
+        public, self._key = _sntrup761().keygen()
         return bytes(public)
 
     def encapsulate(self, public: bytes) -> tuple[bytes, bytes]:
         """
         See L{Kem.encapsulate}.
         """
-        sealed, secret = sntrup_761.encaps(public)
+        sealed, secret = _sntrup761().encaps(public)
         return bytes(sealed), bytes(secret)
 
     def decapsulate(self, sealed: bytes) -> bytes:
         """
         See L{Kem.decapsulate}.
         """
-        return bytes(sntrup_761.decaps(self._key, sealed))
+        return bytes(_sntrup761().decaps(self._key, sealed))
 
 
 @define
@@ -403,7 +408,7 @@ KEX_METHODS: Mapping[bytes, KexMethod] = {
             name: KexMethod(hashlib.sha512, lambda: HybridAgreement(Sntrup761(), hashlib.sha512))
             for name in (b"sntrup761x25519-sha512", b"sntrup761x25519-sha512@openssh.com")
         }
-        if sntrup_761 is not None
+        if HAVE_SNTRUP761
         else {}
     ),
     b"curve25519-sha256": KexMethod(hashlib.sha256, X25519Agreement),
