@@ -22,6 +22,7 @@ from teleport_tw.base.errors import RemoteProtocolError, TeleportError, access_d
 from teleport_tw.base.timing import NEVER, Duration
 from teleport_tw.pki import sshcert, x509
 from teleport_tw.pki.authority import AuthorityType
+from teleport_tw.pki.checks import SKEW
 from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.protocols.ssh import keys as ssh_keys
 from teleport_tw.resources.nodes import Node
@@ -146,7 +147,7 @@ def issue_member(
         cluster=cluster,
         system_roles=roles,
         principals=tuple(listed),
-        valid_after=now - sshcert.SKEW,
+        valid_after=now - SKEW,
         expires=now + ttl,
     )
     ssh_key = _ssh_key(keys.ssh)
@@ -179,7 +180,7 @@ def issue_outsider(signing: Signing, request: HostIssueRequest, *, cluster: str,
         if request.authority != "host":
             raise bad_parameter(f"the {request.authority} authority signs no SSH certificates")
         identity = Identity(
-            username=names[0], cluster=cluster, principals=names, valid_after=now - sshcert.SKEW, expires=expires
+            username=names[0], cluster=cluster, principals=names, valid_after=now - SKEW, expires=expires
         )
         blob = sshcert.issue_host(signing.ssh(AuthorityType.HOST), identity, ssh_key, now=now)
         ssh = _line(blob)
@@ -211,7 +212,7 @@ def issue_stand_in(
         username=names[0],
         cluster=cluster,
         principals=names,
-        valid_after=now - sshcert.SKEW,
+        valid_after=now - SKEW,
         expires=now + lifetime(request.ttl, STAND_IN_TTL),
     )
     blob = sshcert.issue_host(signing.ssh(AuthorityType.HOST), identity, ssh_key, now=now)
@@ -235,7 +236,7 @@ def issue_agentless(
     identity = evolve(
         user,
         principals=(login,),
-        valid_after=now - sshcert.SKEW,
+        valid_after=now - SKEW,
         expires=expires,
         permit_pty=True,
         pinned_ip="",  # sshd sees the proxy's address; the proxy has compared the user's
