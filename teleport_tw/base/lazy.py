@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
 from types import ModuleType
 
 
-class _Later(MetaPathFinder):
+class _Later:
+    """
+    A meta path finder. C{importlib.abc} has a base class for it, and loads half of the standard library.
+    """
+
     def __init__(self, names: frozenset[str]) -> None:
         self.names = names
 
