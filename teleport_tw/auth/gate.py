@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from teleport_tw.access import impersonation, locks
 from teleport_tw.access.checker import Checker
+from teleport_tw.access.sessions import join_modes
 from teleport_tw.auth import builtin
 from teleport_tw.auth.core import Core
 from teleport_tw.base.errors import TeleportError, access_denied
@@ -18,6 +19,7 @@ from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.resources.nodes import all_labels
 from teleport_tw.resources.roles import Role, Target
+from teleport_tw.resources.sessions import Session
 
 TARGETS: Mapping[str, Target] = {
     "node": Target.NODE,
@@ -142,6 +144,27 @@ class Gate:
             return builtin.system_allows(self.identity.system_roles, resource.kind, builtin.READ_NO_SECRETS)
         target = TARGETS.get(resource.kind)
         return target is not None and self.checker.target(target, all_labels(resource)).allowed
+
+    def sees(self, tracker: Resource) -> bool:
+        """
+        @param tracker: a session that runs.
+        @return: whether the identity takes part in it, or may join it by a role's C{join_sessions}.
+        """
+        identity = self.identity
+        if identity.is_host or not identity.username:
+            return False
+        try:
+            session = Session.parse(tracker)
+        except TeleportError:
+            return False
+        if identity.username in (session.host_user, *(each.user for each in session.participants)):
+            return True
+        try:
+            owner = self.core.known.get("user", session.host_user).spec.get("roles")
+        except TeleportError:
+            return False
+        names = tuple(map(str, owner)) if isinstance(owner, list | tuple) else ()
+        return bool(join_modes(self.checker.roles, names, session.session_kind))
 
     def check_impersonation(self, user: Resource, roles: tuple[Role, ...]) -> None:
         """

@@ -48,6 +48,7 @@ from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.resources import clusters, kinds
 from teleport_tw.resources.metadata import Json, Resource
 from teleport_tw.resources.nodes import Node, SubKind
+from teleport_tw.resources.sessions import KIND as TRACKER
 from teleport_tw.stores.authorities import Authorities
 
 _ALL = Query()
@@ -100,12 +101,14 @@ class LocalApi:
         own = kind == "user" and name == self.identity.username and not self.identity.is_host
         own = own or (kind == "role" and name in self.identity.roles)
         verb = builtin.READ if with_secrets and kind in _SECRET_KINDS else builtin.READ_NO_SECRETS
-        if not own and kind not in builtin.REACHABLE and not gate.may_some(kind, verb):
+        shown = kind in builtin.REACHABLE or kind == TRACKER
+        if not own and not shown and not gate.may_some(kind, verb):
             gate.require(kind, verb)
         if kind == "cert_authority" and with_secrets:
             self._require_keys(gate)
             return await Authorities(self._core.backend).get(sub_kind, name, with_secrets=True)
         resource = await self._core.resources.get(kind, name, sub_kind=sub_kind)
+        own = own or (kind == TRACKER and gate.sees(resource))
         if not own and not (kind in builtin.REACHABLE and gate.reaches(resource)):
             gate.require(kind, verb, resource)
         return resource if with_secrets or kind not in _SECRET_KINDS else kinds.without_secrets(resource)
@@ -117,12 +120,16 @@ class LocalApi:
         secrets = query.with_secrets and kind in _SECRET_KINDS
         verbs = (builtin.LIST, builtin.READ if secrets else builtin.READ_NO_SECRETS)
         ruled = all(gate.may_some(kind, verb) for verb in verbs)
-        if not ruled and kind not in builtin.REACHABLE:
+        if not ruled and kind not in builtin.REACHABLE and kind != TRACKER:
             for verb in verbs:
                 gate.require(kind, verb)
         only_reachable = not ruled or query.accessible
 
         def wanted(resource: Resource) -> bool:
+            if kind == TRACKER and gate.sees(resource):
+                return fits(resource)
+            if kind == TRACKER and not ruled:
+                return False
             if only_reachable and kind in builtin.REACHABLE and not gate.reaches(resource):
                 return False
             if ruled and not all(gate.may(kind, verb, resource) for verb in verbs):
