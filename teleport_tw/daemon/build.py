@@ -17,12 +17,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 from attrs import define, evolve, field
+from prometheus_client import REGISTRY
 from twisted.application.service import MultiService
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, Logger
 
 from teleport_tw.api.contract import Api
+from teleport_tw.auth.metrics import Metrics
 from teleport_tw.auth.service import AuthService, make_auth_service
 from teleport_tw.base.addresses import split_address
 from teleport_tw.base.errors import Kind, TeleportError
@@ -195,7 +197,9 @@ class Starter(MultiService):
             inner = Secret(secrets.token_hex(16))
             token = StaticToken(roles=("proxy", "node"), token=inner)
             section = evolve(configuration.auth, tokens=(*configuration.auth.tokens, token))
-            self.auth = make_auth_service(configuration.teleport, section, reactor=self.reactor, threads=threads)
+            self.auth = make_auth_service(
+                configuration.teleport, section, reactor=self.reactor, threads=threads, metrics=Metrics(REGISTRY)
+            )
             self.auth.setServiceParent(self)  # type: ignore[no-untyped-call]
             try:
                 await self.auth.ready()
