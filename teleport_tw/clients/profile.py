@@ -300,7 +300,9 @@ def _names(line: bytes, pattern: bytes) -> bool:
     return len(words) > 1 and words[0] == b"@cert-authority" and pattern in words[1].split(b",")
 
 
-_PLAIN = re.compile(r"([a-z_]+): (?:(true|false)|''|([A-Za-z][A-Za-z0-9._@/-]*(?::[0-9]+)?))")
+_PLAIN = re.compile(
+    r"([a-z_]+): (?:(true|false)|''|((?:[A-Za-z][A-Za-z0-9._@/-]*|(?:[0-9]{1,3}\.){3}[0-9]{1,3})(?::[0-9]+)?))"
+)
 _NOT_TEXT = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null"])
 
 
