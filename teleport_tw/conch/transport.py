@@ -87,7 +87,7 @@ class ServerTransport(Carrier, conch.SSHServerTransport):
         when_closed: Callable[[], object] = _nothing,
     ) -> None:
         """
-        @param pending: where it is listed until the user is in.
+        @param pending: where it is listed until the user is in, with the network it came from.
         @param when_closed: called once when the connection is over.
         """
         super().__init__(
@@ -99,6 +99,7 @@ class ServerTransport(Carrier, conch.SSHServerTransport):
         )
         self._rules = settings.rules
         self._pending = {} if pending is None else pending
+        self._pending[self] = ""
         self._when_closed = when_closed
         self.connection: Connection | None = None
 

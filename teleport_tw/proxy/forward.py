@@ -142,7 +142,7 @@ class Forwarder(Service):
     tasks: Tasks = field(factory=Tasks, init=False)
     stand_ins: StandIns = field(init=False)
     passes: Passes = field(init=False)
-    _pending: set[ServerTransport] = field(factory=set, init=False)
+    _pending: dict[ServerTransport, str] = field(factory=dict, init=False)
     _leave: Callable[[], None] = field(default=lambda: None, init=False)
     _empty: Deferred[None] | None = field(default=None, init=False)
     _log = Logger()
