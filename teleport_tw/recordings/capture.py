@@ -22,6 +22,7 @@ from teleport_tw.base.timing import format_time, from_timestamp
 from teleport_tw.events.kinds import (
     Actor,
     Connection,
+    Event,
     Recorded,
     Resize,
     Server,
@@ -131,6 +132,7 @@ class SessionCapture:
 
     @ivar mode: where the cluster records: C{node}, C{node-sync}, C{proxy}, C{proxy-sync}, C{off}.
     @ivar recorded: whether this session is recorded here; one without a terminal is not, its events are enough.
+    @ivar told: whether this side tells the audit log of the session; where the proxy records, it does.
     @ivar strict: a session that cannot be recorded does not go on.
     @ivar on_failure: told why, once, when a strict session must end.
     """
@@ -140,6 +142,7 @@ class SessionCapture:
     recordings: Recordings
     mode: str
     recorded: bool
+    told: bool = True
     strict: bool = False
     on_failure: Callable[[str], object] = field(default=lambda reason: None)
     initial_command: tuple[str, ...] = ()
@@ -176,7 +179,7 @@ class SessionCapture:
                 await opening
             else:
                 self._tasks.spawn("opening a recording", opening)
-        self.sink.emit(
+        self._tell(
             SessionStart(
                 **self.facts.common,
                 size=shown,
@@ -250,7 +253,7 @@ class SessionCapture:
             self._recorder.resize(width, height)
         elif self._opening:
             self._early.append((width, height))
-        self.sink.emit(Resize(**self.facts.common, size=f"{width}:{height}"))
+        self._tell(Resize(**self.facts.common, size=f"{width}:{height}"))
 
     def joined(self, user: str) -> None:
         """
@@ -274,8 +277,8 @@ class SessionCapture:
             recorded = await self._recorder.close()
             self.recordings.on_closed()
         common = self.facts.common
-        self.sink.emit(SessionData(**common, tx=self.sent_bytes, rx=self.received_bytes))
-        self.sink.emit(
+        self._tell(SessionData(**common, tx=self.sent_bytes, rx=self.received_bytes))
+        self._tell(
             SessionEnd(
                 **common,
                 started=from_timestamp(self._started_at),
@@ -286,6 +289,10 @@ class SessionCapture:
                 initial_command=self.initial_command,
             )
         )
+
+    def _tell(self, event: Event) -> None:
+        if self.told:
+            self.sink.emit(event)
 
     def _failed(self, reason: str) -> None:
         if self.strict:

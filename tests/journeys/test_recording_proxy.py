@@ -69,6 +69,10 @@ class RecordingProxyTests(unittest.TestCase):
         self.assertIn("seen by the proxy", done.stdout, done.stderr)
         (end,) = until(lambda: self.sessions("node-1"), "the end of the session in the log")
         until(lambda: self.cluster.events("session.upload", sid=end["sid"]), "its upload")
+        for name in ("session.start", "session.data", "session.end"):
+            told = self.cluster.events(name)
+            self.assertTrue(told)
+            self.assertEqual([event for event in told if not event.get("forwarded_by")], [], name)
 
     def test_a_server_with_an_agent_and_no_agent_forwarded(self) -> None:
         """

@@ -350,6 +350,7 @@ class World:
         self.test.addCleanup(agent.stopService)
         await until(lambda: agent.port is not None)
         address = f"127.0.0.1:{agent.port.getHost().port}"
+        self.proxy.dial.targets.host_id = agent.realm.host.id  # it runs beside the proxy, so loopback is good
         spec = {"hostname": name, "addr": address}
         await self.put(Resource("node", "v2", Metadata(identity.host_id), spec))
         return agent

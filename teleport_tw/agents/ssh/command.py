@@ -107,6 +107,7 @@ class Command:
             recordings=realm.recordings,
             mode=mode,
             recorded=self._interactive and mode.startswith("node"),
+            told=not (mode.startswith("proxy") and self._channel.user.through_tunnel),
             strict=options.record_ssh is Strictness.STRICT,
             on_failure=self._not_recorded,
             initial_command=tuple(self._command.split()) if self._command else (),

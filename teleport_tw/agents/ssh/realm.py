@@ -37,6 +37,7 @@ from teleport_tw.events.kinds import Server as Where
 from teleport_tw.events.sink import EventSink
 from teleport_tw.protocols.ssh.wire import Reader
 from teleport_tw.recordings.capture import Recordings
+from teleport_tw.tunnel.stream import Stream
 
 if TYPE_CHECKING:
     from teleport_tw.agents.ssh.session import Program, SessionChannel
@@ -197,6 +198,14 @@ class SSHUser:
     _gone: bool = field(default=False, init=False)
     _holds_host_user: bool = field(default=False, init=False)
     _log = Logger()
+
+    @property
+    def through_tunnel(self) -> bool:
+        """
+        Whether a proxy brought the user: nobody else opens streams. Who came to our port may be anybody with a
+        certificate.
+        """
+        return self.connection is not None and isinstance(self.connection.transport.transport, Stream)
 
     @property
     def actor(self) -> Actor:
