@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from teleport_tw.base.errors import Kind, TeleportError
@@ -80,6 +82,10 @@ class Storage(Protocol):
         ...
 
 
+SETTLE_SECONDS = 5.0
+"""How long a service that stops waits for recordings to be closed."""
+
+
 @define(eq=False)
 class Recordings:
     """
@@ -95,6 +101,28 @@ class Recordings:
     clock: IReactorTime
     threads: Threads
     on_closed: Callable[[], object] = lambda: None
+
+    _ending: set[Deferred[Any]] = field(factory=set, init=False)
+
+    def ends(self, done: Deferred[Any]) -> None:
+        """
+        @param done: fires when a session's end has been told.
+        """
+        self._ending.add(done)
+
+        def over(result: Any) -> Any:
+            self._ending.discard(done)
+            return result
+
+        done.addBoth(over)
+
+    async def settled(self) -> None:
+        """
+        Wait for the sessions that are ending, some seconds at the most, so that what is stopped next hears of them.
+        """
+        stop = self.clock.seconds() + SETTLE_SECONDS
+        while self._ending and self.clock.seconds() < stop:
+            await deferLater(self.clock, 0.02, lambda: None)
 
     def open(
         self, session: str, metadata: dict[str, Any], mode: str, on_failure: Callable[[str], None]
@@ -268,7 +296,7 @@ class SessionCapture:
         """
         if self._begun and not self._ended:
             self._ended = True
-            self._tasks.spawn("ending a session's capture", self._end())
+            self.recordings.ends(self._tasks.spawn("ending a session's capture", self._end()))
 
     async def _end(self) -> None:
         stopped_at = self.recordings.clock.seconds()

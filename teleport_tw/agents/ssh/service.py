@@ -237,6 +237,7 @@ class SSHAgentService(Service):
         if call.active():
             call.cancel()
         realm.lifetimes.stopService()
+        await realm.recordings.settled()
         await realm.trackers.stop()
         realm.spawner.stopService()
         realm.tasks.cancel()
