@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from zope.interface import implementer
 
@@ -98,6 +98,21 @@ class NodeService(MultiService):
 
     def __attrs_post_init__(self) -> None:
         MultiService.__init__(self)
+
+    def stopService(self) -> Deferred[Any]:
+        """
+        The agent first: the recordings that its last sessions leave are still taken by the uploader. Its tunnel goes
+        with it, since it drains as sessions end.
+        """
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self.running = 0
+        uploads = [part for part in self if isinstance(part, Uploads)]
+        stopping = [maybeDeferred(part.stopService) for part in reversed(list(self)) if part not in uploads]
+        await DeferredList(stopping, consumeErrors=True)
+        for part in uploads:
+            await maybeDeferred(part.stopService)
 
     def renewed(self, identity: HostIdentity) -> None:
         """

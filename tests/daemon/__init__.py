@@ -1,0 +1,3 @@
+"""
+Tests of L{teleport_tw.daemon}.
+"""
