@@ -8,8 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import CollectorRegistry
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_tw.auth.metrics import Metrics
 from teleport_tw.base.errors import TeleportError
 from teleport_tw.base.timing import format_duration
 from teleport_tw.config import sections
@@ -101,3 +103,12 @@ class ConfigurationTests(SynchronousTestCase):
         """
         for path in (ROOT / "etc").glob("*.yaml"):
             load_text(path.read_text(), name=path.name)
+
+    def test_metrics_are_named_as_they_are(self) -> None:
+        """
+        All that auth counts, and nothing else.
+        """
+        registry = CollectorRegistry()
+        Metrics(registry)
+        counted = {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
+        self.assertEqual(set(re.findall(r"^``(teleport_\w+)", PAGE, re.MULTILINE)), counted)
