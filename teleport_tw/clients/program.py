@@ -52,9 +52,9 @@ def finish(work: Coroutine[Any, Any, int | None]) -> int:
     codes: list[int] = []
 
     def ended(result: int | Failure | None) -> None:
-        codes.append(report(result.value) if isinstance(result, Failure) else result or 0)
-        reactor.callLater(0, reactor.stop)  # type: ignore[attr-defined]
+        codes.append(report(result.value or Exception(str(result))) if isinstance(result, Failure) else result or 0)
+        reactor.callLater(0, reactor.stop)
 
-    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(work).addBoth(ended))  # type: ignore[attr-defined]
-    reactor.run()  # type: ignore[attr-defined]
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(work).addBoth(ended))
+    reactor.run()
     return codes[0] if codes else 130

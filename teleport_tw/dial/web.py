@@ -92,7 +92,7 @@ class WebClient:
         if self.roles and not set(shown) & set(self.roles):
             raise TeleportError(
                 Kind.ACCESS_DENIED,
-                f"{self.address} answers as a host of the cluster that is neither proxy nor auth: somebody is in between",
+                f"{self.address} is a host of the cluster, but neither proxy nor auth: somebody is in between",
                 details=f"wrong role: its certificate says {shown!r}",
             )
 

@@ -284,6 +284,8 @@ def verify(
         raise access_denied(details="no certificate")
     try:
         certificate = x509.load_der_x509_certificate(chain[0])
+        if chain[0][-len(certificate.signature) - 1]:  # outside what is signed, and read leniently by the library
+            raise access_denied(details="malformed certificate: its signature has unused bits")
         authority = _issuing(certificate, authorities, now, skew)
         _check_times(certificate, now, skew)
         _check_uses(certificate, side)

@@ -98,7 +98,7 @@ class TLSConnection(Connection):
 
     def peer_names(self) -> dict[str, Any] | None:
         """
-        @return: subject and names of the certificate that the peer has shown and the context has verified, in the form of
+        @return: subject and names of the certificate that the peer has shown and the context verified, in the form of
             C{ssl.SSLSocket.getpeercert}; empty where it was not verified, None where there is none.
         """
         return cast(dict[str, Any] | None, self._ssl.getpeercert()) if self._ssl is not None else None

@@ -27,7 +27,7 @@ _HEADER = Struct(">BBHII")
 HEADER_BYTES = _HEADER.size
 
 MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
-"""Sixteen times the largest window we grant by default: no honest peer sends a longer frame, and most stay below 64 KiB."""
+"""Sixteen times the largest window we grant by default: no honest peer sends a longer frame; most stay below 64 KiB."""
 
 _DATA, _WINDOW_UPDATE, _PING, _GO_AWAY = (int(kind) for kind in Type)
 _KNOWN_FLAGS = int(Flag.SYN | Flag.ACK | Flag.FIN | Flag.RST)
