@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 
 from teleport_tw.base.errors import RemoteProtocolError, TeleportError, access_denied
 from teleport_tw.conch.channel import STDERR, Answer, Channel
@@ -336,6 +337,10 @@ class ForwardedSession(Channel):
             self.writeExtended(STDERR, line)
 
 
+STATUS_SECONDS = 0.25
+"""How long the end of output waits for the exit status, which a server sends right before or after it."""
+
+
 class FarSession(Channel):
     """
     The server's side.
@@ -351,6 +356,7 @@ class FarSession(Channel):
         self._near = near
         self.status: int | None = None
         self.signal = ""
+        self._eof: IDelayedCall | None = None
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -373,8 +379,13 @@ class FarSession(Channel):
 
     def eofReceived(self) -> None:
         """
-        To the user.
+        To the user, but behind the exit status where that is on its way: OpenSSH's client closes a session that has
+        ended both ways at once, and takes no status after that.
         """
+        self._eof = self._near.visit.shared.reactor.callLater(STATUS_SECONDS, self._pass_eof)
+
+    def _pass_eof(self) -> None:
+        self._eof = None
         self._near.loseWriteConnection()
 
     def request_exit_status(self, payload: bytes) -> None:
@@ -404,6 +415,9 @@ class FarSession(Channel):
         The user's side sends what is left, and closes.
         """
         near = self._near
+        if self._eof is not None:
+            self._eof.cancel()
+            self._eof = None
         near.finish()
         if near.far is self:
             near.loseConnection()
