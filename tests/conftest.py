@@ -8,10 +8,15 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from teleport_tw.base.loop import install, new_loop
+
+ROOT = Path(__file__).resolve().parent.parent
+# Programs that tests start find the package, and the tests' doubles, wherever they run.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 
 install(asyncio.new_event_loop if os.environ.get("TELEPORT_TW_TEST_LOOP") == "asyncio" else new_loop)
 
