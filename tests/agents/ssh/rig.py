@@ -78,6 +78,8 @@ class AgentTestCase(TestCase):
         self.agent.drain_timeout = timedelta(0)
         if self.agent.running:
             await self.agent.stopService()
+        # A session that was just beginning opens its recording a moment later, and flushes it within a second.
+        await self.until(lambda: not any("Recorder" in repr(call.func) for call in reactor.getDelayedCalls()))
 
     async def until(self, true: Any, seconds: float = 10) -> None:
         """
