@@ -175,6 +175,7 @@ class Forwarder(Service):
         self.lifetimes.stopService()
         for visit in tuple(self.visits):
             visit.abort()
+        await self.recordings.settled()
         self.stand_ins.cancel()
         self.passes.cancel()
         self.tasks.cancel()

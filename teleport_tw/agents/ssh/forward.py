@@ -9,6 +9,7 @@ for its users to say. UNIX sockets are opened with the login's rights.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -354,8 +355,8 @@ class _Incoming(Factory):
         tasks = self._user.realm.tasks
         return Arrived(lambda held: tasks.spawn("forwarded connection", self._open(held, addr)))
 
-    async def _open(self, held: Held, address: IAddress | None) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def _open(self, held: Held, address: IAddress | None) -> None: ...
 
 
 class Arrived(Held):
