@@ -111,7 +111,7 @@ class OpenSSHTests(unittest.TestCase):
             ["ssh", "-F", str(self.config), "-M", "-N", "-S", str(socket), "node-1"], stdin=subprocess.DEVNULL
         )
         self.addCleanup(master.wait)
-        self.addCleanup(master.terminate)
+        self.addCleanup(master.kill)
         until(socket.exists, "the master connection")
         running = [
             subprocess.Popen(
@@ -148,7 +148,7 @@ class OpenSSHTests(unittest.TestCase):
             ["ssh", "-F", str(self.config), "-N", "-L", forward, "node-1"], stdin=subprocess.DEVNULL
         )
         self.addCleanup(tunnel.wait)
-        self.addCleanup(tunnel.terminate)
+        self.addCleanup(tunnel.kill)
         fetch = ("curl", "-sk", "--max-time", "5", f"https://127.0.0.1:{port}/webapi/find")
         shown = until(lambda: self.cluster.run(*fetch, check=False).stdout, "the forwarded port")
         self.assertIn("cluster_name", shown)
