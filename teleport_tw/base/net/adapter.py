@@ -469,6 +469,12 @@ class Connection:
         """
         return cast(IPv4Address, self._peer)
 
+    def set_peer(self, address: Address) -> None:
+        """
+        @param address: what L{getPeer} gives from now on, where somebody who is believed brought the connection.
+        """
+        self._peer = address
+
     def getHost(self) -> IPv4Address | IPv6Address:
         """
         @return: our end; a C{UNIXAddress} on a UNIX socket.

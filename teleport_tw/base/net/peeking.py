@@ -106,7 +106,24 @@ class Refuse:
     farewell: bytes = b""
 
 
-Decision: TypeAlias = NeedMore | RawRoute | TLSRoute | Refuse
+@frozen(kw_only=True)
+class GoOn:
+    """
+    Some bytes are done with before anybody gets the connection: take them off, and go on peeking at what follows.
+
+    @ivar take: bytes to take off the stream; at most what was peeked at.
+    @ivar answer: a few bytes to send now.
+    @ivar peer: whose connection it is from now on, where the bytes told; C{None} leaves the address as it is.
+    @ivar then: decides about what follows, or has decided already; C{None} leaves it to who decided so far.
+    """
+
+    take: int
+    answer: bytes = b""
+    peer: Address | None = None
+    then: Callable[[bytes, Address], Decision] | RawRoute | TLSRoute | None = None
+
+
+Decision: TypeAlias = NeedMore | RawRoute | TLSRoute | Refuse | GoOn
 Decide: TypeAlias = Callable[[bytes, Address], Decision]
 
 
@@ -120,6 +137,8 @@ class PeekingServer:
     @ivar port: 0 lets the kernel choose.
     @ivar decide: called with the first bytes (never none) and the peer's address, again for each that come, until it
         gives something else than L{NeedMore}. It must not wait; what it raises refuses the connection.
+    @ivar silent: decides, at C{peek_timeout}, about a client that has said nothing at all: some wait for the server's
+        first word. Without it such a client is dropped.
     """
 
     _reactor: IReactorTime
@@ -131,6 +150,7 @@ class PeekingServer:
     max_undecided: int = field(default=MAX_UNDECIDED, kw_only=True)
     backlog: int = field(default=BACKLOG, kw_only=True)
     reuse_port: bool = field(default=False, kw_only=True)
+    silent: Callable[[Address], Decision] | None = field(default=None, kw_only=True)
 
     def start(self) -> Deferred[PeekingPort]:
         """
@@ -211,7 +231,7 @@ class PeekingPort:
             accepted.setblocking(False)
             if len(self.undecided) >= self.server.max_undecided:
                 next(iter(self.undecided)).drop()
-            _Peek(self, accepted, address_of(accepted.family, name)).start()
+            _Peek(self, accepted, address_of(accepted.family, name), self.server.decide).start()
 
     def _accept_again(self) -> None:
         self._resume = None
@@ -246,6 +266,7 @@ class PeekingPort:
                 factory = decision.choose(connection)
             else:
                 factory = decision.factory
+            connection.set_peer(peer)
             protocol = factory.buildProtocol(connection.getPeer()) if factory is not None else None
             if protocol is not None:
                 self.connections.add(connection)
@@ -307,7 +328,9 @@ class _Peek:
     _port: PeekingPort
     _socket: socket.socket
     _peer: Address
+    _decide: Decide
     _seen: int = 0
+    _went_on: bool = False
     _limit: IDelayedCall | None = None
     _loop: asyncio.AbstractEventLoop | None = None
 
@@ -317,7 +340,7 @@ class _Peek:
         """
         reactor, server = self._port._reactor, self._port.server
         self._port.undecided[self] = None
-        self._limit = reactor.callLater(server.peek_timeout, self.drop)
+        self._limit = reactor.callLater(server.peek_timeout, self._time_is_up)
         self._loop = loop_of(reactor)
         self._loop.add_reader(self._socket, self._look)
 
@@ -328,13 +351,14 @@ class _Peek:
             if len(data) <= self._seen:
                 self.drop()
                 return
-            decision = server.decide(data, self._peer)
+            decision = self._decide(data, self._peer)
             if isinstance(decision, NeedMore) and len(data) < server.max_peek_bytes:
-                self._seen = len(data)
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, self._seen + 1)
+                self._await_more_than(len(data))
                 return
-            if self._seen:
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            self._await_more_than(0)
+            if isinstance(decision, GoOn):
+                self._go_on(decision)
+                return
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -344,13 +368,45 @@ class _Peek:
             self._port._log.failure("cannot decide about {peer}", peer=self._peer)
             self.drop()
             return
+        self._end(decision)
+
+    def _await_more_than(self, seen: int) -> None:
+        if self._seen != seen:
+            self._seen = seen
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, seen + 1)
+
+    def _go_on(self, decision: GoOn) -> None:
+        """
+        What follows is looked at when the loop says that there is some.
+        """
+        taken = self._socket.recv(decision.take) if decision.take else b""
+        if len(taken) != decision.take:
+            self.drop()
+            return
+        if decision.answer:
+            self._socket.sendall(decision.answer)
+        self._peer = decision.peer or self._peer
+        self._went_on = True
+        if isinstance(decision.then, RawRoute | TLSRoute):
+            self._end(decision.then)
+        else:
+            self._decide = decision.then or self._decide
+
+    def _time_is_up(self) -> None:
+        silent = self._port.server.silent
+        if silent is None or self._seen or self._went_on:
+            self.drop()
+        else:
+            self._end(silent(self._peer))
+
+    def _end(self, decision: Decision) -> None:
         self._leave()
         match decision:
             case RawRoute() | TLSRoute():
                 self._port.route(self._socket, self._peer, decision)
             case Refuse(farewell):
                 self._refuse(farewell)
-            case NeedMore():
+            case NeedMore() | GoOn():
                 self._socket.close()
 
     def _refuse(self, farewell: bytes) -> None:

@@ -8,12 +8,13 @@ import time
 from typing import Any
 
 from twisted.internet import reactor as installed
+from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
 from teleport_tw.base.loop import loop_of
 from teleport_tw.base.net.endpoints import TCPClient, TLSClient
-from teleport_tw.base.net.peeking import Decision, NeedMore, PeekingServer, RawRoute, Refuse, TLSRoute
+from teleport_tw.base.net.peeking import Decision, GoOn, NeedMore, PeekingServer, RawRoute, Refuse, TLSRoute
 from tests.base.net.peers import Recorders, context, der
 
 reactor: Any = installed
@@ -184,6 +185,70 @@ class PeekingTest(TestCase):
         client.transport.write(b"BAD")
         await client.lost
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    async def test_bytes_may_be_answered_and_taken_off(self) -> None:
+        """Nobody downstream sees them, the address may change, and what follows is decided anew: here by TLS."""
+
+        def first(data: bytes, peer: Any) -> Decision:
+            if len(data) < 4:
+                return NeedMore()
+            elsewhere = IPv4Address("TCP", "192.0.2.9", 4242)
+            return GoOn(take=4, answer=b"S", peer=elsewhere, then=self.decide)
+
+        port: Any = await PeekingServer(reactor, "127.0.0.1", 0, decide=first).start()
+        self.addCleanup(port.stopListening)
+        self.port = port
+        for pieces in ((b"ASK!RAW",), (b"AS", b"K!", b"R", b"AW"), (b"ASK!", b"RAW")):
+            client = await self.connect()
+            for piece in pieces:
+                client.transport.write(piece)
+                await deferLater(reactor, 0.01, lambda: None)
+            server: Any = await self.plain.first()
+            self.plain = Recorders()
+            self.assertEqual(await server.got(3), b"RAW")
+            self.assertEqual(server.transport.getPeer(), IPv4Address("TCP", "192.0.2.9", 4242))
+            self.assertEqual(await client.got(1), b"S")
+            await self.end(client, server)
+
+    async def test_what_follows_may_be_decided_already(self) -> None:
+        """A server that speaks first need not wait for the client's next word."""
+        port: Any = await PeekingServer(
+            reactor, "127.0.0.1", 0, decide=lambda data, peer: GoOn(take=2, then=RawRoute(self.plain))
+        ).start()
+        self.addCleanup(port.stopListening)
+        self.port = port
+        client = await self.connect()
+        client.transport.write(b"hi")
+        server: Any = await self.plain.first()
+        server.transport.write(b"hello")
+        self.assertEqual(await client.got(5), b"hello")
+        await self.end(client, server)
+
+    async def test_more_than_came_is_not_taken(self) -> None:
+        port: Any = await PeekingServer(reactor, "127.0.0.1", 0, decide=lambda data, peer: GoOn(take=99)).start()
+        self.addCleanup(port.stopListening)
+        self.port = port
+        client = await self.connect()
+        client.transport.write(b"hi")
+        await client.lost
+        self.assertEqual(port.undecided, {})
+
+    async def test_a_silent_peer_may_be_routed_when_the_time_is_up(self) -> None:
+        """But not one that has said something, nor one that was answered."""
+        clock: Any = Clock()
+        clock._asyncioEventloop = loop_of(reactor)
+        await self.listen(clock, peek_timeout=2, silent=lambda peer: RawRoute(self.plain))
+        silent, slow = await self.connect(), await self.connect()
+        slow.transport.write(b"R")
+        while len(self.port.undecided) < 2 or not self.asked:
+            await deferLater(reactor, 0.005, lambda: None)
+        clock.advance(2.1)
+        server: Any = await self.plain.first()
+        server.transport.write(b"hello")
+        self.assertEqual(await silent.got(5), b"hello")
+        await slow.lost
+        self.assertEqual(len(self.plain.built), 1)
+        await self.end(silent, server)
 
     async def test_it_is_a_server_endpoint(self) -> None:
         factory = Recorders()
