@@ -6,11 +6,26 @@ die() {
 }
 
 apt_install() {
-    # $@: Debian packages. Fails where we are not root or there is no apt.
+    # $@: Debian packages. Fails where we are not root or there is no apt. Debian starts a server as soon as it is
+    # installed, on its default port; we want the program only, so new services of these names stay stopped and off.
+    local unit units=() installed
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
     [ -n "${apt_updated:-}" ] || apt-get update -qq >/dev/null
     apt_updated=yes
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    for unit in haproxy mariadb pgbouncer postgresql redis-server ssh; do
+        [ -e "/lib/systemd/system/$unit.service" ] || [ -e "/etc/systemd/system/$unit.service" ] || units+=("$unit")
+    done
+    for unit in "${units[@]}"; do
+        mkdir -p /etc/systemd/system && ln -s /dev/null "/etc/systemd/system/$unit.service"
+    done
+    # Where there is no systemd, an init script is not run in run level 1.
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null &&
+        installed=0 || installed=$?
+    for unit in "${units[@]}"; do
+        rm -f "/etc/systemd/system/$unit.service"
+        [ ! -e "/lib/systemd/system/$unit.service" ] || systemctl --quiet disable "$unit" 2>/dev/null || true
+    done
+    return "$installed"
 }
 
 need_programs() {
