@@ -24,6 +24,7 @@ from teleport_tw.pki import sshcert, x509
 from teleport_tw.pki.authority import AuthorityType
 from teleport_tw.pki.checks import SKEW
 from teleport_tw.pki.identity import Identity, SystemRole
+from teleport_tw.pki.keys import load_public
 from teleport_tw.protocols.ssh import keys as ssh_keys
 from teleport_tw.resources.nodes import Node
 
@@ -120,6 +121,25 @@ def host_names(names: Iterable[str], host_id: str, cluster: str) -> tuple[str, .
     return tuple(good)
 
 
+def with_twin(name: str, cluster: str) -> tuple[str, ...]:
+    """
+    @return: the name, and for a single label the same within the cluster, as which hosts are reached too.
+    """
+    return (name,) if "." in name or ":" in name else (name, f"{name}.{cluster.lower()}")
+
+
+def check_keys(keys: PublicKeys) -> None:
+    """
+    Asked before anything is spent on a certificate.
+
+    @raise TeleportError: BAD_PARAMETER, no key was given or one is not usable.
+    """
+    if _ssh_key(keys.ssh) is None and not keys.tls:
+        raise bad_parameter("no public key was given to certify")
+    if keys.tls:
+        load_public(keys.tls)
+
+
 def issue_member(
     signing: Signing,
     *,
@@ -138,9 +158,7 @@ def issue_member(
     """
     listed: dict[str, None] = {}
     for name in names:
-        listed[name] = None
-        if "." not in name and ":" not in name:
-            listed[f"{name}.{cluster}"] = None
+        listed |= dict.fromkeys(with_twin(name, cluster))
     listed |= dict.fromkeys(("localhost", *_EXTENSION_IP))
     identity = Identity(
         username=f"{host_id}.{cluster}",

@@ -35,6 +35,7 @@ from teleport_tw.auth.changes import Changes
 from teleport_tw.auth.core import Core
 from teleport_tw.auth.delivery import Ownership
 from teleport_tw.auth.gate import Gate
+from teleport_tw.auth.joining.names import CertifiedNames
 from teleport_tw.auth.joining.token import TokenJoining
 from teleport_tw.auth.presence import PresenceRegister
 from teleport_tw.auth.users import UserCertificates
@@ -223,7 +224,10 @@ class LocalApi:
             raise gate.refuse("only hosts renew themselves")
         own = (identity.username, identity.host_id, x509.API_DOMAIN, x509.encoded_cluster(core.cluster))
         kept = [name for name in identity.principals if name not in own]
-        names = issuance.host_names((*kept, *addresses), identity.host_id, core.cluster)
+        asked = issuance.host_names((*kept, *addresses), identity.host_id, core.cluster)
+        names = await CertifiedNames(core.backend, core.resources, core.cluster).owned(
+            identity.host_id, identity.system_roles, asked, core.now()
+        )
         issued = issuance.issue_member(
             core.signing,
             cluster=core.cluster,

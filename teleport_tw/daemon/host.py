@@ -168,6 +168,14 @@ async def hosted(
     membership = Membership(identity, folder, api, reactor, tuple(names))
     if set(names) - _certified(identity):
         identity = await membership.renew()
+    missing = sorted({each.lower() for each in names} - {each.lower() for each in _certified(identity)})
+    if missing:
+        Host._log.warn(
+            "{role} is not certified as {names}: they are a proxy's names, or another registered host's; clients will "
+            "not believe this host to be those",
+            role=role.value,
+            names=", ".join(missing),
+        )
     spool = Spool(folder.data_dir / "spool-host" / role.value.lower())
     emitter = Emitter(identity.cluster, spool, api.emit, threads, reactor)
     copy = Mirror(api, KINDS[role], reactor)

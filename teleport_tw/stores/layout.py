@@ -94,3 +94,10 @@ def known_host_key(host_id: str) -> Key:
     @return: of what is remembered of a host that has joined.
     """
     return make_key((SECRETS, "known_host", host_id))
+
+
+def certified_name_key(name_hash: str) -> Key:
+    """
+    @return: of which hosts are certified for a name, under its hash.
+    """
+    return make_key((SECRETS, "certified_name", name_hash))

@@ -17,6 +17,7 @@ from teleport_tw.auth import builtin, issuance
 from teleport_tw.auth.core import Core
 from teleport_tw.auth.gate import Gate
 from teleport_tw.auth.joining.hosts import KNOWN, KnownHosts
+from teleport_tw.auth.joining.names import CertifiedNames
 from teleport_tw.base.errors import Kind, TeleportError, access_denied
 from teleport_tw.events.kinds import Connection, InstanceJoin
 from teleport_tw.pki.identity import Identity, SystemRole
@@ -52,19 +53,21 @@ class TokenJoining:
             hosts = KnownHosts(core.backend)
             if not own:
                 await self._check_id(request, hosts)
-            names = issuance.host_names((request.node_name, *request.addresses), request.host_id, core.cluster)
+            asked = issuance.host_names((request.node_name, *request.addresses), request.host_id, core.cluster)
+            issuance.check_keys(request.keys)
+            if not await core.credentials.use_token(token.name, token.max_uses, token.expires):
+                raise access_denied(details="every use of the token is spent")
+            await hosts.claim(request.host_id, request.role, request.token, request.node_name, now, own=own)
+            certified = CertifiedNames(core.backend, core.resources, core.cluster)
             certificates = issuance.issue_member(
                 core.signing,
                 cluster=core.cluster,
                 host_id=request.host_id,
                 roles=(request.role,),
-                names=names,
+                names=await certified.owned(request.host_id, (request.role,), asked, now),
                 keys=request.keys,
                 now=now,
             )
-            if not await core.credentials.use_token(token.name, token.max_uses, token.expires):
-                raise access_denied(details="every use of the token is spent")
-            await hosts.claim(request.host_id, request.role, request.token, request.node_name, now, own=own)
         except TeleportError as error:
             if error.kind is Kind.ALREADY_EXISTS:
                 self._tell(request, method, f"{error.message}: {error.details}")
