@@ -25,6 +25,8 @@ from teleport_tw.base.net.endpoints import UnixClient
 from teleport_tw.base.net.peeking import Decision, NeedMore, PeekingPort, PeekingServer, RawRoute, Refuse, TLSRoute
 from teleport_tw.base.relay import join as relay
 from teleport_tw.base.tasks import Tasks
+from teleport_tw.config.sections import ProxyProtocol
+from teleport_tw.dial.balancer import behind
 from teleport_tw.protocols.tls import hello
 
 IDLE_SECONDS = 3600.0
@@ -82,6 +84,7 @@ class AuthListener(Service):
         change.
     @ivar join: the ceremony.
     @ivar tell: the facts that a host compares with its pin before.
+    @ivar proxy_protocol: what to make of a load balancer's header.
     """
 
     reactor: IReactorTime
@@ -91,6 +94,7 @@ class AuthListener(Service):
     context: Callable[[], ssl.SSLContext]
     join: Join
     tell: Tell
+    proxy_protocol: ProxyProtocol = ProxyProtocol.UNSPECIFIED
     _tasks: Tasks = field(factory=Tasks, init=False)
     _listening: PeekingPort | None = field(default=None, init=False)
 
@@ -108,7 +112,8 @@ class AuthListener(Service):
         @raise CannotListenError: the address is taken, not ours or not allowed.
         """
         super().startService()  # type: ignore[no-untyped-call]
-        server = PeekingServer(self.reactor, self.host, self.port, decide=self._decide)
+        decide = behind(self.proxy_protocol, self._decide)
+        server = PeekingServer(self.reactor, self.host, self.port, decide=decide)
         self._listening = PeekingPort(self.reactor, server)
         self._listening.startListening()
 

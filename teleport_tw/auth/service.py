@@ -286,6 +286,7 @@ class AuthService(Service):
             self._join_context,
             self.api_for(STRANGER).join,
             lambda target: tell(target, core.signing, core.cluster, core.version),
+            proxy_protocol=self.config.proxy_protocol,
         )
         self._listener.startService()
         self._closers.append(self._listener.stopService)

@@ -52,7 +52,7 @@ def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IServi
         identity=host.identity,
         copy=host.copy,
         auth=_auth_endpoint(configuration, reactor),
-        web=BoundedSite(site.resource(), reactor),
+        web=BoundedSite(site.resource(), reactor, trust_forwarded=section.trust_x_forwarded_for),
         sink=host.emitter,
         reactor=reactor,
         algorithms=host.algorithms,

@@ -21,7 +21,7 @@ from teleport_tw.api.streams import StreamHeader, address_text
 from teleport_tw.base.addresses import split_address
 from teleport_tw.base.limits import ConnectionLimit
 from teleport_tw.base.net.endpoints import TCPServer
-from teleport_tw.base.net.peeking import PeekingServer
+from teleport_tw.base.net.peeking import PEEK_SECONDS, PeekingServer, RawRoute
 from teleport_tw.base.net.tls import TLSConnection
 from teleport_tw.base.tasks import Tasks
 from teleport_tw.base.timing import Duration
@@ -29,7 +29,9 @@ from teleport_tw.conch.algorithms import Algorithms
 from teleport_tw.conch.signatures import HostKeys
 from teleport_tw.conch.transport import ServerFactory, ServerSettings
 from teleport_tw.conch.userauth import LoginRules
+from teleport_tw.config.sections import ProxyProtocol
 from teleport_tw.config.sections import ProxyService as Section
+from teleport_tw.dial.balancer import SILENT_SECONDS, behind
 from teleport_tw.dial.membership import HostIdentity
 from teleport_tw.events.sink import EventSink
 from teleport_tw.pki.authority import AuthorityType
@@ -199,12 +201,29 @@ class ProxyService(Service):
             return
         listener = Listener(self.identity.cluster, self.context, self._choosers(), self.auth, self._connections)
         host, port = split_address(self.section.web_listen_addr)
-        self.ports.append(await PeekingServer(self.reactor, host, port, decide=listener.decide).start())
+        decide = behind(self.section.proxy_protocol, listener.decide)
+        self.ports.append(await PeekingServer(self.reactor, host, port, decide=decide).start())
         if self.section.listen_addr:
-            host, port = split_address(self.section.listen_addr)
-            self.ports.append(await TCPServer(self.reactor, host, port).listen(self._plain_ssh))
+            self.ports.append(await self._listen_for_ssh())
         for open_port in self.ports:
             self._log.info("proxy listens on {address}", address=address_text(open_port.getHost()))
+
+    async def _listen_for_ssh(self) -> IListeningPort:
+        host, port = split_address(self.section.listen_addr)
+        policy = self.section.proxy_protocol
+        if policy is ProxyProtocol.OFF:
+            return await TCPServer(self.reactor, host, port).listen(self._plain_ssh)
+        route = RawRoute(self._plain_ssh)
+        silent = (lambda peer: route) if policy is ProxyProtocol.UNSPECIFIED else None
+        server = PeekingServer(
+            self.reactor,
+            host,
+            port,
+            decide=behind(policy, route),
+            silent=silent,
+            peek_timeout=SILENT_SECONDS if silent is not None else PEEK_SECONDS,
+        )
+        return await server.listen(self._plain_ssh)
 
     def stop_listening(self) -> Deferred[Any]:
         """

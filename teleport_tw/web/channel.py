@@ -7,8 +7,10 @@ for ever, and it keeps a body of any size. Both end here.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
@@ -28,6 +30,9 @@ class BoundedRequest(Request):
 
     _taken = 0
     _refused = False
+    _client: IPv4Address | IPv6Address | None = None
+    trust_forwarded = False
+    """Whether C{X-Forwarded-For} tells the client's address: where a proxy of the operator's sets it."""
 
     def gotLength(self, length: int | None) -> None:
         """
@@ -52,17 +57,50 @@ class BoundedRequest(Request):
         """
         Called when the body is in; one that was refused has had its answer.
         """
+        if self.trust_forwarded and not self._refused:
+            self._read_forwarded()
         if not self._refused:
             super().process()
 
-    def _refuse(self) -> None:
+    def _read_forwarded(self) -> None:
+        """
+        The one address that the operator's proxy has put in. Several mean that somebody else had a say, and nobody
+        could tell which of them is true.
+        """
+        lines = self.requestHeaders.getRawHeaders("X-Forwarded-For", ())
+        told = [word.strip() for line in lines for word in line.split(",")]
+        if not told:
+            return
+        try:
+            (host,) = map(ip_address, told)
+        except ValueError:
+            self._refuse(b"400 Bad Request")
+            return
+        kind = IPv4Address if host.version == 4 else IPv6Address
+        self._client = kind("TCP", str(host), 0)
+
+    def getClientAddress(self) -> Any:
+        """
+        @return: whose request it is: the peer, or whom a trusted proxy names.
+        """
+        return self._client or super().getClientAddress()
+
+    def _refuse(self, status: bytes = b"413 Content Too Large") -> None:
         if self._refused:
             return
         self._refused = True
         channel = self.channel
         if channel is not None and channel.transport is not None:
-            channel.transport.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            channel.transport.write(b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
             channel.loseConnection()
+
+
+class ForwardedRequest(BoundedRequest):
+    """
+    Of somebody whose address a proxy in front of us tells.
+    """
+
+    trust_forwarded = True
 
 
 class BoundedChannel(HTTPChannel):
@@ -121,8 +159,12 @@ class BoundedSite(Site):
     Serves C{resource} over bounded connections.
     """
 
-    def __init__(self, resource: IResource, clock: IReactorTime) -> None:
-        super().__init__(resource, requestFactory=BoundedRequest, timeout=60, reactor=clock)
+    def __init__(self, resource: IResource, clock: IReactorTime, *, trust_forwarded: bool = False) -> None:
+        """
+        @param trust_forwarded: believe C{X-Forwarded-For}.
+        """
+        kind = ForwardedRequest if trust_forwarded else BoundedRequest
+        super().__init__(resource, requestFactory=kind, timeout=60, reactor=clock)
         self._clock = clock
         self.displayTracebacks = False
 

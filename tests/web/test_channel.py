@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
@@ -103,3 +105,56 @@ class ChannelTests(SynchronousTestCase):
         self.assertFalse(self.transport.disconnecting)
         self.clock.advance(1)
         self.assertTrue(self.transport.disconnecting)
+
+
+class ForwardedTests(SynchronousTestCase):
+    """
+    C{X-Forwarded-For}, where it is believed and where it is not.
+    """
+
+    def ask(self, trust: bool, *lines: bytes) -> tuple[list[str], bytes]:
+        """
+        @return: whose requests they were taken for, and what was answered.
+        """
+        seen: list[str] = []
+
+        class Asked(Resource):
+            isLeaf = True
+
+            def render(self, request: Any) -> bytes:
+                seen.append(str(request.getClientAddress().host))
+                return b"ok"
+
+        clock = Clock()
+        site: Any = BoundedSite(Asked(), clock, trust_forwarded=trust)
+        site.startFactory()
+        self.addCleanup(site.stopFactory)
+        channel, transport = site.buildProtocol(None), Transport()
+        channel.makeConnection(transport)
+        heads = b"".join(b"X-Forwarded-For: " + line + b"\r\n" for line in lines)
+        channel.dataReceived(b"GET / HTTP/1.1\r\nHost: x\r\n" + heads + b"\r\n")
+        channel.connectionLost(Failure(ConnectionDone()))
+        return seen, transport.value()
+
+    def test_believed(self) -> None:
+        """One address, of either kind; without the header, the peer's."""
+        for line, host in ((b"203.0.113.9", "203.0.113.9"), (b" 2001:DB8::9 ", "2001:db8::9")):
+            self.assertEqual(self.ask(True, line)[0], [host])
+        self.assertEqual(self.ask(True)[0], ["192.168.1.1"])
+
+    def test_spoofed(self) -> None:
+        """A client that brings one of its own, which the proxy added to, is refused; so is what is no address."""
+        for lines in (
+            (b"1.2.3.4, 203.0.113.9",),
+            (b"1.2.3.4", b"203.0.113.9"),
+            (b"unknown",),
+            (b"1.2.3.4:80",),
+            (b"",),
+        ):
+            seen, answer = self.ask(True, *lines)
+            self.assertEqual(seen, [], lines)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), answer)
+
+    def test_not_believed(self) -> None:
+        """Where nobody said that it is to be believed, it says nothing."""
+        self.assertEqual(self.ask(False, b"203.0.113.9")[0], ["192.168.1.1"])

@@ -1,0 +1,3 @@
+"""
+Who brought a connection, as a load balancer tells it: HAProxy's PROXY protocol.
+"""
