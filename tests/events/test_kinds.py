@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import attrs
 from attrs import frozen
@@ -71,6 +72,7 @@ class FieldsTests(SynchronousTestCase):
         One event name, several codes.
         """
         port = {"actor": ALICE, "address": "h:1"}
+        within: Any = {"actor": ALICE, "session": SESSION, "database": kinds.DatabaseTarget(service="pg")}
         for event, code in [
             (kinds.UserLogin(actor=ALICE), "T1000I"),
             (kinds.UserLogin(actor=ALICE, success=False), "T1000W"),
@@ -90,6 +92,37 @@ class FieldsTests(SynchronousTestCase):
             (kinds.SFTP(actor=ALICE, action=kinds.SFTPAction.OPEN, path="/a", disallowed=True), "TS020E"),
             (kinds.InstanceJoin(success=False), "TJ002E"),
             (kinds.InstanceJoin(success=False, limited=True), "TJ002L"),
+            (kinds.DatabaseSessionStart(**within), "TDB00I"),
+            (kinds.DatabaseSessionStart(**within, success=False), "TDB00W"),
+            (kinds.DatabaseSessionEnd(**within), "TDB01I"),
+            (kinds.DatabaseQuery(**within, query="select 1"), "TDB02I"),
+            (kinds.DatabaseQueryFailed(**within, query="select 1"), "TDB02W"),
+            (kinds.DatabaseMalformedPacket(**within), "TDB06I"),
+            (kinds.DatabasePermissionsUpdate(**within), "TDB07I"),
+            (kinds.DatabaseUserCreate(**within, username="alice"), "TDB08I"),
+            (kinds.DatabaseUserCreate(**within, username="alice", success=False), "TDB08W"),
+            (kinds.DatabaseUserDeactivate(**within, username="alice"), "TDB09I"),
+            (kinds.DatabaseUserDeactivate(**within, username="alice", success=False), "TDB09W"),
+            (kinds.DatabaseResult(**within), "TDB10I"),
+            (kinds.PostgresParse(**within), "TPG00I"),
+            (kinds.PostgresBind(**within), "TPG01I"),
+            (kinds.PostgresExecute(**within), "TPG02I"),
+            (kinds.PostgresClose(**within), "TPG03I"),
+            (kinds.PostgresFunctionCall(**within, function_oid=954), "TPG04I"),
+            (kinds.MySQLStatementPrepare(**within), "TMY00I"),
+            (kinds.MySQLStatementExecute(**within), "TMY01I"),
+            (kinds.MySQLStatementSendLongData(**within), "TMY02I"),
+            (kinds.MySQLStatementClose(**within), "TMY03I"),
+            (kinds.MySQLStatementReset(**within), "TMY04I"),
+            (kinds.MySQLStatementFetch(**within), "TMY05I"),
+            (kinds.MySQLStatementBulkExecute(**within), "TMY06I"),
+            (kinds.MySQLInitDB(**within, schema_name="a"), "TMY07I"),
+            (kinds.MySQLCreateDB(**within, schema_name="a"), "TMY08I"),
+            (kinds.MySQLDropDB(**within, schema_name="a"), "TMY09I"),
+            (kinds.MySQLShutDown(**within), "TMY10I"),
+            (kinds.MySQLProcessKill(**within, process_id=1), "TMY11I"),
+            (kinds.MySQLDebug(**within), "TMY12I"),
+            (kinds.MySQLRefresh(**within), "TMY13I"),
         ]:
             self.assertEqual(event.code, code)
             self.assertIn(code, type(event).codes())
@@ -119,7 +152,7 @@ class RatingTests(SynchronousTestCase):
         """
         Forgetting a rating would redact the field.
         """
-        groups = (kinds.Actor, kinds.Connection, kinds.Server, kinds.Session, kinds.Recorded)
+        groups = (kinds.Actor, kinds.Connection, kinds.Server, kinds.Session, kinds.Recorded, kinds.DatabaseTarget)
         for cls in (*by_name().values(), *groups):
             for rated in rating.rated_fields(cls):
                 self.assertIsNot(rated.rating, kinds.Rating.SECRET, f"{cls.__name__}.{rated.attribute}")
