@@ -190,6 +190,8 @@ class Connection:
 
     def _pause_again(self) -> None:
         if self._paused and self._native is not None:
+            # asyncio of Python 3.11.2 holds it for paused and reads all the same: a second pause alone does nothing.
+            self._resume_native(self._native)
             self._pause_native(self._native)
 
     def _deliver_kept(self) -> None:
