@@ -20,6 +20,7 @@ def from_openssl(name: str | None = "node.Example.com", alpn: tuple[str, ...] = 
     """What the stdlib's ssl sends first."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # some builds offer older ones as well
     if alpn:
         context.set_alpn_protocols(list(alpn))
     outgoing = ssl.MemoryBIO()
