@@ -11,7 +11,18 @@ from attrs import evolve, frozen
 
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.timing import format_time
-from teleport_tw.resources import authorities, clusters, instances, locks, nodes, semaphores, sessions, tokens, users
+from teleport_tw.resources import (
+    authorities,
+    clusters,
+    databases,
+    instances,
+    locks,
+    nodes,
+    semaphores,
+    sessions,
+    tokens,
+    users,
+)
 from teleport_tw.resources.metadata import Resource, format_labels, words
 from teleport_tw.resources.roles import Role
 
@@ -103,6 +114,25 @@ def _node_row(node: Resource) -> Row:
         str(address),
         format_labels(nodes.all_labels(node)),
         str(spec.get("version") or ""),
+    )
+
+
+def _database_row(database: Resource) -> Row:
+    spec = database.spec
+    labels = format_labels(nodes.all_labels(database))
+    return (database.name, str(spec.get("protocol") or ""), str(spec.get("uri") or ""), labels)
+
+
+def _database_server_row(server: Resource) -> Row:
+    spec = _section(server.spec, "database", "spec")
+    return (
+        str(server.spec.get("hostname") or ""),
+        databases.database_name(server),
+        str(_section(spec, "protocol") or ""),
+        str(_section(spec, "uri") or ""),
+        format_labels(server.metadata.labels),
+        str(_section(server.status, "target_health", "status") or "unknown"),
+        str(server.spec.get("version") or ""),
     )
 
 
@@ -198,6 +228,23 @@ KINDS: tuple[Described, ...] = (
         validate=nodes.Node.parse,
         columns=("Host", "UUID", "Public Address", "Labels", "Version"),
         row=_node_row,
+    ),
+    Described(
+        name=databases.KIND,
+        aliases=("dbs", "database", "databases"),
+        version=databases.VERSION,
+        validate=databases.Database.parse,
+        columns=("Name", "Protocol", "URI", "Labels"),
+        row=_database_row,
+    ),
+    Described(
+        name=databases.SERVER_KIND,
+        aliases=("db_servers", "dbservers"),
+        version=databases.VERSION,
+        validate=databases.DatabaseServer.parse,
+        columns=("Host", "Name", "Protocol", "URI", "Labels", "Health", "Version"),
+        row=_database_server_row,
+        made_by_people=False,
     ),
     Described(
         name=authorities.KIND,
