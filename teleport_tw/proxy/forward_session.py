@@ -11,7 +11,7 @@ words, and a forwarded agent is there before it is needed.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -24,6 +24,7 @@ from teleport_tw.conch.channel import STDERR, Answer, Channel
 from teleport_tw.dial.lifetime import Ending
 from teleport_tw.events.kinds import AgentForward, Exec, Session, Subsystem, X11Forward
 from teleport_tw.protocols.ssh.wire import Reader
+from teleport_tw.proxy.copies import Copies, copies
 from teleport_tw.recordings.capture import Facts, SessionCapture
 from teleport_tw.resources.roles_options import Strictness
 
@@ -64,6 +65,7 @@ class ForwardedSession(Channel):
         self.size: tuple[int, int] | None = None
         self.far: FarSession | None = None
         self.capture: SessionCapture | None = None
+        self.copies: Copies | None = None
         self._term = ""
         self._started = self._ended = False
         self._kept: list[tuple[str, bytes]] = []
@@ -112,7 +114,26 @@ class ForwardedSession(Channel):
         if self.far is not None:
             if self.capture is not None:
                 self.capture.input(len(data))
-            self.far.write(data)
+            if self.copies is None or self.follow(self.copies.client, data):
+                self.far.write(data)
+
+    def follow(self, show: Callable[[bytes], None], data: bytes) -> bool:
+        """
+        Look at what passes of a copy.
+
+        @return: whether it may pass; a session that cannot be followed is ended instead.
+        """
+        try:
+            show(data)
+        except RemoteProtocolError as error:
+            self._log.warn("{user}: {error}", user=self.visit.target.identity.username, error=str(error))
+            far, self.far = self.far, None
+            if far is not None:
+                far.loseConnection()
+            self._failed(str(error))
+            self.refuse(f"the copy was stopped: {error}")
+            return False
+        return True
 
     def extReceived(self, dataType: int, data: bytes) -> None:
         """
@@ -239,6 +260,7 @@ class ForwardedSession(Channel):
         self.far = far
         if name != "subsystem":
             await self._begin()
+        self.copies = copies(name, self._program[1], self.facts, self.visit.emit)
         granted = await connection.request(far, name, payload)
         if not granted or self.localClosed:
             self.far = None
@@ -282,6 +304,8 @@ class ForwardedSession(Channel):
         elif name == "exec":
             self.visit.emit(Exec(**common, command=program, success=False, exit_error=error))
         self._ended = True
+        if self.copies is not None:
+            self.copies.ended()
         if self.capture is not None:
             self.capture.end()
 
@@ -303,6 +327,8 @@ class ForwardedSession(Channel):
         if self._ended or self.far is None:
             return
         self._ended = True
+        if self.copies is not None:
+            self.copies.ended()
         name, program = self._program
         if name == "exec":
             status, signal = self.far.status, self.far.signal
@@ -363,10 +389,13 @@ class FarSession(Channel):
         To the user, and into the recording.
         """
         near = self._near
+        if near.localClosed:
+            return
         near.visit.touch()
         if near.capture is not None:
             near.capture.output(data)
-        near.write(data)
+        if near.copies is None or near.follow(near.copies.server, data):
+            near.write(data)
 
     def extReceived(self, dataType: int, data: bytes) -> None:
         """

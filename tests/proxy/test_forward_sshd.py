@@ -169,7 +169,7 @@ class StockServerTests(TestCase):
 
     async def test_scp_and_sftp(self) -> None:
         """
-        Both protocols of scp, and the subsystem in the log.
+        Both protocols of scp; the log names each file, though the server reports nothing.
         """
         world = await self.world()
         await world.sshd()
@@ -183,6 +183,27 @@ class StockServerTests(TestCase):
             self.assertEqual((put[1:], got[1:]), ((b"", 0), (b"", 0)))
             self.assertEqual(back.read_bytes(), data)
         self.assertEqual({event["name"] for event in world.sink.named("subsystem")}, {"sftp"})
+        size, sftp, scp = len(data), world.root / "there0", str(world.root / "there1")
+        opened = [event["path"] for event in world.sink.named("sftp") if event["code"] == "TS001I"]
+        self.assertEqual(opened, [str(sftp)] * 2)
+        stats = [event["file_transfer_stats"] for event in world.sink.named("sftp_summary")]
+        self.assertEqual(
+            [tuple(file.values()) for files in stats for file in files], [(str(sftp), 0, size), (str(sftp), size, 0)]
+        )
+        told = [(event["code"], event["path"], event["len"]) for event in world.sink.named("scp")]
+        self.assertEqual(told, [("T3005I", scp, size), ("T3004I", scp, size)])
+
+    async def test_what_cannot_be_followed_is_stopped(self) -> None:
+        """
+        Garbage for an SFTP server: the session ends, and no byte of it gets there.
+        """
+        world = await self.world()
+        await world.sshd()
+        key = await world.user("alice")
+        _, err, code = await world.run(*world.ssh(key, "-q", "-s"), "sftp", feed=b"\xff" * 64)
+        self.assertIn(b"the copy was stopped", err)
+        self.assertEqual(code, 255)
+        self.assertEqual(world.sink.named("subsystem")[-1]["code"], "T3001E")
 
     async def test_file_copying_that_roles_switch_off(self) -> None:
         """

@@ -20,7 +20,6 @@ from typing import Any, Protocol
 
 from teleport_tw.agents.ssh.sftp_listing import Names, entry
 from teleport_tw.agents.ssh.sftp_system import (
-    PERMISSION_BITS,
     STATUSES,
     file_attributes,
     file_system,
@@ -29,11 +28,10 @@ from teleport_tw.agents.ssh.sftp_system import (
     one_name,
     open_flags,
     rename,
-    told,
 )
 from teleport_tw.base.errors import RemoteProtocolError
 from teleport_tw.protocols.sftp import attributes, codes
-from teleport_tw.protocols.sftp.attributes import Attributes
+from teleport_tw.protocols.sftp.attributes import PERMISSION_BITS, Attributes, told
 from teleport_tw.protocols.ssh.wire import Reader, put_string, put_uint32
 
 MAX_HANDLES = 1024

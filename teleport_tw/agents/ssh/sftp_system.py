@@ -9,13 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Any
 
 from teleport_tw.protocols.sftp import attributes, codes
 from teleport_tw.protocols.sftp.attributes import Attributes
 from teleport_tw.protocols.ssh.wire import put_string, put_uint32
-
-PERMISSION_BITS = 0o7777
 
 _UINT64_MASK = 2**64 - 1
 
@@ -31,22 +28,6 @@ STATUSES = {
     errno.ENOSYS: codes.OP_UNSUPPORTED,
     errno.EOPNOTSUPP: codes.OP_UNSUPPORTED,
 }
-
-
-def told(wanted: Attributes) -> dict[str, Any]:
-    """
-    @return: what events say of attributes.
-    """
-    facts: dict[str, Any] = {}
-    if wanted.size is not None:
-        facts["file_size"] = wanted.size
-    if wanted.owner is not None:
-        facts["uid"], facts["gid"] = wanted.owner
-    if wanted.permissions is not None:
-        facts["permissions"] = f"{wanted.permissions & PERMISSION_BITS:04o}"
-    if wanted.times is not None:
-        facts["access_time"], facts["modification_time"] = wanted.times
-    return facts
 
 
 def open_flags(flags: int) -> int:

@@ -13,6 +13,7 @@ File attributes, which most SFTP messages carry::
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from struct import Struct
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ SIZE, OWNER, PERMISSIONS, TIMES, EXTENDED = 1, 2, 4, 8, 0x8000_0000
 _FULL = Struct(">IQIIIII")
 _MAX_TIME = 2**32 - 1
 _MAX_PAIRS = 64
+
+PERMISSION_BITS = 0o7777
 
 
 class Attributes(NamedTuple):
@@ -74,6 +77,22 @@ def read(reader: Reader) -> Attributes:
         for _ in range(2 * count):
             reader.string()
     return Attributes(size, owner, permissions, times)
+
+
+def told(wanted: Attributes) -> Mapping[str, int | str]:
+    """
+    @return: what events say of attributes.
+    """
+    facts: dict[str, int | str] = {}
+    if wanted.size is not None:
+        facts["file_size"] = wanted.size
+    if wanted.owner is not None:
+        facts["uid"], facts["gid"] = wanted.owner
+    if wanted.permissions is not None:
+        facts["permissions"] = f"{wanted.permissions & PERMISSION_BITS:04o}"
+    if wanted.times is not None:
+        facts["access_time"], facts["modification_time"] = wanted.times
+    return facts
 
 
 def of_file(size: int, uid: int, gid: int, mode: int, atime: float, mtime: float) -> bytes:
