@@ -172,6 +172,15 @@ class AuthService(Service):
             username=f"{self._host_id}.{self.core.cluster}", cluster=self.core.cluster, system_roles=(role,)
         )
 
+    async def reload(self, config: sections.AuthService) -> None:
+        """
+        Take over from a configuration read anew: join tokens, and what it says of sign-in, network and recording.
+        """
+        self.config = config
+        if self.core is not None:
+            self.core.static_tokens = bootstrap.static_tokens(config)
+            await bootstrap.load_settings(self.core.resources, config)
+
     def _opened(self, result: None) -> None:
         self._opening = None
         waiting, self._waiting = self._waiting, []
@@ -346,7 +355,7 @@ class AuthService(Service):
             (files.roots, core.signing.roots(AuthorityType.HOST)),
         ):
             bootstrap.write_private(path, data)
-        self._context = trust.server_context(chain, key, alpn=(ALPN,))
+        self._context = trust.server_context(chain, key, alpn=(ALPN,), ciphers=trust.suites(self.teleport.ciphersuites))
         roots = core.signing.roots(AuthorityType.HOST, AuthorityType.USER)
         return ServerTls(chain=own.chain, key=own.key, roots=roots)
 

@@ -20,6 +20,6 @@ def makeService(options: Options) -> IService:
     return build(
         options.configuration,
         insecure=bool(options["insecure"]),
-        source=options["config"] or "",
+        reread=options.read,
         log=options.logs,
     )

@@ -32,31 +32,42 @@ from teleport_tw.base.logs import Logs
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.tasks import Tasks, Threads
 from teleport_tw.base.timing import Backoff, Duration
-from teleport_tw.config.load import load_file
+from teleport_tw.config.effects import changed, merged, split, warnings
+from teleport_tw.config.sections import AuthService as AuthSection
 from teleport_tw.config.sections import Configuration, StaticToken
 from teleport_tw.daemon.health import Health, Readiness
 from teleport_tw.daemon.host import Host, hosted
+from teleport_tw.daemon.options import log_of
+from teleport_tw.daemon.pidfile import PidFile
 from teleport_tw.pki.identity import SystemRole
 
 START_AGAIN = Backoff(first=Duration(seconds=1), cap=Duration(seconds=30))
+
+STREAMS = ("stderr", "stdout")
 
 DRAIN_LIMIT = Duration(hours=30)
 """How long a graceful stop waits for sessions, as the reference has it."""
 
 
 def build(
-    configuration: Configuration, *, insecure: bool = False, source: str = "", log: Logs | None = None
+    configuration: Configuration,
+    *,
+    insecure: bool = False,
+    reread: Callable[[], Configuration] | None = None,
+    log: Logs | None = None,
 ) -> MultiService:
     """
     @param insecure: believe any proxy when joining.
-    @param source: the configuration file, read again at HUP.
+    @param reread: reads the configuration again, at HUP.
     @param log: what the process logs by, whose level and file HUP renews.
     @return: for C{twistd}; everything begins when it is started.
     """
     from twisted.internet import reactor
 
     services = Root(log)
-    starter = Starter(configuration, reactor, insecure=insecure, source=source, log=log)
+    if configuration.teleport.pid_file:
+        PidFile(configuration.teleport.pid_file).setServiceParent(services)  # type: ignore[no-untyped-call]
+    starter = Starter(configuration, reactor, insecure=insecure, reread=reread, log=log)
     starter.setServiceParent(services)  # type: ignore[no-untyped-call]
     return services
 
@@ -97,11 +108,13 @@ class Starter(MultiService):
     configuration: Configuration
     reactor: Any
     insecure: bool = False
-    source: str = ""
+    reread: Callable[[], Configuration] | None = None
     log: Logs | None = None
     health: Health = field(factory=Health, init=False)
     auth: AuthService | None = field(default=None, init=False)
     hosts: list[Host] = field(factory=list, init=False)
+    _inner: Secret[str] = field(factory=lambda: Secret(secrets.token_hex(16)), init=False)
+    _stopping: Any = field(default=None, init=False)
     _tasks: Tasks = field(factory=Tasks, init=False)
     _log: ClassVar[Logger] = Logger()
 
@@ -115,6 +128,8 @@ class Starter(MultiService):
         After C{fork}, so that grpcio may have its threads.
         """
         self._listen_to_signals()
+        for warning in warnings(self.configuration):
+            self._log.warn("{warning}", warning=warning)
         super().startService()  # type: ignore[no-untyped-call]
         self._tasks.spawn("starting the services", self._start())
 
@@ -146,30 +161,74 @@ class Starter(MultiService):
     def _listen_to_signals(self) -> None:
         for number, react in ((signal.SIGQUIT, self.drain), (signal.SIGHUP, self.reload)):
             signal.signal(number, lambda *_, react=react: self.reactor.callFromThread(react))
+        if self.configuration.teleport.shutdown_delay:
+            self.reactor.callWhenRunning(self._listen_to_term)  # the reactor's own is in place by then
+
+    def _listen_to_term(self) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: self.reactor.callFromThread(self.stop_later))
+
+    def stop_later(self) -> None:
+        """
+        TERM, with a C{shutdown_delay}: say that we are going, and go on serving until those who send us clients know.
+        A second TERM ends the wait.
+        """
+        seconds = self.configuration.teleport.shutdown_delay.total_seconds()
+        if self._stopping is not None or not seconds:
+            self._stop_now()
+            return
+        self._log.info("stopping in {seconds} seconds, as shutdown_delay says", seconds=seconds)
+        self.health.leave()
+        self._stopping = self.reactor.callLater(seconds, self._stop_now)
+
+    def _stop_now(self) -> None:
+        if self.reactor.running:
+            self.reactor.stop()
 
     def reload(self) -> None:
         """
-        HUP: log level out of the file, web certificates, and the log file itself.
+        HUP: the configuration anew, what of it can change while services run, and the log file itself.
         """
         if self.log is not None:
             self.log.reopen()
-        if self.source:
+        fresh = self.configuration
+        if self.reread is not None:
             try:
-                fresh = load_file(self.source)
+                fresh = self.reread()
             except TeleportError as error:
                 self._log.error("the configuration was not read again: {error}", error=str(error))
-            else:
-                if self.log is not None:
-                    self.log.set_level(fresh.teleport.log.severity.lower())
+        self._tasks.spawn("reloading", self._reload(fresh))
+
+    async def _reload(self, fresh: Configuration) -> None:
+        now, later = split(changed(self.configuration, fresh))
+        if self.log is not None and any(key.startswith("teleport.log.") for key in now):
+            try:
+                self.log.become(
+                    log_of(fresh, self.log.path if self.configuration.teleport.log.output in STREAMS else None)
+                )
+            except TeleportError as error:
+                self._log.error("the log goes where it went: {error}", error=error.message)
+        if self.auth is not None and any(key.startswith("auth_service.") for key in now):
+            await self.auth.reload(self._with_inner(fresh))
         for host in self.hosts:
-            host.reload()
-        self._log.info("reloaded")
+            host.reload(fresh)
+        self.configuration = merged(self.configuration, fresh)
+        self._log.info("reloaded; changed: {keys}", keys=", ".join(now) or "nothing")
+        if later:
+            self._log.warn("these changes need a restart: {keys}", keys=", ".join(later))
+
+    def _with_inner(self, configuration: Configuration) -> AuthSection:
+        """
+        @return: auth's section with the token by which the services of this process join.
+        """
+        token = StaticToken(roles=("proxy", "node"), token=self._inner)
+        return evolve(configuration.auth, tokens=(*configuration.auth.tokens, token))
 
     def drain(self) -> None:
         """
         QUIT: take nothing new, let sessions end, then stop.
         """
         self._log.info("draining: nothing new is taken, sessions may end")
+        self.health.leave()
         self._tasks.spawn("draining", self._drain())
 
     async def _drain(self) -> None:
@@ -194,11 +253,13 @@ class Starter(MultiService):
         say_auth = self.health.part("auth") if configuration.auth.enabled else None
         self._serve_health()
         if say_auth is not None:
-            inner = Secret(secrets.token_hex(16))
-            token = StaticToken(roles=("proxy", "node"), token=inner)
-            section = evolve(configuration.auth, tokens=(*configuration.auth.tokens, token))
+            inner = self._inner
             self.auth = make_auth_service(
-                configuration.teleport, section, reactor=self.reactor, threads=threads, metrics=Metrics(REGISTRY)
+                configuration.teleport,
+                self._with_inner(configuration),
+                reactor=self.reactor,
+                threads=threads,
+                metrics=Metrics(REGISTRY),
             )
             self.auth.setServiceParent(self)  # type: ignore[no-untyped-call]
             try:

@@ -24,6 +24,7 @@ class Readiness(Enum):
     STARTING = "starting"
     OK = "ok"
     DEGRADED = "degraded"
+    LEAVING = "leaving"
 
 
 @define(eq=False)
@@ -33,6 +34,7 @@ class Health:
     """
 
     _parts: dict[str, Readiness] = field(factory=dict, init=False)
+    _leaving: bool = field(default=False, init=False)
 
     def part(self, name: str) -> Callable[[Readiness], None]:
         """
@@ -45,18 +47,25 @@ class Health:
 
         return say
 
+    def leave(self) -> None:
+        """
+        Nothing new should be sent here: every part is leaving, whatever it says from now on.
+        """
+        self._leaving = True
+
     @property
     def ready(self) -> bool:
         """
         Whether every part is OK.
         """
-        return all(state is Readiness.OK for state in self._parts.values())
+        return not self._leaving and all(state is Readiness.OK for state in self._parts.values())
 
     def states(self) -> dict[str, str]:
         """
         @return: part to state, for the answer.
         """
-        return {name: state.value for name, state in self._parts.items()}
+        leaving = Readiness.LEAVING if self._leaving else None
+        return {name: (leaving or state).value for name, state in self._parts.items()}
 
 
 def site(health: Health, registry: CollectorRegistry = REGISTRY) -> Site:

@@ -89,13 +89,18 @@ class Host(MultiService):
             self.api.renew(client_tls(identity, self.api.channel.tls.server_name))
         self.serving.renewed(identity)
 
-    def reload(self) -> None:
+    def reload(self, configuration: Configuration) -> None:
         """
-        Read certificates anew where they are files of the operator's.
+        Take over what can be changed while it runs: the proxy's web certificates, the agent's labels.
         """
-        reload = getattr(self.serving, "reload", None)
-        if reload is not None:
-            reload()
+        from teleport_tw.daemon.node import NodeService
+        from teleport_tw.proxy.service import ProxyService
+
+        match self.serving:
+            case ProxyService():
+                self.serving.reload(configuration.proxy)
+            case NodeService():
+                self.serving.reload(configuration.ssh)
 
     async def drain(self, limit: Duration) -> None:
         """

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
@@ -23,7 +23,7 @@ from teleport_tw.base.errors import access_denied
 from teleport_tw.base.net.endpoints import TLSClient
 from teleport_tw.base.tasks import Threads
 from teleport_tw.base.timing import Duration, from_timestamp
-from teleport_tw.config.sections import Configuration
+from teleport_tw.config.sections import Configuration, SSHService
 from teleport_tw.dial.membership import HostIdentity
 from teleport_tw.pki.authority import Authority, AuthorityType
 from teleport_tw.pki.identity import SystemRole
@@ -121,6 +121,14 @@ class NodeService(MultiService):
         self._context = None
         self.agent.renewed(identity)
 
+    def reload(self, section: SSHService) -> None:
+        """
+        The labels as the file has them now; the cluster hears of them at once, and the next user is judged by them.
+        """
+        if section.labels != self.announcer.section.labels:
+            self.announcer.section = evolve(self.announcer.section, labels=section.labels)
+            self.announcer.announce_soon()
+
     def context(self) -> ssl.SSLContext:
         """
         @return: for tunnel links. Not the name of the proxy counts but its role, which L{verify_proxy} reads.
@@ -184,7 +192,7 @@ def node(host: Host, configuration: Configuration, threads: Threads) -> NodeServ
         leases=host.api,
         sink=host.emitter,
         recordings=Recordings(directory, host.api, reactor, threads, uploader.wake),
-        labels=lambda: {**section.labels, **labels.values()},
+        labels=lambda: {**announcer.section.labels, **labels.values()},
         algorithms=host.algorithms,
         proxy_address=proxy,
         listen=listen,

@@ -17,6 +17,23 @@ from teleport_tw.base.loop import install
 from teleport_tw.config.load import load
 from teleport_tw.config.overrides import Overrides, parse_labels, parse_roles
 from teleport_tw.config.sections import Configuration
+from teleport_tw.pki.trust import suites
+
+
+def log_of(configuration: Configuration, fallback: str | None = None) -> Logs:
+    """
+    @param fallback: the file where C{teleport.log.output} names none; C{None} for standard error.
+    @return: what to log by, as C{teleport.log} says.
+    @raise TeleportError: BAD_PARAMETER, the file cannot be written.
+    """
+    wanted = configuration.teleport.log
+    return logs(
+        format=wanted.format,
+        path=fallback if wanted.output in ("stderr", "stdout", "syslog") else wanted.output,
+        level=wanted.severity.lower(),
+        fields=wanted.fields,
+        syslog=wanted.output == "syslog",
+    )
 
 
 class ServiceOptions(usage.Options):
@@ -37,6 +54,7 @@ class ServiceOptions(usage.Options):
         ["nodename", None, "", "Name of this host in the cluster [its host name]"],
         ["labels", None, "", "Labels of this host: env=prod,team=data"],
         ["data-dir", None, "", "Where state is kept [/var/lib/teleport]"],
+        ["pid-file", None, "", "Write the number of the process here"],
         ["diag-addr", None, "", "Serve /healthz, /readyz and /metrics here: 127.0.0.1:3000"],
         ["advertise-ip", None, "", "Address that other services reach this host by"],
         ["listen-ip", "l", "", "Listen on this address only"],
@@ -62,21 +80,25 @@ class ServiceOptions(usage.Options):
         Read the configuration, with every mistake at once.
         """
         try:
-            self.configuration: Configuration = load(self["config"], self.overrides())
-            self.logs = self._logs()
+            self.configuration: Configuration = self.read()
+            suites(self.configuration.teleport.ciphersuites)
+            self.logs = log_of(self.configuration, self._fallback())
         except TeleportError as error:
             raise usage.UsageError(str(error)) from error
 
-    def _logs(self) -> Logs:
+    def read(self) -> Configuration:
         """
-        @return: what C{twistd} logs by, as C{teleport.log} says; a daemon that is told nothing writes C{twistd.log}.
+        @return: what the file says now, and the command line over it.
+        @raise TeleportError: NOT_FOUND; BAD_PARAMETER with every mistake.
         """
-        wanted = self.configuration.teleport.log
+        return load(self["config"], self.overrides())
+
+    def _fallback(self) -> str | None:
+        """
+        @return: the file that a daemon logs to that is told nothing, else C{None}.
+        """
         parent: Any = self.parent or {}
-        path: str | None = None if wanted.output in ("stderr", "stdout", "syslog") else wanted.output
-        if path is None:
-            path = parent.get("logfile") or (None if parent.get("nodaemon", True) else "twistd.log")
-        return logs(format=wanted.format, path=path, level=wanted.severity.lower())
+        return parent.get("logfile") or (None if parent.get("nodaemon", True) else "twistd.log")
 
     def overrides(self) -> Overrides:
         """
@@ -90,6 +112,7 @@ class ServiceOptions(usage.Options):
             proxy_server=self["proxy-server"],
             nodename=self["nodename"],
             data_dir=self["data-dir"],
+            pid_file=self["pid-file"],
             diag_addr=self["diag-addr"],
             advertise_ip=self["advertise-ip"],
             ca_pins=pins,

@@ -22,6 +22,7 @@ from teleport_tw.dial.lifetime import Lifetimes
 from teleport_tw.dial.view import KINDS as VIEW_KINDS
 from teleport_tw.dial.view import View
 from teleport_tw.pki.identity import SystemRole
+from teleport_tw.pki.trust import suites
 from teleport_tw.proxy.doorkeeper import KINDS as PROXY_KINDS
 from teleport_tw.proxy.forward import Forwarder
 from teleport_tw.proxy.service import Forwarding, ProxyService
@@ -58,6 +59,7 @@ def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IServi
         algorithms=host.algorithms,
         max_connections=configuration.teleport.max_connections,
         forwarding=_forwarding(host, configuration, threads),
+        ciphers=suites(configuration.teleport.ciphersuites),
     )
 
 

@@ -29,7 +29,34 @@ CIPHERS = ":".join(
 )
 """Of TLS 1.2; those of TLS 1.3 are all fit and stay as OpenSSL has them."""
 
+SUITES = {
+    f"tls-{exchange}-with-{cipher}": f"{exchange.upper()}-{name}"
+    for exchange in ("ecdhe-rsa", "ecdhe-ecdsa")
+    for cipher, name in (
+        ("aes-128-gcm-sha256", "AES128-GCM-SHA256"),
+        ("aes-256-gcm-sha384", "AES256-GCM-SHA384"),
+        ("chacha20-poly1305", "CHACHA20-POLY1305"),
+        ("chacha20-poly1305-sha256", "CHACHA20-POLY1305"),
+    )
+}
+"""Suites of TLS 1.2 as C{ciphersuites} has them, and OpenSSL's names; no others are thought good."""
+
 _CERTIFICATE_HEAD = b"-----BEGIN CERTIFICATE-----"
+
+
+def suites(names: Iterable[str]) -> str:
+    """
+    @param names: of L{SUITES}, in any case and with hyphens or underscores; none means L{CIPHERS}.
+    @return: as OpenSSL wants them.
+    @raise TeleportError: BAD_PARAMETER.
+    """
+    found = []
+    for name in names:
+        known = SUITES.get(name.lower().replace("_", "-"))
+        if known is None:
+            raise bad_parameter(f"teleport.ciphersuites: {name!r} is not served; write some of {', '.join(SUITES)}")
+        found.append(known)
+    return ":".join(found) or CIPHERS
 
 
 def pin(certificate: x509.Certificate) -> str:
@@ -131,15 +158,18 @@ def server_context(
     client_authorities: Iterable[Authority] | bytes | None = None,
     require_client: bool = False,
     alpn: Sequence[str] = (),
+    ciphers: str = CIPHERS,
 ) -> ssl.SSLContext:
     """
     @param certificate: PEM chain; renewed in place by L{reload}.
     @param client_authorities: those whose certificates a client may show; C{None} asks for none.
     @param require_client: end the handshake without one.
     @param alpn: application protocols, the favourite first.
+    @param ciphers: of TLS 1.2, as L{suites} gives them.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _harden(context, certificate, key, alpn)
+    context.set_ciphers(ciphers)
     context.options |= ssl.OP_NO_RENEGOTIATION
     if client_authorities is not None:
         _trust(context, client_authorities)

@@ -13,7 +13,7 @@ from cryptography import x509
 
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.config.sections import KeyPair
-from teleport_tw.pki.trust import read_bundle, server_context
+from teleport_tw.pki.trust import CIPHERS, read_bundle, server_context
 
 
 @frozen
@@ -24,11 +24,12 @@ class WebCertificates:
 
     pairs: Sequence[KeyPair]
 
-    def context(self, alpn: Sequence[str]) -> ssl.SSLContext:
+    def context(self, alpn: Sequence[str], ciphers: str = CIPHERS) -> ssl.SSLContext:
         """
+        @param ciphers: of TLS 1.2.
         @raise TeleportError: BAD_PARAMETER, a file cannot be used.
         """
-        made = [server_context(Path(pair.cert_file), Path(pair.key_file), alpn=alpn) for pair in self.pairs]
+        made = [server_context(Path(pair.cert_file), Path(pair.key_file), alpn=alpn, ciphers=ciphers) for pair in self.pairs]
         by_name = {
             name: context
             for pair, context in reversed(list(zip(self.pairs, made, strict=True)))

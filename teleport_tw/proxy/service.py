@@ -8,17 +8,19 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from teleport_tw.api.contract import Watched
 from teleport_tw.api.mirror import Mirror
 from teleport_tw.api.streams import StreamHeader, address_text
 from teleport_tw.base.addresses import split_address
+from teleport_tw.base.errors import TeleportError
 from teleport_tw.base.limits import ConnectionLimit
 from teleport_tw.base.net.endpoints import TCPServer
 from teleport_tw.base.net.peeking import PEEK_SECONDS, PeekingServer, RawRoute
@@ -35,7 +37,7 @@ from teleport_tw.dial.balancer import SILENT_SECONDS, behind
 from teleport_tw.dial.membership import HostIdentity
 from teleport_tw.events.sink import EventSink
 from teleport_tw.pki.authority import AuthorityType
-from teleport_tw.pki.trust import server_context
+from teleport_tw.pki.trust import CIPHERS, server_context
 from teleport_tw.proxy.certificates import WebCertificates
 from teleport_tw.proxy.detect import Want
 from teleport_tw.proxy.dialin import DialIn
@@ -50,6 +52,9 @@ from teleport_tw.tunnel.service import DRAIN_TIMEOUT, ProxyTunnel
 
 _CLIENTS: Mapping[Want, AuthorityType] = {Want.TUNNEL: AuthorityType.HOST, Want.DIAL: AuthorityType.USER}
 """Who must show a certificate where."""
+
+LEAST_RELOAD_SECONDS = 10.0
+"""Files are not read more often, whatever C{https_keypairs_reload_interval} says."""
 
 Forwarding = Callable[[Callable[[Resource, StreamHeader], IStreamClientEndpoint]], Forwarder]
 """From the way to a server to what speaks SSH with it on a user's behalf."""
@@ -67,6 +72,7 @@ class ProxyService(Service):
     @ivar drain_timeout: how long streams may take to end when the service stops.
     @ivar forwarding: makes what speaks SSH itself where bytes are not to be relayed; without it, servers without an
         agent are not reached.
+    @ivar ciphers: of TLS 1.2, as OpenSSL names them.
     """
 
     section: Section
@@ -80,6 +86,7 @@ class ProxyService(Service):
     max_connections: int = 15000
     drain_timeout: Duration = DRAIN_TIMEOUT
     forwarding: Forwarding | None = None
+    ciphers: str = CIPHERS
     forwarder: Forwarder | None = field(default=None, init=False)
     door: Doorkeeper = field(init=False)
     registry: Registry = field(init=False)
@@ -91,6 +98,7 @@ class ProxyService(Service):
     _ssh: ServerFactory = field(init=False)
     _plain_ssh: ServerFactory = field(init=False)
     _tasks: Tasks = field(factory=Tasks, init=False)
+    _reloading: LoopingCall | None = field(default=None, init=False)
     _log: ClassVar[Logger] = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -133,11 +141,19 @@ class ProxyService(Service):
         for factory in (self._ssh, self._plain_ssh):
             factory.settings = self._ssh_settings(factory.settings.rules)
 
-    def reload(self) -> None:
+    def reload(self, section: Section) -> None:
         """
-        Read the web certificates anew.
+        Read the web certificates anew; files that cannot be used leave those that are.
+
+        @param section: the configuration as it is now; its C{https_keypairs} count.
         """
-        self._contexts.clear()
+        try:
+            fresh = self._web_context(section)
+        except TeleportError as error:
+            self._log.error("the web certificates stay as they are: {error}", error=error.message)
+            return
+        self.section = evolve(self.section, https_keypairs=section.https_keypairs)
+        self._contexts[Want.WEB] = fresh
 
     def _authorities_changed(self, news: Watched) -> None:
         kind = news.resource.kind if news.resource is not None else ""
@@ -155,8 +171,16 @@ class ProxyService(Service):
         return self._contexts[want]
 
     def _context(self, want: Want) -> ssl.SSLContext:
-        if want is Want.WEB and self.section.https_keypairs:
-            return WebCertificates(self.section.https_keypairs).context(alpn=(want.value,))
+        if want is Want.WEB:
+            return self._web_context(self.section)
+        return self._own_context(want)
+
+    def _web_context(self, section: Section) -> ssl.SSLContext:
+        if section.https_keypairs:
+            return WebCertificates(section.https_keypairs).context((Want.WEB.value,), self.ciphers)
+        return self._own_context(Want.WEB)
+
+    def _own_context(self, want: Want) -> ssl.SSLContext:
         clients = _CLIENTS.get(want)
         return server_context(
             self.identity.certificate_file,
@@ -164,6 +188,7 @@ class ProxyService(Service):
             client_authorities=self.door.authorities(clients) if clients else None,
             require_client=clients is not None,
             alpn=(want.value,),
+            ciphers=self.ciphers,
         )
 
     # --- connections ----------------------------------------------------------------------------------------------
@@ -175,6 +200,9 @@ class ProxyService(Service):
             Want.SSH: lambda connection: self._ssh,
             Want.DIAL: self._choose_dial,
         }
+
+    def _tunnel_choosers(self) -> dict[Want, Choose]:
+        return {Want.TUNNEL: lambda connection: self.registry}
 
     def _choose_dial(self, connection: TLSConnection) -> IProtocolFactory:
         identity = self.door.user(connection)
@@ -205,8 +233,21 @@ class ProxyService(Service):
         self.ports.append(await PeekingServer(self.reactor, host, port, decide=decide).start())
         if self.section.listen_addr:
             self.ports.append(await self._listen_for_ssh())
+        if self.section.tunnel_listen_addr not in ("", self.section.web_listen_addr):
+            host, port = split_address(self.section.tunnel_listen_addr)
+            only = Listener(self.identity.cluster, self.context, self._tunnel_choosers(), None, self._connections)
+            decide = behind(self.section.proxy_protocol, only.decide)
+            self.ports.append(await PeekingServer(self.reactor, host, port, decide=decide).start())
+        self._reload_now_and_then()
         for open_port in self.ports:
             self._log.info("proxy listens on {address}", address=address_text(open_port.getHost()))
+
+    def _reload_now_and_then(self) -> None:
+        seconds = self.section.https_keypairs_reload_interval.total_seconds()
+        if seconds and self.section.https_keypairs:
+            self._reloading = LoopingCall(lambda: self.reload(self.section))
+            self._reloading.clock = self.reactor
+            self._reloading.start(max(seconds, LEAST_RELOAD_SECONDS), now=False)
 
     async def _listen_for_ssh(self) -> IListeningPort:
         host, port = split_address(self.section.listen_addr)
@@ -230,6 +271,8 @@ class ProxyService(Service):
         Take no new connections.
         """
         ports, self.ports = self.ports, []
+        if self._reloading is not None and self._reloading.running:
+            self._reloading.stop()
         return DeferredList([Deferred.fromCoroutine(_stopped(port)) for port in ports])
 
     def stopService(self) -> Deferred[None]:

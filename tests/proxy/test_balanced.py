@@ -7,6 +7,7 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from twisted.internet import reactor
 from twisted.trial.unittest import SkipTest, TestCase
 
 from teleport_tw.base.net.endpoints import TCPClient
-from teleport_tw.config.sections import ProxyProtocol
+from teleport_tw.config.sections import KeyPair, ProxyProtocol
 from teleport_tw.events.kinds import Auth
+from teleport_tw.proxy.detect import Want
 from teleport_tw.resources.metadata import Metadata, Resource
 from tests.base.net.peers import Recorders
 from tests.conch.openssh import free_port, run
@@ -76,6 +78,29 @@ class Balanced(TestCase):
         self.assertTrue((await self.said(world.ssh_port, claim)).startswith(b"SSH-2.0-"))
         self.assertEqual(peers[2:], ["203.0.113.9"])
         self.assertEqual(await self.said(world.ssh_port, b"PROXY nonsense\r\n"), b"")
+
+    async def test_web_certificates_are_read_again(self) -> None:
+        """Now and then, and at HUP; files that cannot be used change nothing."""
+        world = await World.start(self)
+        proxy, identity = world.proxy, world.proxy.identity
+        before = proxy.context(Want.WEB)
+        pair = KeyPair(str(identity.key_file), str(identity.certificate_file))
+        proxy.reload(evolve(proxy.section, https_keypairs=(KeyPair("/nonexistent", "/nonexistent"),)))
+        self.assertIs(proxy.context(Want.WEB), before)
+        proxy.reload(evolve(proxy.section, https_keypairs=(pair,)))
+        self.assertIsNot(proxy.context(Want.WEB), before)
+        self.assertEqual(proxy.section.https_keypairs, (pair,))
+        await proxy.stop_listening()
+        proxy.section = evolve(
+            proxy.section, https_keypairs_reload_interval=timedelta(hours=1), tunnel_listen_addr="127.0.0.2:0"
+        )
+        await proxy.listen()
+        self.assertEqual(len(proxy.ports), 3)
+        reloading: Any = proxy._reloading
+        self.assertTrue(reloading.running)
+        self.assertTrue((await self.said(world.ssh_port, b"SSH-2.0-x\r\n")).startswith(b"SSH-2.0-"))
+        await proxy.stop_listening()
+        self.assertFalse(reloading.running)
 
     @pytest.mark.servers
     async def test_haproxy(self) -> None:

@@ -16,6 +16,7 @@ from teleport_tw.config.sections import DATA_DIR
 
 EXAMPLES = """\
 teleport configure --cluster-name=example.com --public-addr=teleport.example.com:443 -o file
+teleport configure --test=/etc/teleport.yaml
 """
 
 
@@ -28,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-r", "--roles", default="", help="services to enable: auth,proxy,node [all]")
     parser.add_argument("--cert-file", metavar="PATH", default="", help="the proxy's certificate for browsers, PEM")
     parser.add_argument("--key-file", metavar="PATH", default="", help="its key, PEM")
+    parser.add_argument("--test", metavar="FILE", default="", help="print nothing; say what is wrong with a file")
     joining(parser)
     parser.set_defaults(run=run)
 
@@ -56,6 +58,8 @@ def run(options: argparse.Namespace) -> int:
     """
     Needs no cluster.
     """
+    if options.test:
+        return check(options.test)
     roles = parse_roles(options.roles) if options.roles else (sample.AUTH, sample.PROXY, sample.SSH)
     text = sample.configure(
         cluster_name=options.cluster_name,
@@ -72,6 +76,24 @@ def run(options: argparse.Namespace) -> int:
         key_file=options.key_file,
     )
     return put(text, options.output)
+
+
+def check(path: str) -> int:
+    """
+    Every mistake at once, as an error; keys that have no effect, as warnings.
+
+    @raise TeleportError: NOT_FOUND; BAD_PARAMETER with every mistake.
+    """
+    from teleport_tw.config.effects import warnings
+    from teleport_tw.config.load import load_file
+    from teleport_tw.pki.trust import suites
+
+    configuration = load_file(path)
+    suites(configuration.teleport.ciphersuites)
+    for warning in warnings(configuration):
+        print(f"WARNING: {warning}", file=sys.stderr)
+    print(f"{path} is good.")
+    return 0
 
 
 def put(text: str, where: str) -> int:
