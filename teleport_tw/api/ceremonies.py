@@ -9,6 +9,8 @@ from __future__ import annotations
 from teleport_tw.api.contract import (
     Certificates,
     ClusterInfo,
+    DatabaseCertificate,
+    DatabaseCertRequest,
     HostIssueRequest,
     IssueRequest,
     JoinRequest,
@@ -283,6 +285,34 @@ def issue_openssh_from_pb(message: auth_pb2.IssueOpenSSHRequest) -> OpenSSHIssue
     return OpenSSHIssueRequest(
         user_certificate=message.user_certificate, login=message.login, node=message.node, ssh_key=message.ssh_key
     )
+
+
+def issue_database_to_pb(request: DatabaseCertRequest) -> auth_pb2.IssueDatabaseRequest:
+    """
+    @return: the request.
+    """
+    return auth_pb2.IssueDatabaseRequest(key=request.key, username=request.username, ttl=duration_to_pb(request.ttl))
+
+
+def issue_database_from_pb(message: auth_pb2.IssueDatabaseRequest) -> DatabaseCertRequest:
+    """
+    @return: the request.
+    """
+    return DatabaseCertRequest(key=message.key, username=message.username, ttl=duration_from_pb(message.ttl))
+
+
+def database_certificate_to_pb(issued: DatabaseCertificate) -> auth_pb2.IssueDatabaseResponse:
+    """
+    @return: the certificate and whom to believe.
+    """
+    return auth_pb2.IssueDatabaseResponse(certificate=issued.certificate, roots=issued.roots)
+
+
+def database_certificate_from_pb(message: auth_pb2.IssueDatabaseResponse) -> DatabaseCertificate:
+    """
+    @return: the certificate and whom to believe.
+    """
+    return DatabaseCertificate(certificate=message.certificate, roots=message.roots)
 
 
 _PURPOSES = {

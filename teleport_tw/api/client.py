@@ -14,6 +14,8 @@ from teleport_tw.api import ceremonies, convert
 from teleport_tw.api.contract import (
     Certificates,
     ClusterInfo,
+    DatabaseCertificate,
+    DatabaseCertRequest,
     EventPage,
     EventQuery,
     Hit,
@@ -199,6 +201,13 @@ class RpcApi:
         """See the contract."""
         stub = self.channel.stub(AuthServiceStub)
         return (await self.channel.call(stub.IssueOpenSSH, ceremonies.issue_openssh_to_pb(request))).certificate
+
+    async def issue_database(self, request: DatabaseCertRequest) -> DatabaseCertificate:
+        """See the contract."""
+        stub = self.channel.stub(AuthServiceStub)
+        return ceremonies.database_certificate_from_pb(
+            await self.channel.call(stub.IssueDatabase, ceremonies.issue_database_to_pb(request))
+        )
 
     async def create_setup(self, username: str, purpose: SetupPurpose, ttl: Duration) -> SetupTicket:
         """See the contract."""

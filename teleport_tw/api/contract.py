@@ -249,6 +249,33 @@ class OpenSSHIssueRequest:
     ssh_key: bytes
 
 
+@frozen(kw_only=True)
+class DatabaseCertRequest:
+    """
+    A certificate of the C{db_client} authority, with which an agent proves itself to a database as one of its users.
+
+    @ivar key: SubjectPublicKeyInfo as PEM: RSA or EC, which every database understands.
+    @ivar username: the database user, which becomes the common name.
+    @ivar ttl: zero means the longest there is, a day.
+    """
+
+    key: bytes
+    username: str
+    ttl: Duration = NEVER
+
+
+@frozen(kw_only=True)
+class DatabaseCertificate:
+    """
+    @ivar certificate: PEM.
+    @ivar roots: of the C{db} authority, PEM one after the other: whose servers are believed where a database names no
+        authority of its own.
+    """
+
+    certificate: bytes
+    roots: bytes
+
+
 class SetupPurpose(Enum):
     """
     What a link sent to a user lets them do.
@@ -323,6 +350,12 @@ class Ceremonies(Protocol):
     async def issue_openssh(self, request: OpenSSHIssueRequest) -> bytes:
         """
         @return: the certificate line.
+        """
+        ...
+
+    async def issue_database(self, request: DatabaseCertRequest) -> DatabaseCertificate:
+        """
+        Asked by agents that serve databases, and by nobody else.
         """
         ...
 

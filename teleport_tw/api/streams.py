@@ -41,6 +41,8 @@ class StreamHeader:
     @ivar user_certificates: X.509 in DER or OpenSSH certificate blobs, the holder's own first.
     @ivar session_id: UUID of the session in audit events and recordings.
     @ivar trace: W3C traceparent; may be empty.
+    @ivar opening: what the opener has sent to the client already, in a protocol whose server speaks first; the agent
+        goes on from there.
     """
 
     target_kind: str
@@ -50,6 +52,7 @@ class StreamHeader:
     user_certificates: tuple[bytes, ...] = ()
     session_id: str = ""
     trace: str = ""
+    opening: bytes = b""
 
     def address(self) -> IPv4Address | IPv6Address | None:
         """
@@ -91,6 +94,7 @@ def encode_header(header: StreamHeader) -> bytes:
             user_certificates=header.user_certificates,
             session_id=header.session_id,
             trace=header.trace,
+            opening=header.opening,
         )
     )
 
@@ -109,6 +113,7 @@ def decode_header(body: bytes) -> StreamHeader:
         user_certificates=tuple(message.user_certificates),
         session_id=message.session_id,
         trace=message.trace,
+        opening=message.opening,
     )
 
 

@@ -52,4 +52,13 @@ def identity_fields(identity: Identity) -> dict[str, Any]:
         "bot_name": identity.bot_name,
         "private_key_policy": identity.private_key_policy,
     }
+    route = identity.database
+    if route is not None:
+        found["route_to_database"] = {
+            "service_name": route.service,
+            "protocol": route.protocol,
+            "username": route.username,
+            "database": route.database,
+            "roles": list(route.roles),
+        }
     return {name: value for name, value in found.items() if value}

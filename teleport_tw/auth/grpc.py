@@ -194,6 +194,11 @@ class AuthCalls:
         certificate = await api.issue_openssh(ceremonies.issue_openssh_from_pb(request))
         return auth_pb2.IssueOpenSSHResponse(certificate=certificate)
 
+    async def IssueDatabase(self, request: auth_pb2.IssueDatabaseRequest, api: Api) -> auth_pb2.IssueDatabaseResponse:
+        """See the contract."""
+        issued = await api.issue_database(ceremonies.issue_database_from_pb(request))
+        return ceremonies.database_certificate_to_pb(issued)
+
     async def CreateSetup(self, request: auth_pb2.CreateSetupRequest, api: Api) -> auth_pb2.SetupTicket:
         """See the contract."""
         purpose, ttl = ceremonies.purpose_from_pb(request.purpose), convert.duration_from_pb(request.ttl)

@@ -15,8 +15,15 @@ from datetime import datetime, timedelta
 from ssl import DER_cert_to_PEM_cert
 
 from attrs import evolve, frozen
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from teleport_tw.api.contract import Certificates, HostIssueRequest, PublicKeys
+from teleport_tw.api.contract import (
+    Certificates,
+    DatabaseCertificate,
+    DatabaseCertRequest,
+    HostIssueRequest,
+    PublicKeys,
+)
 from teleport_tw.auth.signing import Signing
 from teleport_tw.base.errors import RemoteProtocolError, TeleportError, access_denied, bad_parameter
 from teleport_tw.base.timing import NEVER, Duration
@@ -40,6 +47,12 @@ MAX_SIGN_TTL: Duration = timedelta(days=3650)
 
 STAND_IN_TTL: Duration = timedelta(hours=24)
 """Of the certificate with which a proxy stands in for a server whose sessions it records."""
+
+DATABASE_TTL: Duration = timedelta(hours=24)
+"""Of what an agent shows a database; it is kept and used for every session of a user until then."""
+
+MAX_DATABASE_USER = 255
+"""Characters of a database user; the longest that a database allows are 128."""
 
 MAX_NAME = 253
 """Characters of a host name, RFC 1035."""
@@ -208,6 +221,22 @@ def issue_outsider(signing: Signing, request: HostIssueRequest, *, cluster: str,
     if not ssh and not tls:
         raise bad_parameter("no public key was given to certify")
     return Certificates(ssh=ssh, tls=tls, authorities=signing.public, cluster=cluster)
+
+
+def issue_database(signing: Signing, request: DatabaseCertRequest, *, now: datetime) -> DatabaseCertificate:
+    """
+    A certificate with which an agent becomes one user of a database.
+
+    @raise TeleportError: BAD_PARAMETER, no user is named, or the key is not one that databases understand.
+    """
+    user = request.username
+    if not user or len(user) > MAX_DATABASE_USER or any(ord(each) < 0x20 for each in user):
+        raise bad_parameter("a certificate for a database names a database user")
+    if not isinstance(load_public(request.key), rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+        raise bad_parameter("a certificate for a database needs an RSA or EC key")
+    expires = now + lifetime(request.ttl, longest=DATABASE_TTL)
+    issued = x509.issue_client(signing.x509(AuthorityType.DB_CLIENT), user, request.key, now=now, expires=expires)
+    return DatabaseCertificate(certificate=pem(issued), roots=signing.roots(AuthorityType.DB))
 
 
 def issue_stand_in(

@@ -12,6 +12,8 @@ from attrs import define, evolve, field
 from teleport_tw.api.contract import (
     Certificates,
     ClusterInfo,
+    DatabaseCertificate,
+    DatabaseCertRequest,
     EventPage,
     EventQuery,
     Hit,
@@ -289,6 +291,17 @@ class LocalApi:
     async def create_setup(self, username: str, purpose: SetupPurpose, ttl: Duration) -> SetupTicket:
         """See the contract."""
         self._admit().require("user", builtin.UPDATE)
+    async def issue_database(self, request: DatabaseCertRequest) -> DatabaseCertificate:
+        """See the contract."""
+        gate = self._admit()
+        if SystemRole.DB not in self.identity.system_roles:
+            raise gate.refuse("database certificates are for agents that serve databases")
+        core, now = self._core, self._core.now()
+        issued = issuance.issue_database(core.signing, request, now=now)
+        said = {"user": request.username, "usage": ["usage:db"]}
+        core.events.emit(CertCreate(actor=actor_of(self.identity), cert_type="db_client", identity=said))
+        return issued
+
         core = self._core
         return await core.setups.create(actor_of(self.identity), username, purpose, ttl, core.preference(), core.now())
 

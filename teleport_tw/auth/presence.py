@@ -58,7 +58,7 @@ class PresenceRegister:
         if service is not None:
             spec = resource.spec
             seen = Instance(
-                name=resource.name,
+                name=resource.name.partition(".")[0] if resource.kind in builtin.PER_TARGET else resource.name,
                 hostname=str(spec.get("hostname") or ""),
                 version=str(spec.get("version") or ""),
                 services=(service,),
@@ -135,7 +135,8 @@ class PresenceRegister:
             return
         if not identity.is_host or not builtin.may_announce(identity.system_roles, kind):
             raise gate.refuse(f"may not announce a {kind}")
-        if name != identity.host_id:
+        own = name.partition(".")[0] if kind in builtin.PER_TARGET else name
+        if own != identity.host_id:
             raise gate.refuse(f"announced {kind} {name!r}, which is not its own id {identity.host_id!r}")
 
     def _check_lease(self, gate: Gate, request: SemaphoreRequest) -> None:

@@ -239,6 +239,19 @@ def issue_server(issuer: Issuer, names: Sequence[str], public_key: bytes, *, now
     return _issue_server(issuer, attributes, dict.fromkeys(names), public_key, now - SKEW, expires)
 
 
+def issue_client(issuer: Issuer, name: str, public_key: bytes, *, now: datetime, expires: datetime) -> bytes:
+    """
+    A certificate for a client of a server outside the cluster: an agent that is a database's user.
+
+    @param name: the common name and the whole subject: MongoDB and MySQL compare all of it (C{CN=alice}).
+    @return: the certificate, DER.
+    """
+    public = load_public(public_key)
+    usage = _RSA_KEY_USAGE if isinstance(public, rsa.RSAPublicKey) else _KEY_USAGE
+    subject = der.name(((_CN, name),))
+    return issuer.sign(subject, spki(public), now - SKEW, expires, usage + _LEAF + _CLIENT_USAGE)
+
+
 def _issue_server(
     issuer: Issuer,
     attributes: Sequence[tuple[str, str]],

@@ -18,6 +18,8 @@ from teleport_tw.api.contract import (
     Certificates,
     Change,
     ClusterInfo,
+    DatabaseCertificate,
+    DatabaseCertRequest,
     EventPage,
     EventQuery,
     Hit,
@@ -146,6 +148,16 @@ PAIRS: list[tuple[Any, Any, Any]] = [
         HostIssueRequest(principals=("a", "b"), keys=KEYS, ttl=timedelta(1), authority="db"),
         ceremonies.issue_host_to_pb,
         ceremonies.issue_host_from_pb,
+    ),
+    (
+        DatabaseCertRequest(key=b"k", username="u", ttl=timedelta(hours=1)),
+        ceremonies.issue_database_to_pb,
+        ceremonies.issue_database_from_pb,
+    ),
+    (
+        DatabaseCertificate(certificate=b"c", roots=b"r"),
+        ceremonies.database_certificate_to_pb,
+        ceremonies.database_certificate_from_pb,
     ),
     (
         OpenSSHIssueRequest(user_certificate=b"c", login="root", node="n", ssh_key=b"k"),

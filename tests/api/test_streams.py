@@ -33,6 +33,7 @@ headers = st.builds(
     user_certificates=st.lists(st.binary(max_size=50), max_size=3).map(tuple),
     session_id=st.text(max_size=10),
     trace=st.text(max_size=10),
+    opening=st.binary(max_size=50),
 )
 
 

@@ -14,6 +14,7 @@ from twisted.trial.unittest import TestCase
 
 from teleport_tw.api.contract import (
     Api,
+    DatabaseCertRequest,
     EventQuery,
     HostIssueRequest,
     IssueRequest,
@@ -85,6 +86,10 @@ CALLS: Mapping[str, tuple[Callable[[Api], Any], tuple[str, ...]]] = {
     "issue_openssh": (
         lambda api: api.issue_openssh(OpenSSHIssueRequest(user_certificate=b"", login="r", node="n", ssh_key=b"")),
         ("Admin", "Proxy"),
+    ),
+    "issue_database": (
+        lambda api: api.issue_database(DatabaseCertRequest(key=KEYS.tls, username="orders")),
+        ("Db",),
     ),
     "create_setup": (lambda api: api.create_setup("bob", SetupPurpose.INVITE, NEVER), ("Admin", "editor")),
     "get_setup": (lambda api: api.get_setup(Secret("x")), ("Admin", "Proxy")),

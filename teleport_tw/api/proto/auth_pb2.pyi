@@ -389,6 +389,58 @@ class IssueOpenSSHResponse(_message.Message):
 Global___IssueOpenSSHResponse: _TypeAlias = IssueOpenSSHResponse  # noqa: Y015
 
 @_typing.final
+class IssueDatabaseRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    USERNAME_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    key: _builtins.bytes
+    """SubjectPublicKeyInfo, PEM."""
+    username: _builtins.str
+    """The common name: the database user."""
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration: ...
+    def __init__(
+        self,
+        *,
+        key: _builtins.bytes = ...,
+        username: _builtins.str = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "ttl", b"ttl", "username", b"username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueDatabaseRequest: _TypeAlias = IssueDatabaseRequest  # noqa: Y015
+
+@_typing.final
+class IssueDatabaseResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    ROOTS_FIELD_NUMBER: _builtins.int
+    certificate: _builtins.bytes
+    """PEM."""
+    roots: _builtins.bytes
+    """The db authority's roots, PEM one after the other: whom to believe as the target."""
+    def __init__(
+        self,
+        *,
+        certificate: _builtins.bytes = ...,
+        roots: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "roots", b"roots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueDatabaseResponse: _TypeAlias = IssueDatabaseResponse  # noqa: Y015
+
+@_typing.final
 class CreateSetupRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -70,6 +70,11 @@ class AuthServiceStub:
                 request_serializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.IssueOpenSSHRequest.SerializeToString,
                 response_deserializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.IssueOpenSSHResponse.FromString,
                 _registered_method=True)
+        self.IssueDatabase = channel.unary_unary(
+                '/teleport_tw.v1.AuthService/IssueDatabase',
+                request_serializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.IssueDatabaseRequest.SerializeToString,
+                response_deserializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.IssueDatabaseResponse.FromString,
+                _registered_method=True)
         self.CreateSetup = channel.unary_unary(
                 '/teleport_tw.v1.AuthService/CreateSetup',
                 request_serializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.CreateSetupRequest.SerializeToString,
@@ -132,6 +137,13 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def IssueDatabase(self, request, context):
+        """For agents that serve databases.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateSetup(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -187,6 +199,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.IssueOpenSSH,
                     request_deserializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.IssueOpenSSHRequest.FromString,
                     response_serializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.IssueOpenSSHResponse.SerializeToString,
+            ),
+            'IssueDatabase': grpc.unary_unary_rpc_method_handler(
+                    servicer.IssueDatabase,
+                    request_deserializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.IssueDatabaseRequest.FromString,
+                    response_serializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.IssueDatabaseResponse.SerializeToString,
             ),
             'CreateSetup': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateSetup,
@@ -393,6 +410,33 @@ class AuthService:
             '/teleport_tw.v1.AuthService/IssueOpenSSH',
             teleport__tw_dot_api_dot_proto_dot_auth__pb2.IssueOpenSSHRequest.SerializeToString,
             teleport__tw_dot_api_dot_proto_dot_auth__pb2.IssueOpenSSHResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IssueDatabase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/teleport_tw.v1.AuthService/IssueDatabase',
+            teleport__tw_dot_api_dot_proto_dot_auth__pb2.IssueDatabaseRequest.SerializeToString,
+            teleport__tw_dot_api_dot_proto_dot_auth__pb2.IssueDatabaseResponse.FromString,
             options,
             channel_credentials,
             insecure,

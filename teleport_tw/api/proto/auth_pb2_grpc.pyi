@@ -39,6 +39,8 @@ class AuthServiceStub:
     Issue: _grpc.UnaryUnaryMultiCallable[_auth_pb2.IssueRequest, _auth_pb2.Certificates]
     IssueHost: _grpc.UnaryUnaryMultiCallable[_auth_pb2.IssueHostRequest, _auth_pb2.Certificates]
     IssueOpenSSH: _grpc.UnaryUnaryMultiCallable[_auth_pb2.IssueOpenSSHRequest, _auth_pb2.IssueOpenSSHResponse]
+    IssueDatabase: _grpc.UnaryUnaryMultiCallable[_auth_pb2.IssueDatabaseRequest, _auth_pb2.IssueDatabaseResponse]
+    """For agents that serve databases."""
     CreateSetup: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateSetupRequest, _auth_pb2.SetupTicket]
     GetSetup: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetSetupRequest, _auth_pb2.SetupTicket]
     CompleteSetup: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CompleteSetupRequest, _empty_pb2.Empty]
@@ -53,6 +55,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     Issue: _aio.UnaryUnaryMultiCallable[_auth_pb2.IssueRequest, _auth_pb2.Certificates]  # type: ignore[assignment]
     IssueHost: _aio.UnaryUnaryMultiCallable[_auth_pb2.IssueHostRequest, _auth_pb2.Certificates]  # type: ignore[assignment]
     IssueOpenSSH: _aio.UnaryUnaryMultiCallable[_auth_pb2.IssueOpenSSHRequest, _auth_pb2.IssueOpenSSHResponse]  # type: ignore[assignment]
+    IssueDatabase: _aio.UnaryUnaryMultiCallable[_auth_pb2.IssueDatabaseRequest, _auth_pb2.IssueDatabaseResponse]  # type: ignore[assignment]
+    """For agents that serve databases."""
     CreateSetup: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateSetupRequest, _auth_pb2.SetupTicket]  # type: ignore[assignment]
     GetSetup: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetSetupRequest, _auth_pb2.SetupTicket]  # type: ignore[assignment]
     CompleteSetup: _aio.UnaryUnaryMultiCallable[_auth_pb2.CompleteSetupRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -106,6 +110,14 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.IssueOpenSSHRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.IssueOpenSSHResponse, _abc.Awaitable[_auth_pb2.IssueOpenSSHResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def IssueDatabase(
+        self,
+        request: _auth_pb2.IssueDatabaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.IssueDatabaseResponse, _abc.Awaitable[_auth_pb2.IssueDatabaseResponse]]:
+        """For agents that serve databases."""
 
     @_abc_1.abstractmethod
     def CreateSetup(

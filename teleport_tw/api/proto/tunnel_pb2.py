@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"teleport_tw/api/proto/tunnel.proto\x12\x0eteleport_tw.v1\"\x9d\x01\n\x0cStreamHeader\x12\x13\n\x0btarget_kind\x18\x01 \x01(\t\x12\x13\n\x0btarget_name\x18\x02 \x01(\t\x12\r\n\x05login\x18\x03 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x04 \x01(\t\x12\x19\n\x11user_certificates\x18\x05 \x03(\x0c\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\r\n\x05trace\x18\x07 \x01(\t\"{\n\x0cStreamAnswer\x12\x32\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x1e.teleport_tw.v1.StreamAcceptedH\x00\x12,\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.teleport_tw.v1.StreamErrorH\x00\x42\t\n\x07outcome\"\x10\n\x0eStreamAccepted\"\x99\x02\n\x0bStreamError\x12.\n\x04kind\x18\x01 \x01(\x0e\x32 .teleport_tw.v1.StreamError.Kind\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xc8\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tNOT_FOUND\x10\x01\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x02\x12\x11\n\rBAD_PARAMETER\x10\x03\x12\x11\n\rACCESS_DENIED\x10\x04\x12\x12\n\x0e\x43OMPARE_FAILED\x10\x05\x12\x12\n\x0eLIMIT_EXCEEDED\x10\x06\x12\x16\n\x12\x43ONNECTION_PROBLEM\x10\x07\x12\x13\n\x0fNOT_IMPLEMENTED\x10\x08\x12\x0c\n\x08INTERNAL\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"teleport_tw/api/proto/tunnel.proto\x12\x0eteleport_tw.v1\"\xae\x01\n\x0cStreamHeader\x12\x13\n\x0btarget_kind\x18\x01 \x01(\t\x12\x13\n\x0btarget_name\x18\x02 \x01(\t\x12\r\n\x05login\x18\x03 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x04 \x01(\t\x12\x19\n\x11user_certificates\x18\x05 \x03(\x0c\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\r\n\x05trace\x18\x07 \x01(\t\x12\x0f\n\x07opening\x18\x08 \x01(\x0c\"{\n\x0cStreamAnswer\x12\x32\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x1e.teleport_tw.v1.StreamAcceptedH\x00\x12,\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.teleport_tw.v1.StreamErrorH\x00\x42\t\n\x07outcome\"\x10\n\x0eStreamAccepted\"\x99\x02\n\x0bStreamError\x12.\n\x04kind\x18\x01 \x01(\x0e\x32 .teleport_tw.v1.StreamError.Kind\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xc8\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tNOT_FOUND\x10\x01\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x02\x12\x11\n\rBAD_PARAMETER\x10\x03\x12\x11\n\rACCESS_DENIED\x10\x04\x12\x12\n\x0e\x43OMPARE_FAILED\x10\x05\x12\x12\n\x0eLIMIT_EXCEEDED\x10\x06\x12\x16\n\x12\x43ONNECTION_PROBLEM\x10\x07\x12\x13\n\x0fNOT_IMPLEMENTED\x10\x08\x12\x0c\n\x08INTERNAL\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,13 +32,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'teleport_tw.api.proto.tunne
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_STREAMHEADER']._serialized_start=55
-  _globals['_STREAMHEADER']._serialized_end=212
-  _globals['_STREAMANSWER']._serialized_start=214
-  _globals['_STREAMANSWER']._serialized_end=337
-  _globals['_STREAMACCEPTED']._serialized_start=339
-  _globals['_STREAMACCEPTED']._serialized_end=355
-  _globals['_STREAMERROR']._serialized_start=358
-  _globals['_STREAMERROR']._serialized_end=639
-  _globals['_STREAMERROR_KIND']._serialized_start=439
-  _globals['_STREAMERROR_KIND']._serialized_end=639
+  _globals['_STREAMHEADER']._serialized_end=229
+  _globals['_STREAMANSWER']._serialized_start=231
+  _globals['_STREAMANSWER']._serialized_end=354
+  _globals['_STREAMACCEPTED']._serialized_start=356
+  _globals['_STREAMACCEPTED']._serialized_end=372
+  _globals['_STREAMERROR']._serialized_start=375
+  _globals['_STREAMERROR']._serialized_end=656
+  _globals['_STREAMERROR_KIND']._serialized_start=456
+  _globals['_STREAMERROR_KIND']._serialized_end=656
 # @@protoc_insertion_point(module_scope)

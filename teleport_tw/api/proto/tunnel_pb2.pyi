@@ -33,6 +33,7 @@ class StreamHeader(_message.Message):
     USER_CERTIFICATES_FIELD_NUMBER: _builtins.int
     SESSION_ID_FIELD_NUMBER: _builtins.int
     TRACE_FIELD_NUMBER: _builtins.int
+    OPENING_FIELD_NUMBER: _builtins.int
     target_kind: _builtins.str
     """What is wanted: node, db, app, kube_cluster, windows_desktop, …"""
     target_name: _builtins.str
@@ -45,6 +46,10 @@ class StreamHeader(_message.Message):
     """UUID of the session in audit events and recordings."""
     trace: _builtins.str
     """W3C traceparent; empty when nobody traces."""
+    opening: _builtins.bytes
+    """What the opener has said to the client already in the target's own protocol, where the server speaks first:
+    the greeting packet of MySQL, as sent. Empty everywhere else.
+    """
     @_builtins.property
     def user_certificates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """The user's certificates, the holder's own first: X.509 in DER, or OpenSSH certificate blobs."""
@@ -59,10 +64,11 @@ class StreamHeader(_message.Message):
         user_certificates: _abc.Iterable[_builtins.bytes] | None = ...,
         session_id: _builtins.str = ...,
         trace: _builtins.str = ...,
+        opening: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_address", b"client_address", "login", b"login", "session_id", b"session_id", "target_kind", b"target_kind", "target_name", b"target_name", "trace", b"trace", "user_certificates", b"user_certificates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_address", b"client_address", "login", b"login", "opening", b"opening", "session_id", b"session_id", "target_kind", b"target_kind", "target_name", b"target_name", "trace", b"trace", "user_certificates", b"user_certificates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
