@@ -288,9 +288,6 @@ class LocalApi:
         """See the contract."""
         return await self._parts.users.issue_openssh(self._admit(), request)
 
-    async def create_setup(self, username: str, purpose: SetupPurpose, ttl: Duration) -> SetupTicket:
-        """See the contract."""
-        self._admit().require("user", builtin.UPDATE)
     async def issue_database(self, request: DatabaseCertRequest) -> DatabaseCertificate:
         """See the contract."""
         gate = self._admit()
@@ -302,6 +299,10 @@ class LocalApi:
         core.events.emit(CertCreate(actor=actor_of(self.identity), cert_type="db_client", identity=said))
         return issued
 
+    async def create_setup(self, username: str, purpose: SetupPurpose, ttl: Duration) -> SetupTicket:
+        """See the contract."""
+        gate = self._admit()
+        gate.require("user", builtin.UPDATE)
         core = self._core
         return await core.setups.create(actor_of(self.identity), username, purpose, ttl, core.preference(), core.now())
 
