@@ -111,7 +111,8 @@ class Changes:
             if kind == "token":
                 await core.credentials.forget_token(name)
         self._tell(
-            facts.deleted(gate.identity, known) if kind not in SINGLETONS else facts.updated(gate.identity, known)
+            gate,
+            facts.deleted(gate.identity, known) if kind not in SINGLETONS else facts.updated(gate.identity, known),
         )
 
     async def _write(
@@ -128,7 +129,7 @@ class Changes:
             await self.core.credentials.clear_attempts(stored.name)
         if stored.kind == "token":
             await self.core.credentials.forget_token(stored.name)
-        self._tell(tell(gate.identity, stored))
+        self._tell(gate, tell(gate.identity, stored))
         return kinds.without_secrets(stored) if stored.kind != "token" else stored
 
     async def _checked(self, gate: Gate, resource: Resource) -> Resource:
@@ -180,6 +181,6 @@ class Changes:
                 return None
             raise
 
-    def _tell(self, event: Event | None) -> None:
+    def _tell(self, gate: Gate, event: Event | None) -> None:
         if event is not None:
-            self.core.events.emit(event)
+            gate.tell(event)

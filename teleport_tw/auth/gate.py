@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import define
+from attrs import define, evolve
 from twisted.logger import Logger
 
 from teleport_tw.access import impersonation, locks
@@ -14,7 +14,9 @@ from teleport_tw.access.checker import Checker
 from teleport_tw.access.sessions import join_modes
 from teleport_tw.auth import builtin
 from teleport_tw.auth.core import Core
+from teleport_tw.base.addresses import same_address
 from teleport_tw.base.errors import TeleportError, access_denied
+from teleport_tw.events.kinds import Connection, Event
 from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.resources.nodes import all_labels
@@ -37,10 +39,13 @@ TARGETS: Mapping[str, Target] = {
 class Gate:
     """
     Checks for one identity; asks nothing of the disk.
+
+    @ivar address: where it calls from; empty where nobody knows.
     """
 
     core: Core
     identity: Identity
+    address: str = ""
     _log = Logger()
 
     @property
@@ -67,6 +72,8 @@ class Gate:
             raise self.refuse("the certificate has expired")
         if identity.usage:
             raise self.refuse(f"the certificate is for {', '.join(identity.usage)} alone")
+        if identity.pinned_ip and not (self.address and same_address(identity.pinned_ip, self.address)):
+            raise self.refuse(f"the certificate is pinned to {identity.pinned_ip}, not {self.address or 'unknown'}")
         self.check_locks(identity)
 
     def check_locks(self, identity: Identity, *, login: str = "", join_token: str = "") -> None:
@@ -174,6 +181,14 @@ class Gate:
         decision = impersonation.may_impersonate(self.checker, user, roles)
         if not decision.allowed:
             raise self.refuse(decision.reason)
+
+    def tell(self, event: Event) -> None:
+        """
+        Put an event of this caller's doing into the log, with where it called from.
+        """
+        if self.address and getattr(event, "connection", self) is None:
+            event = evolve(event, connection=Connection(remote=self.address))  # type: ignore[misc]  # every kind is one of attrs
+        self.core.events.emit(event)
 
     def refuse(self, reason: str, message: str = "access denied") -> TeleportError:
         """

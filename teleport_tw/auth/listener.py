@@ -2,78 +2,34 @@
 Auth's own port: gRPC with client certificates, and the joining of hosts that have none yet.
 
 grpcio's server asks every client for a certificate or none at all, so the two live on different listeners behind one
-port. A ClientHello that offers L{ALPN} ends TLS here; all others are handed on untouched to grpcio's UNIX socket.
+port. A ClientHello that offers L{teleport_tw.api.joining.ALPN} ends TLS here; so does one that offers
+L{teleport_tw.api.relaying.ALPN}, by which a proxy brings a client's connection; all others are handed on untouched to
+grpcio's UNIX socket.
 """
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from typing import ClassVar
 
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IReactorTime, ITransport
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
+from teleport_tw.api import relaying
 from teleport_tw.api.joining import ALPN
 from teleport_tw.auth.joining.http import Join, JoinFactory, Tell
-from teleport_tw.base.errors import RemoteProtocolError
-from teleport_tw.base.net.endpoints import UnixClient
+from teleport_tw.auth.relayed import Brought, Direct, Onward, OnwardFactory
+from teleport_tw.base.errors import RemoteProtocolError, TeleportError
 from teleport_tw.base.net.peeking import Decision, NeedMore, PeekingPort, PeekingServer, RawRoute, Refuse, TLSRoute
-from teleport_tw.base.relay import join as relay
+from teleport_tw.base.net.tls import TLSConnection
 from teleport_tw.base.tasks import Tasks
 from teleport_tw.config.sections import ProxyProtocol
 from teleport_tw.dial.balancer import behind
 from teleport_tw.protocols.tls import hello
-
-IDLE_SECONDS = 3600.0
-"""Of a relayed connection; gRPC's own pings come every half minute, so only the dead are this silent."""
-
-
-class _Held(Protocol):
-    """
-    Reads nothing until it is joined.
-    """
-
-    def connectionMade(self) -> None:
-        transport: ITransport | None = self.transport
-        if transport is not None:
-            transport.pauseProducing()  # type: ignore[attr-defined]  # all of ours are producers
-
-
-@define(eq=False)
-class _Forward(_Held):
-    reactor: IReactorTime
-    path: str
-    _log = Logger()
-
-    def connectionMade(self) -> None:
-        super().connectionMade()
-        target = UnixClient(self.reactor, self.path).connect(Factory.forProtocol(_Held))
-        target.addCallbacks(self._joined, self._failed)
-
-    def _joined(self, target: _Held) -> None:
-        if self.transport is None or target.transport is None:
-            return
-        done = relay(self.transport, target.transport, clock=self.reactor, idle_seconds=IDLE_SECONDS)
-        done.addErrback(lambda failure: self._log.failure("a relay failed", failure=failure))
-
-    def _failed(self, failure: Failure) -> None:
-        self._log.warn("the gRPC server does not answer: {error}", error=failure.getErrorMessage())
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-
-@define(eq=False)
-class _ForwardFactory(Factory):
-    reactor: IReactorTime
-    path: str
-
-    def buildProtocol(self, addr: IAddress | None) -> _Forward:
-        return _Forward(self.reactor, self.path)
 
 
 @define(eq=False)
@@ -82,6 +38,8 @@ class AuthListener(Service):
     @ivar grpc_path: of grpcio's UNIX socket.
     @ivar context: gives the TLS context of the joining side, made anew for each connection's sake when certificates
         change.
+    @ivar relay_context: likewise of what proxies dial, which asks for a certificate of the host authority.
+    @ivar check_proxy: refuses, with L{TeleportError}, whoever is no proxy, by the certificate it showed (DER).
     @ivar join: the ceremony.
     @ivar tell: the facts that a host compares with its pin before.
     @ivar proxy_protocol: what to make of a load balancer's header.
@@ -92,9 +50,12 @@ class AuthListener(Service):
     port: int
     grpc_path: str
     context: Callable[[], ssl.SSLContext]
+    relay_context: Callable[[], ssl.SSLContext]
+    check_proxy: Callable[[bytes], object]
     join: Join
     tell: Tell
     proxy_protocol: ProxyProtocol = ProxyProtocol.UNSPECIFIED
+    _log: ClassVar[Logger] = Logger()
     _tasks: Tasks = field(factory=Tasks, init=False)
     _listening: PeekingPort | None = field(default=None, init=False)
 
@@ -137,4 +98,17 @@ class AuthListener(Service):
             return TLSRoute(
                 self.context(), lambda connection: JoinFactory(self.join, self.tell, self.reactor, self._tasks)
             )
-        return RawRoute(_ForwardFactory(self.reactor, self.grpc_path))
+        onward = Onward(self.reactor, self.grpc_path, self._tasks)
+        if relaying.ALPN in greeting.alpn:
+            return TLSRoute(self.relay_context(), lambda connection: self._brought(connection, onward))
+        return RawRoute(OnwardFactory(Direct, onward))
+
+    def _brought(self, connection: TLSConnection, onward: Onward) -> OnwardFactory | None:
+        try:
+            self.check_proxy(connection.getPeerCertificate() or b"")
+        except TeleportError as error:
+            self._log.warn(
+                "{peer} is no proxy: {reason}", peer=connection.getPeer(), reason=error.details or error.message
+            )
+            return None
+        return OnwardFactory(Brought, onward)

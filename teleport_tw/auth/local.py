@@ -79,14 +79,17 @@ class Parts:
 class LocalApi:
     """
     Implements L{teleport_tw.api.contract.Api}.
+
+    @ivar address: where the caller is; empty where nobody knows.
     """
 
     _parts: Parts
     identity: Identity
+    address: str = ""
     _gate: Gate = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._gate = Gate(self._parts.core, self.identity)
+        self._gate = Gate(self._parts.core, self.identity, self.address)
 
     @property
     def _core(self) -> Core:
@@ -247,7 +250,7 @@ class LocalApi:
         Tell of a host's certificate as of a user's; the reference has no event of its own for it.
         """
         said = {"user": holder, "logins": list(names)}
-        self._core.events.emit(CertCreate(actor=actor_of(self.identity), cert_type="host", identity=said))
+        self._gate.tell(CertCreate(actor=actor_of(self.identity), cert_type="host", identity=said))
 
     async def login(self, request: LoginRequest) -> Certificates:
         """See the contract."""
@@ -304,7 +307,9 @@ class LocalApi:
         gate = self._admit()
         gate.require("user", builtin.UPDATE)
         core = self._core
-        return await core.setups.create(actor_of(self.identity), username, purpose, ttl, core.preference(), core.now())
+        return await core.setups.create(
+            actor_of(self.identity), username, purpose, ttl, core.preference(), core.now(), self.address
+        )
 
     async def get_setup(self, token: Secret[str]) -> SetupTicket:
         """See the contract."""
@@ -386,7 +391,7 @@ class LocalApi:
         gate = self._admit()
         if not await self._may_play(gate, session):
             gate.require("session", builtin.READ)
-        self._core.events.emit(SessionRecordingAccess(actor=actor_of(self.identity), session=Session(id=session)))
+        gate.tell(SessionRecordingAccess(actor=actor_of(self.identity), session=Session(id=session)))
         async for chunk in self._core.recordings.stream(session):
             yield chunk
 

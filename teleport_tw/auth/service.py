@@ -29,6 +29,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 import teleport_tw
+from teleport_tw.api import relaying
 from teleport_tw.api.admin import AdminFiles
 from teleport_tw.api.contract import Watched
 from teleport_tw.api.joining import ALPN
@@ -38,6 +39,7 @@ from teleport_tw.auth import bootstrap, grpc
 from teleport_tw.auth.changes import Changes
 from teleport_tw.auth.core import KNOWN_KINDS, Core
 from teleport_tw.auth.delivery import Ownership
+from teleport_tw.auth.gate import Gate
 from teleport_tw.auth.joining.facts import tell
 from teleport_tw.auth.joining.token import TokenJoining
 from teleport_tw.auth.journal import Journal
@@ -52,6 +54,7 @@ from teleport_tw.auth.signing import Signing
 from teleport_tw.auth.users import UserCertificates
 from teleport_tw.auth.vouching import close_abandoned
 from teleport_tw.backends.interface import Backend
+from teleport_tw.backends.measure import MeasuredBackend
 from teleport_tw.backends.memory import MemoryBackend
 from teleport_tw.backends.sqlite import open_sqlite
 from teleport_tw.base.addresses import host_of, split_address
@@ -112,6 +115,7 @@ class AuthService(Service):
     _waiting: list[Deferred[None]] = field(factory=list, init=False)
     _closers: list[Callable[[], object]] = field(factory=list, init=False)
     _context: ssl.SSLContext | None = field(default=None, init=False)
+    _relay_context: ssl.SSLContext | None = field(default=None, init=False)
     _rpc: RpcServer | None = field(default=None, init=False)
     _listener: AuthListener | None = field(default=None, init=False)
     _host_id: str = field(default="", init=False)
@@ -153,14 +157,15 @@ class AuthService(Service):
             self._waiting.append(waiting)
         return waiting
 
-    def api_for(self, identity: Identity) -> LocalApi:
+    def api_for(self, identity: Identity, address: str = "") -> LocalApi:
         """
         @param identity: verified before, or that of a service in this very process.
+        @param address: where it calls from; empty where nobody knows, which is no good for a pinned certificate.
         @return: the contract, bound to it.
         """
         if self._parts is None:
             raise RuntimeError("auth has not started")
-        return LocalApi(self._parts, identity)
+        return LocalApi(self._parts, identity, address)
 
     def local_identity(self, role: SystemRole) -> Identity:
         """
@@ -200,7 +205,7 @@ class AuthService(Service):
         data_dir = self.data_dir
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._host_id = bootstrap.host_uuid(data_dir)
-        backend = self.make_backend()
+        backend = MeasuredBackend(self.make_backend(), self.reactor, self.metrics.backend)
         self._closers.append(lambda: Deferred.fromCoroutine(backend.close()))
         resources, signing = ResourceStore(backend), Signing(SoftwareKeystore())
         cluster = await bootstrap.cluster_name(resources, self.config.cluster_name)
@@ -293,6 +298,8 @@ class AuthService(Service):
             port,
             str(path),
             self._join_context,
+            self._proxy_context,
+            self._check_proxy,
             self.api_for(STRANGER).join,
             lambda target: tell(target, core.signing, core.cluster, core.version),
             proxy_protocol=self.config.proxy_protocol,
@@ -308,12 +315,12 @@ class AuthService(Service):
         now = self.core.now()
         known = self.core.signing.recall(peer.certificate, now)
         if known is not None:
-            return self.api_for(known)
+            return self.api_for(known, peer.host)
         try:
             der = ssl.PEM_cert_to_DER_cert(peer.certificate.decode("ascii"))
         except ValueError as error:
             raise bad_parameter("the client's certificate cannot be read") from error
-        return self.api_for(self.core.signing.identify(der, now, peer.certificate))
+        return self.api_for(self.core.signing.identify(der, now, peer.certificate), peer.host)
 
     def _authority_changed(self, news: Watched) -> None:
         """
@@ -356,12 +363,31 @@ class AuthService(Service):
         ):
             bootstrap.write_private(path, data)
         self._context = trust.server_context(chain, key, alpn=(ALPN,), ciphers=trust.suites(self.teleport.ciphersuites))
+        self._relay_context = trust.server_context(
+            chain,
+            key,
+            client_authorities=core.signing.roots(AuthorityType.HOST),
+            require_client=True,
+            alpn=(relaying.ALPN,),
+            ciphers=trust.suites(self.teleport.ciphersuites),
+        )
         roots = core.signing.roots(AuthorityType.HOST, AuthorityType.USER)
         return ServerTls(chain=own.chain, key=own.key, roots=roots)
 
     def _join_context(self) -> ssl.SSLContext:
         assert self._context is not None
         return self._context
+
+    def _proxy_context(self) -> ssl.SSLContext:
+        assert self._relay_context is not None
+        return self._relay_context
+
+    def _check_proxy(self, certificate: bytes) -> None:
+        assert self.core is not None
+        gate = Gate(self.core, self.core.signing.identify(certificate, self.core.now()))
+        gate.admit()
+        if not gate.is_a(SystemRole.PROXY):
+            raise gate.refuse("only proxies bring clients")
 
     def stopService(self) -> Deferred[None]:
         """

@@ -17,7 +17,7 @@ from teleport_tw.auth.password import Passwords, check_strength
 from teleport_tw.base.errors import bad_parameter, not_found
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import NEVER, Duration, format_duration
-from teleport_tw.events.kinds import Actor, MFAAdd, ResetPasswordTokenCreate, UserPasswordChange
+from teleport_tw.events.kinds import Actor, Connection, MFAAdd, ResetPasswordTokenCreate, UserPasswordChange
 from teleport_tw.events.sink import EventSink
 from teleport_tw.resources.clusters import AuthPreference
 from teleport_tw.stores.credentials import Credentials, OtpDevice, Setup, hash_token
@@ -56,8 +56,10 @@ class Setups:
         ttl: Duration,
         preference: AuthPreference,
         now: datetime,
+        remote: str = "",
     ) -> SetupTicket:
         """
+        @param remote: where the actor is; empty where nobody knows.
         @raise TeleportError: NOT_FOUND, there is no such user; BAD_PARAMETER, the time is out of bounds.
         """
         longest = MAX_TTL[purpose]
@@ -76,7 +78,15 @@ class Setups:
             otp_secret=otp.new_secret() if wants_code else Secret(""),
         )
         await self.credentials.create_setup(token, setup)
-        self.events.emit(ResetPasswordTokenCreate(actor=actor, name=username, ttl=span, expires=setup.expires))
+        self.events.emit(
+            ResetPasswordTokenCreate(
+                actor=actor,
+                connection=Connection(remote=remote) if remote else None,
+                name=username,
+                ttl=span,
+                expires=setup.expires,
+            )
+        )
         return self._ticket(token, setup)
 
     async def get(self, token: Secret[str]) -> SetupTicket:

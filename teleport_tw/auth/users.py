@@ -229,10 +229,11 @@ class UserCertificates:
     ) -> Certificates:
         certificates = issuance.issue_user(self.core.signing, granted, keys, now=now, expires=expires)
         identity = granted.identity
-        self.core.events.emit(
+        remote = identity.login_ip if gate.identity.is_host else gate.address or identity.login_ip
+        gate.tell(
             CertCreate(
                 actor=actor_of(identity),
-                connection=Connection(remote=identity.login_ip) if identity.login_ip else None,
+                connection=Connection(remote=remote) if remote else None,
                 identity={**identity_fields(identity), "expires": format_time(expires)},
                 user_agent=user_agent,
             )

@@ -4,30 +4,35 @@ The service of each role, handed what it needs.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.application.service import IService
-from twisted.internet.interfaces import IStreamClientEndpoint
 
 from teleport_tw.agents.admit import Admission
+from teleport_tw.api import relaying
 from teleport_tw.api.admin import AdminFiles
 from teleport_tw.base.addresses import split_address
-from teleport_tw.base.net.endpoints import TCPClient, UnixClient
+from teleport_tw.base.net.endpoints import UnixClient
 from teleport_tw.base.tasks import Threads
 from teleport_tw.config.sections import Configuration
 from teleport_tw.daemon.node import Uploads, node
 from teleport_tw.dial.lifetime import Lifetimes
+from teleport_tw.dial.relay import RelayEndpoint
 from teleport_tw.dial.view import KINDS as VIEW_KINDS
 from teleport_tw.dial.view import View
 from teleport_tw.pki.identity import SystemRole
-from teleport_tw.pki.trust import suites
+from teleport_tw.pki.trust import client_context, suites
 from teleport_tw.proxy.doorkeeper import KINDS as PROXY_KINDS
 from teleport_tw.proxy.forward import Forwarder
+from teleport_tw.proxy.listener import ToAuth
 from teleport_tw.proxy.service import Forwarding, ProxyService
 from teleport_tw.recordings.capture import Recordings
 from teleport_tw.recordings.upload import Uploader
+from teleport_tw.rpc.client import server_name_for
+from teleport_tw.rpc.peer import name_for
 from teleport_tw.web.channel import BoundedSite
 from teleport_tw.web.site import PublicFacts, WebSite
 
@@ -52,7 +57,7 @@ def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IServi
         section=section,
         identity=host.identity,
         copy=host.copy,
-        auth=_auth_endpoint(configuration, reactor),
+        auth=way_to_auth(host, configuration),
         web=BoundedSite(site.resource(), reactor, trust_forwarded=section.trust_x_forwarded_for),
         sink=host.emitter,
         reactor=reactor,
@@ -88,16 +93,27 @@ def _forwarding(host: Host, configuration: Configuration, threads: Threads) -> F
     )
 
 
-def _auth_endpoint(configuration: Configuration, reactor: Any) -> IStreamClientEndpoint | None:
+def way_to_auth(host: Host, configuration: Configuration) -> ToAuth | None:
     """
-    Where bytes for auth go: its gRPC socket where it runs on this host, else its own port.
+    Where bytes for auth go, and how auth gets to know whose they are: to its gRPC socket where it runs in this process,
+    else to its own port.
     """
+    reactor = host.reactor
     if configuration.auth.enabled:
-        return UnixClient(reactor, str(AdminFiles(Path(configuration.teleport.data_dir)).socket))
-    if configuration.teleport.auth_servers:
-        host, port = split_address(configuration.teleport.auth_servers[0])
-        return TCPClient(reactor, host, port, timeout=10)
-    return None
+        path = str(AdminFiles(Path(configuration.teleport.data_dir)).socket)
+        return lambda client: UnixClient(reactor, path, named=name_for(str(getattr(client, "host", ""))))
+    if not configuration.teleport.auth_servers:
+        return None
+    address, port = split_address(configuration.teleport.auth_servers[0])
+
+    def context() -> ssl.SSLContext:
+        identity = host.identity
+        return client_context(
+            identity.roots, certificate=identity.certificate_file, key=identity.key_file, alpn=(relaying.ALPN,)
+        )
+
+    name = server_name_for(host.identity.cluster)
+    return lambda client: RelayEndpoint(reactor, address, port, context, name, client)
 
 
 def public_facts(configuration: Configuration) -> PublicFacts:

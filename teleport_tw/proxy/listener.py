@@ -5,11 +5,12 @@ The one port: first bytes decide, then bytes are handed on untouched or TLS ends
 from __future__ import annotations
 
 import ssl
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from attrs import define, field
-from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import IAddress, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
@@ -23,6 +24,9 @@ from teleport_tw.base.relay import join
 from teleport_tw.base.tasks import Tasks
 from teleport_tw.proxy.detect import Refused, Want, detect
 
+ToAuth = Callable[[IAddress], IStreamClientEndpoint]
+"""The way to auth for whoever has this address."""
+
 Choose = Callable[[TLSConnection], IProtocolFactory]
 """Given a connection whose handshake is over, who serves it; L{TeleportError} turns it away."""
 
@@ -34,17 +38,18 @@ class Listener:
 
     @ivar contexts: the TLS context of each kind, as it is now; none for kinds that are not served.
     @ivar choosers: who serves each kind after TLS.
-    @ivar auth: where bytes for auth go.
+    @ivar auth: where a client's bytes for auth go, by the client's address.
     @ivar connections: how many an address may have at once.
+    @ivar refused: how many were turned away, by cause: C{protocol}, C{limit}, C{unserved}, C{certificate}.
     """
 
     cluster: str
     contexts: Callable[[Want], ssl.SSLContext | None]
     choosers: Mapping[Want, Choose]
-    auth: IStreamClientEndpoint | None
+    auth: ToAuth | None
     connections: ConnectionLimit
     tasks: Tasks = field(factory=Tasks)
-    refused: int = field(default=0, init=False)
+    refused: Counter[str] = field(factory=Counter)
     _log: ClassVar[Logger] = Logger()
 
     def decide(self, data: bytes, peer: Any) -> NeedMore | RawRoute | TLSRoute | Refuse:
@@ -56,10 +61,10 @@ class Listener:
         if wanted is None:
             return NeedMore()
         if isinstance(wanted, Refused):
-            return self._refuse(peer, wanted.farewell, wanted.reason)
+            return self._refuse("protocol", peer, wanted.farewell, wanted.reason)
         host = network_of(str(getattr(peer, "host", "")))
         if not self.connections.acquire(host):
-            return self._refuse(peer, b"", f"more than {self.connections.most} connections at once")
+            return self._refuse("limit", peer, b"", f"more than {self.connections.most} connections at once")
 
         def ended() -> None:
             self.connections.release(host)
@@ -67,19 +72,19 @@ class Listener:
         if wanted is Want.AUTH:
             if self.auth is None:
                 ended()
-                return self._refuse(peer, b"", "auth is not reachable from here")
-            return RawRoute(_Onward(self.auth, self.tasks), ended)
+                return self._refuse("unserved", peer, b"", "auth is not reachable from here")
+            return RawRoute(_Onward(self.auth(peer), self.tasks), ended)
         context = self.contexts(wanted)
         if context is None or wanted not in self.choosers:
             ended()
-            return self._refuse(peer, b"", f"{wanted.name} is not served")
+            return self._refuse("unserved", peer, b"", f"{wanted.name} is not served")
         chosen = self.choosers[wanted]
 
         def choose(connection: TLSConnection) -> IProtocolFactory | None:
             try:
                 return chosen(connection)
             except TeleportError as error:
-                self.refused += 1
+                self.refused["certificate"] += 1
                 self._log.info(
                     "connection of {peer} refused: {reason}", peer=host, reason=error.details or error.message
                 )
@@ -87,8 +92,8 @@ class Listener:
 
         return TLSRoute(context, choose, ended=ended)
 
-    def _refuse(self, peer: Any, farewell: bytes, reason: str) -> Refuse:
-        self.refused += 1
+    def _refuse(self, cause: str, peer: Any, farewell: bytes, reason: str) -> Refuse:
+        self.refused[cause] += 1
         self._log.debug("connection of {peer} refused: {reason}", peer=peer, reason=reason)
         return Refuse(farewell)
 

@@ -5,6 +5,7 @@ The proxy as a service: its listeners, their TLS contexts, and an orderly end.
 from __future__ import annotations
 
 import ssl
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -43,7 +44,7 @@ from teleport_tw.proxy.detect import Want
 from teleport_tw.proxy.dialin import DialIn
 from teleport_tw.proxy.doorkeeper import Doorkeeper
 from teleport_tw.proxy.forward import Forwarder
-from teleport_tw.proxy.listener import Choose, Listener
+from teleport_tw.proxy.listener import Choose, Listener, ToAuth
 from teleport_tw.proxy.ssh import JumpHost
 from teleport_tw.proxy.targets import Targets
 from teleport_tw.resources.metadata import Resource
@@ -72,13 +73,14 @@ class ProxyService(Service):
     @ivar drain_timeout: how long streams may take to end when the service stops.
     @ivar forwarding: makes what speaks SSH itself where bytes are not to be relayed; without it, servers without an
         agent are not reached.
+    @ivar refused: connections that were turned away, by cause.
     @ivar ciphers: of TLS 1.2, as OpenSSL names them.
     """
 
     section: Section
     identity: HostIdentity
     copy: Mirror
-    auth: IStreamClientEndpoint | None
+    auth: ToAuth | None
     web: IProtocolFactory
     sink: EventSink
     reactor: IReactorTime
@@ -93,6 +95,7 @@ class ProxyService(Service):
     dial: DialIn = field(init=False)
     jump: JumpHost = field(init=False)
     ports: list[IListeningPort] = field(factory=list, init=False)
+    refused: Counter[str] = field(factory=Counter, init=False)
     _contexts: dict[Want, ssl.SSLContext] = field(factory=dict, init=False)
     _connections: ConnectionLimit = field(init=False)
     _ssh: ServerFactory = field(init=False)
@@ -227,7 +230,14 @@ class ProxyService(Service):
         """
         if self.ports:
             return
-        listener = Listener(self.identity.cluster, self.context, self._choosers(), self.auth, self._connections)
+        listener = Listener(
+            self.identity.cluster,
+            self.context,
+            self._choosers(),
+            self.auth,
+            self._connections,
+            refused=self.refused,
+        )
         host, port = split_address(self.section.web_listen_addr)
         decide = behind(self.section.proxy_protocol, listener.decide)
         self.ports.append(await PeekingServer(self.reactor, host, port, decide=decide).start())
@@ -235,7 +245,14 @@ class ProxyService(Service):
             self.ports.append(await self._listen_for_ssh())
         if self.section.tunnel_listen_addr not in ("", self.section.web_listen_addr):
             host, port = split_address(self.section.tunnel_listen_addr)
-            only = Listener(self.identity.cluster, self.context, self._tunnel_choosers(), None, self._connections)
+            only = Listener(
+                self.identity.cluster,
+                self.context,
+                self._tunnel_choosers(),
+                None,
+                self._connections,
+                refused=self.refused,
+            )
             decide = behind(self.section.proxy_protocol, only.decide)
             self.ports.append(await PeekingServer(self.reactor, host, port, decide=decide).start())
         self._reload_now_and_then()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import ssl
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -19,26 +20,28 @@ from twisted.trial.unittest import TestCase
 
 from teleport_tw.agents.admit import Admission
 from teleport_tw.agents.ssh.service import SSHAgentService, default_registry
+from teleport_tw.api import relaying
 from teleport_tw.api.contract import Certificates, HostIssueRequest, IssueRequest, PublicKeys
 from teleport_tw.api.mirror import Mirror
-from teleport_tw.base.net.endpoints import TCPClient
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.tasks import Threads
 from teleport_tw.base.timing import Duration
 from teleport_tw.config import sections
 from teleport_tw.dial.lifetime import Lifetimes
-from teleport_tw.dial.membership import IdentityFolder, join
+from teleport_tw.dial.membership import HostIdentity, IdentityFolder, join
+from teleport_tw.dial.relay import RelayEndpoint
 from teleport_tw.dial.view import KINDS as VIEW_KINDS
 from teleport_tw.dial.view import View
 from teleport_tw.pki.authority import Authority
 from teleport_tw.pki.identity import SystemRole
-from teleport_tw.pki.trust import authorized_authority
+from teleport_tw.pki.trust import authorized_authority, client_context
 from teleport_tw.proxy.doorkeeper import KINDS
 from teleport_tw.proxy.forward import Forwarder
 from teleport_tw.proxy.service import ProxyService
 from teleport_tw.recordings.capture import Recordings
 from teleport_tw.resources.clusters import SINGLETONS
 from teleport_tw.resources.metadata import Metadata, Resource
+from teleport_tw.rpc.client import server_name_for
 from teleport_tw.web.channel import BoundedSite
 from teleport_tw.web.site import PublicFacts, WebSite
 from tests.auth.cluster import Cluster, Keys
@@ -84,6 +87,7 @@ class World:
     proxy: ProxyService = field(init=False)
     copy: Mirror = field(init=False)
     spool: Path = field(init=False)
+    client: Any = None
     processes: list[subprocess.Popen[bytes]] = field(factory=list)
 
     @classmethod
@@ -98,6 +102,21 @@ class World:
         world = cls(test, scratch(test), cluster)
         await world._start_proxy(listen)
         return world
+
+    def to_auth(self, identity: HostIdentity, client: Any) -> RelayEndpoint:
+        """
+        As C{teleport_tw.daemon.serve} has it where auth is on another host; C{client} as the test says, if it does.
+        """
+        clock: Any = reactor
+
+        def context() -> ssl.SSLContext:
+            certificate, key = identity.certificate_file, identity.key_file
+            return client_context(identity.roots, certificate=certificate, key=key, alpn=(relaying.ALPN,))
+
+        client = self.client or client
+        return RelayEndpoint(
+            clock, "127.0.0.1", self.cluster.auth.port, context, server_name_for(identity.cluster), client
+        )
 
     async def _start_proxy(self, listen: bool) -> None:
         clock: Any = reactor
@@ -138,7 +157,7 @@ class World:
             section=sections.ProxyService(web_listen_addr="127.0.0.1:0", listen_addr="127.0.0.1:0"),
             identity=identity,
             copy=self.copy,
-            auth=TCPClient(clock, "127.0.0.1", self.cluster.auth.port, timeout=10) if listen else None,
+            auth=(lambda client: self.to_auth(identity, client)) if listen else None,
             web=BoundedSite(WebSite(api, PublicFacts(web="", ssh="", ssh_listen=""), clock).resource(), clock)
             if listen
             else Factory(),

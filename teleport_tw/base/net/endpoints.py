@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -224,10 +225,13 @@ class UnixClient:
     Connects to a UNIX socket.
 
     @ivar timeout: seconds, for a listener whose queue is full.
+    @ivar named: what our end is called, where the kernel has abstract names (Linux), 107 bytes at most; the other end
+        can ask for it.
     """
 
     _reactor: IReactorTime
     path: str
+    named: bytes = field(default=b"", kw_only=True)
     timeout: float = field(default=CONNECT_SECONDS, kw_only=True)
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
@@ -237,7 +241,18 @@ class UnixClient:
         return _connect(self._reactor, factory, Connection, self._open, self.timeout)
 
     async def _open(self, loop: asyncio.AbstractEventLoop, make: Callable[[], Any]) -> None:
-        await loop.create_unix_connection(make, self.path)
+        if not self.named or not sys.platform.startswith("linux"):
+            await loop.create_unix_connection(make, self.path)
+            return
+        ours = socket.socket(socket.AF_UNIX)
+        try:
+            ours.setblocking(False)
+            ours.bind(b"\0" + self.named)
+            await loop.sock_connect(ours, self.path)
+        except BaseException:
+            ours.close()
+            raise
+        await loop.create_unix_connection(make, sock=ours)
 
 
 @implementer(IStreamClientEndpoint)

@@ -23,7 +23,7 @@ L{parse} looks at a copy of a stream's beginning and consumes nothing. Whether a
 from __future__ import annotations
 
 import struct
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from attrs import frozen
 
@@ -93,6 +93,16 @@ def parse(data: bytes) -> Header | None:
         case False:
             raise RemoteProtocolError("the connection does not begin with a PROXY header")
     return _binary(data) if data.startswith(SIGNATURE) else _line(data)
+
+
+def encode(source: Source) -> bytes:
+    """
+    @return: a header of version 2; where the connection goes to is not told.
+    """
+    address = ip_address(source.host)
+    family, nowhere = (1, b"\0" * 4) if isinstance(address, IPv4Address) else (2, b"\0" * 16)
+    body = address.packed + nowhere + struct.pack(">HH", source.port, 0)
+    return SIGNATURE + struct.pack(">BBH", 2 << 4 | _PROXY, family << 4 | _STREAM, len(body)) + body
 
 
 def _line(data: bytes) -> Header | None:

@@ -18,6 +18,7 @@ from teleport_tw.protocols.proxyheader.header import (
     Header,
     Source,
     begins,
+    encode,
     parse,
 )
 
@@ -187,3 +188,15 @@ class RandomTests(SynchronousTestCase):
             self.assertLess(len(data), MAX_V2_BYTES)
         else:
             self.assertLessEqual(read.size, len(data))
+
+
+class Encoding(SynchronousTestCase):
+    """
+    What we write ourselves.
+    """
+
+    def test_round_trip(self) -> None:
+        """A reader gets the address and port, and the header's size."""
+        for host in ("192.0.2.9", "2001:db8::1"):
+            written = encode(Source(host=host, port=4000))
+            self.assertEqual(parse(written + b"more"), Header(size=len(written), source=Source(host=host, port=4000)))
