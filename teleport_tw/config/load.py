@@ -18,6 +18,7 @@ import yaml
 from teleport_tw.base.errors import bad_parameter, not_found
 from teleport_tw.base.keypaths import Mistake, Reader
 from teleport_tw.config.overrides import Overrides, apply
+from teleport_tw.config.read_databases import db_service
 from teleport_tw.config.read_services import auth_service, proxy_service, ssh_service
 from teleport_tw.config.read_teleport import teleport
 from teleport_tw.config.sections import Configuration
@@ -28,7 +29,6 @@ MAX_BYTES = 1 << 20
 VERSIONS = ("v1", "v2", "v3")
 NOT_SERVED = (
     "app_service",
-    "db_service",
     "kubernetes_service",
     "windows_desktop_service",
     "discovery_service",
@@ -123,6 +123,7 @@ def _configuration(reader: Reader) -> Configuration:
         auth=reader.inside("auth_service", lambda inner: auth_service(inner, version)),
         proxy=reader.inside("proxy_service", lambda inner: proxy_service(inner, version)),
         ssh=reader.inside("ssh_service", ssh_service),
+        db=reader.inside("db_service", db_service),
         debug_enabled=reader.section("debug_service").yes("enabled", True),
     )
     for section in NOT_SERVED:

@@ -210,6 +210,8 @@ class KeyPair:
 class ProxyService:
     """
     The proxy. An empty listener is closed; everything is then reached through C{web_listen_addr}.
+
+    @ivar mysql_server_version: what a MySQL client is greeted with before it is known which server it wants.
     """
 
     enabled: bool = True
@@ -221,6 +223,7 @@ class ProxyService:
     mysql_listen_addr: str = ""
     postgres_listen_addr: str = ""
     mongo_listen_addr: str = ""
+    redis_listen_addr: str = ""
     public_addr: tuple[str, ...] = ()
     ssh_public_addr: tuple[str, ...] = ()
     tunnel_public_addr: tuple[str, ...] = ()
@@ -228,6 +231,8 @@ class ProxyService:
     mysql_public_addr: tuple[str, ...] = ()
     postgres_public_addr: tuple[str, ...] = ()
     mongo_public_addr: tuple[str, ...] = ()
+    redis_public_addr: tuple[str, ...] = ()
+    mysql_server_version: str = "8.0.0-Teleport"
     https_keypairs: tuple[KeyPair, ...] = ()
     https_keypairs_reload_interval: Duration = NEVER
     acme_enabled: bool = False
@@ -311,6 +316,56 @@ class SSHService:
     workers: int = 1
 
 
+class RecordParameters(Enum):
+    """
+    What becomes of the parameters of statements in audit events and recordings.
+    """
+
+    FULL = "full"
+    MASKED = "masked"
+    OFF = "off"
+
+
+@frozen(kw_only=True)
+class DatabaseTarget:
+    """
+    One of C{db_service.databases}.
+
+    @ivar spec: as the C{spec} of a C{db} resource has it, files read.
+    """
+
+    name: str
+    description: str = ""
+    labels: Mapping[str, str] = field(factory=dict)
+    spec: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class ResourceMatcher:
+    """
+    Which dynamic resources an agent serves.
+
+    @ivar labels: name to the values of which one must be there; C{*} is any.
+    """
+
+    labels: Mapping[str, tuple[str, ...]] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class DbService:
+    """
+    The database agent.
+
+    @ivar databases: served because they stand in the file.
+    @ivar resources: dynamic C{db} resources are served when one of these chooses them.
+    """
+
+    enabled: bool = False
+    databases: tuple[DatabaseTarget, ...] = ()
+    resources: tuple[ResourceMatcher, ...] = ()
+    record_parameters: RecordParameters = RecordParameters.FULL
+
+
 @frozen(kw_only=True)
 class Configuration:
     """
@@ -325,5 +380,6 @@ class Configuration:
     auth: AuthService = field(factory=AuthService)
     proxy: ProxyService = field(factory=ProxyService)
     ssh: SSHService = field(factory=SSHService)
+    db: DbService = field(factory=DbService)
     debug_enabled: bool = True
     unserved: tuple[str, ...] = ()

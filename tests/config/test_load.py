@@ -45,7 +45,7 @@ WRONG = [
     ("version: v3\nauth_service: {enabled: perhaps}", "auth_service.enabled: must be yes or no"),
     ("version: v3\nssh_service: {commands: [{name: a}]}", "ssh_service.commands[0].command: is missing"),
     ("version: v3\nssh_service: {labels: [a]}", "ssh_service.labels: must be a mapping"),
-    ("version: v3\ndb_service: {enabled: yes}", "db_service.enabled: is not served by this version yet"),
+    ("version: v3\napp_service: {enabled: yes}", "app_service.enabled: is not served by this version yet"),
     ("[]", "must be a mapping"),
     ("a: [", "is not YAML"),
 ]
