@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from teleport_tw.access import hostusers, locks
 from teleport_tw.access.checker import Checker
+from teleport_tw.access.decision import Decision
 from teleport_tw.access.hostusers import HostUser
 from teleport_tw.access.locks import Subject
 from teleport_tw.access.options import MergedOptions
@@ -57,6 +58,72 @@ class AuthorizedTarget:
         return self.checker.options
 
 
+def checker_of(view: View, identity: Identity) -> Checker:
+    """
+    @return: decides by the roles that the certificate names, as the cluster has them now.
+    @raise TeleportError: ACCESS_DENIED, one of them is not there.
+    """
+    wanted = str(view.preference().require_session_mfa).upper()
+    return Checker.for_identity(
+        view.roles(identity.roles),
+        username=identity.username,
+        traits=identity.traits,
+        cluster_mfa=SessionMFA.YES if wanted == "TRUE" else SessionMFA.__members__.get(wanted, SessionMFA.NO),
+    )
+
+
+def terms_of(view: View, identity: Identity, checker: Checker, *, server_id: str, login: str = "") -> Terms:
+    """
+    @param server_id: of the host that serves, which locks may name.
+    @return: on which a connection of this user goes on.
+    """
+    preference, options, networking = view.preference(), checker.options, view.networking()
+    strict = preference.locking_mode == Strictness.STRICT.value or options.lock is Strictness.STRICT
+    subject = Subject(
+        user=identity.username,
+        roles=frozenset(identity.roles),  # type: ignore[arg-type] # attrs tells no type of C{frozenset}
+        login=login,
+        mfa_device=identity.mfa_device,
+        access_requests=frozenset(identity.active_requests),  # type: ignore[arg-type] # the same
+        server_id=server_id,
+        bot_instance_id=identity.bot_instance,
+    )
+    ends = preference.disconnect_expired_cert or options.disconnect_expired_cert
+    return Terms(
+        subject=subject,
+        locking=Strictness.STRICT if strict else Strictness.BEST_EFFORT,
+        expires=identity.expires if ends else None,
+        idle_timeout=options.idle_timeout(networking.client_idle_timeout),
+        idle_message=networking.idle_timeout_message,
+    )
+
+
+def refuse_locked(view: View, terms: Terms, now: datetime) -> None:
+    """
+    @raise TeleportError: ACCESS_DENIED, a lock hits, or locks cannot be read.
+    """
+    try:
+        known = view.locks()
+    except TeleportError as error:
+        raise access_denied(details=f"a lock cannot be read: {error.message}") from error
+    text = locks.refusal(known, terms.subject, now, mode=terms.locking, fresh_at=view.locks_fresh_at(now))
+    if text:
+        raise TeleportError(Kind.ACCESS_DENIED, text, details=text)
+
+
+def refuse_lacking(decision: Decision, identity: Identity) -> None:
+    """
+    @raise TeleportError: ACCESS_DENIED, the session needs a second factor or a device that the certificate lacks.
+    """
+    if decision.mfa is not SessionMFA.NO and not identity.mfa_device:
+        raise access_denied("access denied: this session needs a second factor", details="no MFA in certificate")
+    human = not identity.bot_name
+    if decision.device_trust is DeviceTrust.REQUIRED or (
+        decision.device_trust is DeviceTrust.REQUIRED_FOR_HUMANS and human
+    ):
+        raise access_denied("access denied: this session needs a trusted device", details="no trusted device")
+
+
 @define(eq=False)
 class Admission:
     """
@@ -80,29 +147,15 @@ class Admission:
         """
         now = from_timestamp(self.clock.seconds())
         identity = self._identity(certificate, login, client_ip, now)
-        roles = self.view.roles(identity.roles)
-        preference = self.view.preference()
-        wanted = str(preference.require_session_mfa).upper()
-        checker = Checker.for_identity(
-            roles,
-            username=identity.username,
-            traits=identity.traits,
-            cluster_mfa=SessionMFA.YES if wanted == "TRUE" else SessionMFA.__members__.get(wanted, SessionMFA.NO),
-        )
-        terms = self._terms(identity, login, checker, preference.locking_mode, preference.disconnect_expired_cert)
-        self._check_locks(terms, now)
+        checker = checker_of(self.view, identity)
+        terms = terms_of(self.view, identity, checker, server_id=self.host_id, login=login)
+        refuse_locked(self.view, terms, now)
         self._check_requested(identity)
         labels = self.labels()
         decision = checker.login_to_node(labels, login)
         if not decision.allowed:
             raise access_denied(f"access denied to {login} connecting to this host", details=decision.reason)
-        if decision.mfa is not SessionMFA.NO and not identity.mfa_device:
-            raise access_denied("access denied: this session needs a second factor", details="no MFA in certificate")
-        human = not identity.bot_name
-        if decision.device_trust is DeviceTrust.REQUIRED or (
-            decision.device_trust is DeviceTrust.REQUIRED_FOR_HUMANS and human
-        ):
-            raise access_denied("access denied: this session needs a trusted device", details="no trusted device")
+        refuse_lacking(decision, identity)
         return AuthorizedTarget(
             identity=identity,
             login=login,
@@ -123,38 +176,6 @@ class Admission:
         if login not in identity.principals:
             raise access_denied(details=f"wrong principal: {login!r} is not in the certificate")
         return identity
-
-    def _terms(
-        self, identity: Identity, login: str, checker: Checker, locking_mode: str, disconnect_expired: bool
-    ) -> Terms:
-        options, networking = checker.options, self.view.networking()
-        strict = locking_mode == Strictness.STRICT.value or options.lock is Strictness.STRICT
-        subject = Subject(
-            user=identity.username,
-            roles=frozenset(identity.roles),  # type: ignore[arg-type] # attrs tells no type of C{frozenset}
-            login=login,
-            mfa_device=identity.mfa_device,
-            access_requests=frozenset(identity.active_requests),  # type: ignore[arg-type] # the same
-            server_id=self.host_id,
-            bot_instance_id=identity.bot_instance,
-        )
-        return Terms(
-            subject=subject,
-            locking=Strictness.STRICT if strict else Strictness.BEST_EFFORT,
-            expires=identity.expires if disconnect_expired or options.disconnect_expired_cert else None,
-            idle_timeout=options.idle_timeout(networking.client_idle_timeout),
-            idle_message=networking.idle_timeout_message,
-        )
-
-    def _check_locks(self, terms: Terms, now: datetime) -> None:
-        try:
-            known = self.view.locks()
-        except TeleportError as error:
-            raise access_denied(details=f"a lock cannot be read: {error.message}") from error
-        fresh_at = self.view.locks_fresh_at(now)
-        text = locks.refusal(known, terms.subject, now, mode=terms.locking, fresh_at=fresh_at)
-        if text:
-            raise TeleportError(Kind.ACCESS_DENIED, text, details=text)
 
     def _check_requested(self, identity: Identity) -> None:
         if identity.allowed_resources:

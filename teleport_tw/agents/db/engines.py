@@ -1,0 +1,22 @@
+"""
+The database protocols that are served, each by the word of C{spec.protocol}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from teleport_tw.agents.db.flow import Engine
+from teleport_tw.agents.db.target import Targets
+from teleport_tw.agents.db.users import Provisioner
+
+
+def engines() -> Mapping[str, Engine]:
+    """
+    @return: one for each protocol.
+    """
+    return {}
+
+
+PROVISIONERS: Mapping[str, Callable[[Targets], Provisioner]] = {}
+"""Who makes automatic users, by protocol."""
