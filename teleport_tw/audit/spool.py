@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,6 +60,7 @@ class Spool:
     _end: Position = field(default=Position(1, 0), init=False)
     _front: Position = field(default=Position(1, 0), init=False)
     _kept: dict[int, int] = field(factory=dict, init=False)
+    _moved: float = field(factory=time.monotonic, init=False)
 
     def open(self) -> None:
         """
@@ -98,6 +100,8 @@ class Spool:
                 os.close(self._file)
                 self._open_segment(self._end.segment + 1)
                 self._end = Position(self._end.segment + 1, 0)
+            if not self.pending_bytes:
+                self._moved = time.monotonic()
             write_all(self._file, data, self._end.offset)
             self._end = Position(self._end.segment, self._end.offset + len(data))
             self._kept[self._end.segment] = self._end.offset
@@ -115,6 +119,13 @@ class Spool:
         Bytes that are not acknowledged.
         """
         return sum(self._kept.values()) - self._front.offset
+
+    @property
+    def stalled_seconds(self) -> float:
+        """
+        How long something has been waiting without anything being acknowledged; zero where nothing waits.
+        """
+        return time.monotonic() - self._moved if self.pending_bytes else 0.0
 
     def take(self, count: int, size: int) -> Taken:
         """
@@ -144,6 +155,7 @@ class Spool:
         """
         with self._turn:
             self._front = until
+            self._moved = time.monotonic()
             scratch = self.directory / "position.new"
             scratch.write_text(f"{until.segment} {until.offset}\n")
             scratch.replace(self.directory / "position")

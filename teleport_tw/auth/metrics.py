@@ -7,6 +7,7 @@ from __future__ import annotations
 from attrs import define, field
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from teleport_tw.backends.measure import BackendFigures
 from teleport_tw.events.kinds import CertCreate, Event, InstanceJoin, UserLogin
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -17,6 +18,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10
 class Metrics:
     """
     @ivar registry: where the figures are read from.
+    @ivar backend: of the state store.
     """
 
     registry: CollectorRegistry = field(factory=CollectorRegistry)
@@ -25,9 +27,11 @@ class Metrics:
     _joins: Counter = field(init=False)
     _calls: Counter = field(init=False)
     _seconds: Histogram = field(init=False)
+    backend: BackendFigures = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         registry = self.registry
+        self.backend = BackendFigures(registry)
         self._logins = Counter("teleport_user_login", "Sign-ins", ("result",), registry=registry)
         self._certificates = Counter(
             "teleport_certificates_issued", "Certificates for users", ("type",), registry=registry

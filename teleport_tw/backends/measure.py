@@ -24,24 +24,33 @@ BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 
 
 @define(eq=False)
+class BackendFigures:
+    """
+    C{backend_requests_total} and C{backend_request_seconds}.
+    """
+
+    registry: CollectorRegistry
+    requests: Counter = field(init=False)
+    seconds: Histogram = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.requests = Counter(
+            "backend_requests", "Calls to the state store", ("call", "result"), registry=self.registry
+        )
+        self.seconds = Histogram(
+            "backend_request_seconds", "How long calls took", ("call",), registry=self.registry, buckets=BUCKETS
+        )
+
+
+@define(eq=False)
 class MeasuredBackend:
     """
-    A backend that counts into C{backend_requests_total} and C{backend_request_seconds}.
+    A backend whose calls are counted.
     """
 
     _backend: Backend
     _clock: IReactorTime
-    _registry: CollectorRegistry
-    _requests: Counter = field(init=False)
-    _seconds: Histogram = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._requests = Counter(
-            "backend_requests", "Calls to the state store", ("call", "result"), registry=self._registry
-        )
-        self._seconds = Histogram(
-            "backend_request_seconds", "How long calls took", ("call",), registry=self._registry, buckets=BUCKETS
-        )
+    _figures: BackendFigures
 
     async def get(self, key: Key) -> Item:
         """
@@ -83,7 +92,7 @@ class MeasuredBackend:
         return await self._measured("batch", self._backend.batch(operations))
 
     def watch(self, prefixes: Sequence[Key], from_revision: int | None = None) -> Watch:
-        self._requests.labels("watch", "ok").inc()
+        self._figures.requests.labels("watch", "ok").inc()
         return self._backend.watch(prefixes, from_revision)
 
     async def close(self) -> None:
@@ -99,5 +108,5 @@ class MeasuredBackend:
             result = error.kind.value
             raise
         finally:
-            self._requests.labels(call, result).inc()
-            self._seconds.labels(call).observe(max(self._clock.seconds() - started, 0.0))
+            self._figures.requests.labels(call, result).inc()
+            self._figures.seconds.labels(call).observe(max(self._clock.seconds() - started, 0.0))

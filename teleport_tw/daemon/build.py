@@ -14,6 +14,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 from attrs import define, evolve, field
@@ -37,6 +38,7 @@ from teleport_tw.config.sections import AuthService as AuthSection
 from teleport_tw.config.sections import Configuration, StaticToken
 from teleport_tw.daemon.health import Health, Readiness
 from teleport_tw.daemon.host import Host, hosted
+from teleport_tw.daemon.metrics import Figures, LoopLag
 from teleport_tw.daemon.options import log_of
 from teleport_tw.daemon.pidfile import PidFile
 from teleport_tw.pki.identity import SystemRole
@@ -329,5 +331,8 @@ class Starter(MultiService):
             from teleport_tw.daemon.health import service
 
             host, port = split_address(address)
+            uploads = Path(self.configuration.teleport.data_dir) / "log" / "upload" / "streaming"
+            REGISTRY.register(Figures(self.health, self.hosts, uploads))
+            LoopLag(self.reactor, REGISTRY).setServiceParent(self)  # type: ignore[no-untyped-call]
             pages = service(TCPServer(self.reactor, host, port), self.health)
             pages.setServiceParent(self)

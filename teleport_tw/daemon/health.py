@@ -10,7 +10,7 @@ from enum import Enum
 
 from attrs import define, field
 from klein import Klein
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from twisted.application.internet import StreamServerEndpointService
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.web.server import Request, Site
@@ -64,8 +64,14 @@ class Health:
         """
         @return: part to state, for the answer.
         """
+        return {name: state.value for name, state in self.parts().items()}
+
+    def parts(self) -> dict[str, Readiness]:
+        """
+        @return: part to what counts.
+        """
         leaving = Readiness.LEAVING if self._leaving else None
-        return {name: (leaving or state).value for name, state in self._parts.items()}
+        return {name: leaving or state for name, state in self._parts.items()}
 
 
 def site(health: Health, registry: CollectorRegistry = REGISTRY) -> Site:
@@ -102,10 +108,3 @@ def service(endpoint: IStreamServerEndpoint, health: Health) -> StreamServerEndp
     @return: serves the pages while it runs.
     """
     return StreamServerEndpointService(endpoint, site(health))
-
-
-def gauge(name: str, what: str, value: Callable[[], float], registry: CollectorRegistry = REGISTRY) -> None:
-    """
-    Publish C{teleport_<name>}, read when it is scraped.
-    """
-    Gauge(f"teleport_{name}", what, registry=registry).set_function(value)

@@ -29,7 +29,9 @@ class WebCertificates:
         @param ciphers: of TLS 1.2.
         @raise TeleportError: BAD_PARAMETER, a file cannot be used.
         """
-        made = [server_context(Path(pair.cert_file), Path(pair.key_file), alpn=alpn, ciphers=ciphers) for pair in self.pairs]
+        made = [
+            server_context(Path(pair.cert_file), Path(pair.key_file), alpn=alpn, ciphers=ciphers) for pair in self.pairs
+        ]
         by_name = {
             name: context
             for pair, context in reversed(list(zip(self.pairs, made, strict=True)))

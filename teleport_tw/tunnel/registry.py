@@ -109,6 +109,12 @@ class Registry(ServerFactory):
     def __bool__(self) -> bool:
         return True
 
+    def streams(self) -> int:
+        """
+        @return: how many streams there are on all links.
+        """
+        return sum(map(len, self._links))
+
     def agents(self, kind: str = "") -> tuple[Agent, ...]:
         """
         @param kind: only hosts that may serve this; empty for all.

@@ -12,7 +12,7 @@ from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from teleport_tw.backends.interface import Backend
-from teleport_tw.backends.measure import MeasuredBackend
+from teleport_tw.backends.measure import BackendFigures, MeasuredBackend
 from teleport_tw.backends.memory import MemoryBackend
 from teleport_tw.backends.sqlite import SqliteBackend, open_sqlite
 from tests.contracts import backend
@@ -81,7 +81,7 @@ class MeasuredTests(MemoryTests):
         Round the reference.
         """
         self.registry = CollectorRegistry()
-        return MeasuredBackend(await super().make(time), time, self.registry)  # type: ignore[arg-type]
+        return MeasuredBackend(await super().make(time), time, BackendFigures(self.registry))  # type: ignore[arg-type]
 
     async def test_figures(self) -> None:
         """

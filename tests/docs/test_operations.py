@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.auth.metrics import Metrics
@@ -16,6 +17,8 @@ from teleport_tw.base.errors import TeleportError
 from teleport_tw.base.timing import format_duration
 from teleport_tw.config import sections
 from teleport_tw.config.load import load_text
+from teleport_tw.daemon.health import Health
+from teleport_tw.daemon.metrics import Figures, LoopLag
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "operations.rst").read_text()
@@ -106,9 +109,11 @@ class ConfigurationTests(SynchronousTestCase):
 
     def test_metrics_are_named_as_they_are(self) -> None:
         """
-        All that auth counts, and nothing else.
+        All that is counted, and nothing else.
         """
         registry = CollectorRegistry()
         Metrics(registry)
+        registry.register(Figures(Health(), [], Path("/nonexistent")))
+        LoopLag(Clock(), registry)
         counted = {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
-        self.assertEqual(set(re.findall(r"^``(teleport_\w+)", PAGE, re.MULTILINE)), counted)
+        self.assertEqual(set(re.findall(r"^``((?:teleport|backend)_\w+)", PAGE, re.MULTILINE)), counted)
