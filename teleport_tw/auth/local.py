@@ -42,7 +42,7 @@ from teleport_tw.auth.joining.token import TokenJoining
 from teleport_tw.auth.presence import PresenceRegister
 from teleport_tw.auth.users import UserCertificates
 from teleport_tw.auth.watch import Watching
-from teleport_tw.base.errors import TeleportError, bad_parameter
+from teleport_tw.base.errors import Kind, TeleportError, bad_parameter, not_found
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import Duration
 from teleport_tw.events.kinds import CertCreate, Session, SessionRecordingAccess
@@ -113,11 +113,26 @@ class LocalApi:
         if kind == "cert_authority" and with_secrets:
             self._require_keys(gate)
             return await Authorities(self._core.backend).get(sub_kind, name, with_secrets=True)
-        resource = await self._core.resources.get(kind, name, sub_kind=sub_kind)
+        try:
+            resource = await self._core.resources.get(kind, name, sub_kind=sub_kind)
+        except TeleportError as error:
+            if shown and error.kind is Kind.NOT_FOUND:
+                raise self._hidden(kind, name) from error
+            raise
         own = own or (kind == TRACKER and gate.sees(resource))
         if not own and not (kind in builtin.REACHABLE and gate.reaches(resource)):
+            if shown and not gate.may(kind, verb, resource):
+                gate.refuse(f"{kind} {name!r} is there, and not for the caller to see")
+                raise self._hidden(kind, name)
             gate.require(kind, verb, resource)
         return resource if with_secrets or kind not in _SECRET_KINDS else kinds.without_secrets(resource)
+
+    @staticmethod
+    def _hidden(kind: str, name: str) -> TeleportError:
+        """
+        Of what a caller sees a part of: whether there is more, the answer does not tell.
+        """
+        return not_found(f"{kind} {name!r} is not found")
 
     async def list(self, kind: str, query: Query = _ALL) -> Page:
         """See the contract."""

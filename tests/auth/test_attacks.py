@@ -69,6 +69,35 @@ class Attacks(TestCase):
             return error
         self.fail("not refused")
 
+    async def test_looking_around(self) -> None:
+        """Whether a server is there that one may not reach, no answer tells; by what name or sub_kind one ever asks."""
+        await self.cluster.user("alice", "access")
+        await self.admin.create(Resource("role", "v7", Metadata("dev"), {"allow": {"node_labels": {"env": "dev"}}}))
+        await self.admin.create(
+            Resource(
+                "role",
+                "v7",
+                Metadata("some"),
+                {
+                    "allow": {
+                        "rules": [
+                            {"resources": ["node"], "verbs": ["read", "list"], "where": 'resource.metadata.name == "x"'}
+                        ]
+                    }
+                },
+            )
+        )
+        there, nowhere = str(uuid.uuid4()), str(uuid.uuid4())
+        await self.admin.heartbeat(Resource("node", "v2", Metadata(there), {"hostname": "x"}, "teleport"), MINUTE)
+        for roles in (("dev",), ("some",), ("dev", "some")):
+            alice = self.person("alice", *roles)
+            for sub_kind in ("", "teleport", "openssh"):
+                seen = []
+                for name in (there, nowhere):
+                    error = await self.refused(alice.get("node", name, sub_kind=sub_kind))
+                    seen.append((error.kind, error.message.replace(name, "")))
+                self.assertEqual(seen[0], seen[1], (roles, sub_kind))
+
     async def test_guessing_at_once(self) -> None:
         """Of many guesses at once five are looked at; the right one behind them finds the account locked."""
         await self.cluster.user("alice", "access")

@@ -366,7 +366,7 @@ class Issuing(AuthCase):
         alice = await self.alice("dev")
         self.assertEqual([item.spec["hostname"] for item in (await alice.list("node")).items], ["dev"])
         error = await self.refused(alice.get("node", str(uuid.UUID(int=2))))
-        self.assertEqual(error.kind, Kind.ACCESS_DENIED)
+        self.assertEqual(error.kind, Kind.NOT_FOUND)
         self.assertNotIn("role", error.message)
         await self.refused(alice.create(Resource("role", "v7", Metadata("mine"), {"allow": {}})))
         await self.refused(alice.get("token", "x" * 9))

@@ -68,5 +68,5 @@ class Seen(TestCase):
                     self.assertEqual((await api.get(KIND, session)).name, session)
                     self.assertIn(session, seen)
                 except TeleportError as error:
-                    self.assertIs(error.kind, Kind.ACCESS_DENIED)
+                    self.assertIs(error.kind, Kind.NOT_FOUND)
                     self.assertNotIn(session, seen)
