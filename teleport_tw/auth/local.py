@@ -107,7 +107,7 @@ class LocalApi:
         own = kind == "user" and name == self.identity.username and not self.identity.is_host
         own = own or (kind == "role" and name in self.identity.roles)
         verb = builtin.READ if with_secrets and kind in _SECRET_KINDS else builtin.READ_NO_SECRETS
-        shown = kind in builtin.REACHABLE or kind == TRACKER
+        shown = not self.identity.is_host and (kind in builtin.REACHABLE or kind == TRACKER)
         if not own and not shown and not gate.may_some(kind, verb):
             gate.require(kind, verb)
         if kind == "cert_authority" and with_secrets:
