@@ -14,7 +14,7 @@ from typing import Any
 from attrs import define, field
 
 from teleport_tw.api.contract import EventQuery
-from teleport_tw.audit.ledger import Place, files_of
+from teleport_tw.audit.ledger import ChainFile, Place, files_of
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.timing import parse_time
 
@@ -63,7 +63,7 @@ class Index:
         done = self._connection.execute(
             "SELECT number, file, offset + length FROM events ORDER BY number DESC LIMIT 1"
         ).fetchone()
-        number, last_file, offset = done or (0, "", 0)
+        number, last_file, offset = done or (self._before_all(), "", 0)
         added = 0
         for path in files_of(self.path.parent):
             if path.name < last_file:
@@ -78,6 +78,29 @@ class Index:
                     batch = []
             self.add(batch)
         return added
+
+    def _before_all(self) -> int:
+        """
+        @return: how many events stood before the oldest file that is kept.
+        """
+        files = files_of(self.path.parent)
+        chain = ChainFile.read(files[0].with_suffix(".chain")) if files else None
+        return chain.start_count if chain is not None else 0
+
+    def forget(self, path: Path) -> None:
+        """
+        Take out the events of a file that is about to be deleted; the words in them too.
+        """
+        places = self._connection.execute("SELECT number, offset FROM events WHERE file = ?", (path.name,)).fetchall()
+        numbers = {offset: number for number, offset in places}
+        gone = [
+            ("delete", numbers[place.offset], " ".join(_texts(_event(line))))
+            for place, line in _lines(path, 0, 0)
+            if place.offset in numbers
+        ]
+        with self._connection as write:
+            write.executemany("INSERT INTO words (words, rowid, line) VALUES (?,?,?)", gone)
+            write.execute("DELETE FROM events WHERE file = ?", (path.name,))
 
     def known(self, uids: Sequence[str]) -> set[str]:
         """

@@ -9,6 +9,7 @@ The log's files: clean JSON lines for people and C{jq}, and a chain file beside 
                                 <SHA-256 of line 2, hex>
                                 checkpoint <events so far> <chain value> <time> <Ed25519 signature, base64>
     events.log                  symbolic link to the newest .log
+    truncation                  where the log begins, its oldest days deleted (L{teleport_tw.audit.truncation})
 
 The chain value starts as 64 zeros; each line's is SHA-256 over the value before and the line's digest, as raw bytes.
 Lines go to disk before their digests, and only then is anybody told that they are kept. So a crash leaves lines without
@@ -23,13 +24,14 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from attrs import define, field, frozen
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from teleport_tw.audit import truncation
 from teleport_tw.audit.spool import write_all
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.timing import format_time, utc_now
@@ -119,6 +121,9 @@ class Ledger:
             os.close(self._lock)
             message = f"the audit log in {self.directory} is used by another process"
             raise TeleportError(Kind.ALREADY_EXISTS, message) from error
+        said = truncation.read(self.directory)
+        if said is not None and said.holds(self.key.public_key()):
+            self._drop_before(said.first)
         files = files_of(self.directory)
         if files:
             self._resume(files[-1])
@@ -158,6 +163,39 @@ class Ledger:
         @return: number of events and the chain value: kept elsewhere, it proves later that nothing was cut off.
         """
         return self.count, self._chain.hex()
+
+    def truncate(self, before: datetime, forget: Callable[[Path], object]) -> int:
+        """
+        Delete the files of days that were over before a moment; never the one that is written.
+
+        @param forget: called with each file before it goes.
+        @return: how many events stand before the log's beginning now; zero where nothing was deleted.
+        """
+        with self._turn:
+            files = files_of(self.directory)
+            kept = [path for path in files if path.name >= self._name or _end_of(path) > before]
+            if not kept or kept[0] == files[0]:
+                return 0
+            chain = ChainFile.read(kept[0].with_suffix(".chain"))
+            if chain is None:
+                return 0  # nobody could tell what comes before it
+            truncation.write(
+                self.directory,
+                self.key,
+                count=chain.start_count,
+                chain=chain.start.hex(),
+                first=kept[0].name,
+                time=format_time(self.now()),
+            )
+            for path in files[: files.index(kept[0])]:
+                forget(path)
+            self._drop_before(kept[0].name)
+            return chain.start_count
+
+    def _drop_before(self, first: str) -> None:
+        for path in self.directory.glob("????-??-??.*"):
+            if path.name[:10] < first[:10]:
+                path.unlink(missing_ok=True)
 
     def undisturbed(self, look: Callable[[], T]) -> T:
         """
@@ -317,6 +355,13 @@ class ChainFile:
             else:
                 bad.append(number)
         return cls(int(first[1]), bytes.fromhex(first[2]), tuple(digests), tuple(checkpoints), tuple(bad), len(data))
+
+
+def _end_of(path: Path) -> datetime:
+    """
+    @return: when the day of a file of the log is over.
+    """
+    return datetime.strptime(path.name[:10], "%Y-%m-%d").replace(tzinfo=UTC) + timedelta(days=1)
 
 
 def _is_digest(text: str) -> bool:

@@ -99,6 +99,17 @@ class AuditLog:
         """
         return await self.threads.run(self._verify)
 
+    async def truncate(self, before: datetime) -> int:
+        """
+        Delete the files of days that were over before a moment; what is left can still be verified.
+
+        @return: how many events have been deleted since the log began; zero where nothing was deleted now.
+        """
+        gone: int = await self.threads.run(self._ledger.truncate, before, self._index.forget)
+        if gone:
+            self._log.info("events of days before {day} were deleted for their age", day=before.date().isoformat())
+        return gone
+
     def head(self) -> tuple[int, str]:
         """
         @return: number of events and the chain value after them, to be kept elsewhere as a witness.

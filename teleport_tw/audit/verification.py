@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from teleport_tw.api.contract import Verification
+from teleport_tw.audit import truncation
 from teleport_tw.audit.ledger import START, ChainFile, files_of, signed_text
 
 MAX_PROBLEMS = 1000
@@ -33,6 +34,15 @@ class _Walk:
             self.problems.append(problem)
         else:
             self.more += 1
+
+    def begin(self, said: truncation.Truncation | None, is_there: bool) -> None:
+        """
+        Where older days were deleted for their age, the rest stands on the signed word that says so.
+        """
+        if said is not None and said.holds(self.key):
+            self.checked, self.chain = said.count, bytes.fromhex(said.chain)
+        elif is_there:
+            self.say("the truncation, by which the log's oldest days were deleted, was not signed by this cluster")
 
     def file(self, path: Path) -> None:
         chain = ChainFile.read(path.with_suffix(".chain"))
@@ -107,6 +117,7 @@ def verify(directory: Path, key: Ed25519PublicKey, indexed: int = 0) -> Verifica
     @return: one sentence for each break; the event after a break is checked again, so that one edit is one sentence.
     """
     walk = _Walk(key)
+    walk.begin(truncation.read(directory), (directory / truncation.NAME).exists())
     for path in files_of(directory):
         walk.file(path)
     lone = {path.stem for path in directory.glob("????-??-??.*.chain")} - {path.stem for path in files_of(directory)}

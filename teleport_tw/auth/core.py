@@ -57,6 +57,10 @@ class AuditTrail(Protocol):
         """See the contract."""
         ...
 
+    async def truncate(self, before: datetime) -> int:
+        """See L{teleport_tw.audit.log.AuditLog.truncate}."""
+        ...
+
 
 @define(eq=False, kw_only=True)
 class Core:

@@ -52,7 +52,7 @@ from teleport_tw.auth.presence import PresenceRegister
 from teleport_tw.auth.setup import Setups
 from teleport_tw.auth.signing import Signing
 from teleport_tw.auth.users import UserCertificates
-from teleport_tw.auth.vouching import close_abandoned
+from teleport_tw.auth.vouching import close_abandoned, forget_old
 from teleport_tw.backends.interface import Backend
 from teleport_tw.backends.measure import MeasuredBackend
 from teleport_tw.backends.memory import MemoryBackend
@@ -83,6 +83,9 @@ RENEW_EVERY: Duration = timedelta(hours=12)
 
 CLOSE_EVERY: Duration = timedelta(minutes=5)
 """Recordings whose host died are looked for so often."""
+
+FORGET_EVERY: Duration = timedelta(hours=1)
+"""What is older than C{storage.retention_period} is looked for so often."""
 
 ANNOUNCE_EVERY: Duration = timedelta(minutes=3)
 ANNOUNCE_TTL: Duration = timedelta(minutes=10)
@@ -257,6 +260,8 @@ class AuthService(Service):
         await self._announce(own)
         self._every(ANNOUNCE_EVERY, "announcing auth", lambda: self._announce(own))
         self._every(CLOSE_EVERY, "closing abandoned recordings", lambda: close_abandoned(core))
+        if age := self.teleport.storage.retention_period:
+            self._every(FORGET_EVERY, "deleting what is older than is kept", lambda: forget_old(core, age))
         if self.listen:
             self._serve(core)
 

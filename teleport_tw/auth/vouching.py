@@ -12,12 +12,17 @@ from teleport_tw.api.contract import EventQuery, Verification
 from teleport_tw.auth.core import Core
 from teleport_tw.auth.delivery import DELIVERED_BY, Ownership
 from teleport_tw.base.errors import Kind, TeleportError
+from teleport_tw.base.timing import Duration
 from teleport_tw.events.kinds import Recorded, Session, SessionUpload
 from teleport_tw.recordings.archive import ABANDONED_SECONDS
 from teleport_tw.resources.metadata import Json
 
 MOST_CLOSED = 100
 """Abandoned recordings that one round closes."""
+MOST_FORGOTTEN = 1000
+"""Recordings that one round deletes for their age."""
+GRACE = Duration(days=2)
+"""A day of the log is deleted when it is over, and an event may be a little later than its recording."""
 MOST_COMPARED = 5000
 """Recordings that one verification reads, the newest."""
 BUDGET_SECONDS = 60.0
@@ -37,6 +42,22 @@ async def close_abandoned(core: Core) -> int:
         recorded = Recorded(digest=checked.digest, parts=parts)
         core.events.emit(SessionUpload(session=Session(id=session), recorded=recorded))
     return len(found)
+
+
+async def forget_old(core: Core, age: Duration) -> int:
+    """
+    Delete what is older than is kept: first the log's days, then recordings. A recording goes a day after the day whose
+    events vouch for it, so that the log never vouches for one that is not there.
+
+    @param age: nothing younger is deleted.
+    @return: how many recordings were deleted.
+    """
+    before = core.now() - age
+    await core.trail.truncate(before)
+    found = await core.recordings.storage.finished((before - GRACE).timestamp())
+    for session in found[:MOST_FORGOTTEN]:
+        await core.recordings.delete(session)
+    return len(found[:MOST_FORGOTTEN])
 
 
 async def verify(core: Core, ownership: Ownership) -> Verification:

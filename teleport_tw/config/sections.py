@@ -63,6 +63,7 @@ class Storage:
     Where auth keeps its state.
 
     @ivar path: for SQLite; empty means C{backend} in the data directory.
+    @ivar retention_period: how old events and recordings get; zero keeps them for ever.
     @ivar options: what belongs to one driver alone, as written.
     """
 
@@ -73,7 +74,7 @@ class Storage:
     conn_string: Secret[str] = field(factory=lambda: Secret(""))
     audit_events_uri: tuple[str, ...] = ()
     audit_sessions_uri: str = ""
-    retention_period: Duration = timedelta(days=365)
+    retention_period: Duration = NEVER
     options: Mapping[str, Any] = field(factory=dict)
 
 

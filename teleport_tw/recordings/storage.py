@@ -63,6 +63,13 @@ class Storage(Protocol):
         """
         ...
 
+    async def finished(self, before: float) -> list[str]:
+        """
+        @param before: seconds since the epoch.
+        @return: complete recordings that were complete by then.
+        """
+        ...
+
     async def delete(self, session: str) -> None:
         """
         Forget it; harmless when it is not there.
@@ -131,6 +138,13 @@ class LocalStorage:
         found: list[tuple[str, int]] = await self.threads.run(self._abandoned, before)
         return found
 
+    async def finished(self, before: float) -> list[str]:
+        """
+        By the file's own time.
+        """
+        found: list[str] = await self.threads.run(self._finished, before)
+        return found
+
     async def delete(self, session: str) -> None:
         """
         File and parts.
@@ -193,6 +207,9 @@ class LocalStorage:
     def _sessions(self) -> list[str]:
         paths = sorted(self.directory.glob("*" + DONE_SUFFIX), key=lambda path: path.stat().st_mtime)
         return [path.stem for path in paths]
+
+    def _finished(self, before: float) -> list[str]:
+        return [path.stem for path in self.directory.glob("*" + DONE_SUFFIX) if path.stat().st_mtime < before]
 
     def _abandoned(self, before: float) -> list[tuple[str, int]]:
         folders = [path for path in self.directory.glob("*") if path.is_dir() and path.stat().st_mtime < before]

@@ -333,3 +333,90 @@ class KillTests(SynchronousTestCase):
         self.successResultOf(Deferred.fromCoroutine(log.close()))
         self.assertEqual(found.problems, ())
         self.assertGreaterEqual(found.checked, acknowledged[-1])
+
+
+class RetentionTests(LogCase):
+    """
+    Days that are deleted for their age, and days that somebody takes away.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        for number in range(1, 6):
+            self.emit(event(number, text=f"needle{number}"))
+            self.today += timedelta(days=1)
+        self.emit(event(6))
+
+    def days(self) -> list[str]:
+        return sorted(path.name[8:10] for path in self.directory.glob("????-??-??.*.log"))
+
+    def found(self, **query: Any) -> list[str]:
+        return [item["uid"] for item in self.done(self.log.search(EventQuery(**query))).events]
+
+    def test_old_days_go_and_the_rest_is_whole(self) -> None:
+        """Files, index and words; what is appended later goes on."""
+        first = self.days()[0]
+        self.assertEqual(self.done(self.log.truncate(self.today - timedelta(days=3))), 2)
+        self.assertEqual((len(self.days()), first in self.days()), (4, False))
+        self.assertEqual(self.found(), ["u3", "u4", "u5", "u6"])
+        self.assertEqual((self.found(text="needle2"), self.found(text="needle3")), ([], ["u3"]))
+        self.assertEqual(self.problems(), ())
+        self.assertEqual(self.done(self.log.truncate(self.today - timedelta(days=3))), 0)
+        self.emit(event(7))
+        self.done(self.log.close())
+        self.log = self.opened()
+        self.assertEqual((self.problems(), self.log.head()[0]), ((), 7))
+        self.done(self.log.truncate(self.today - timedelta(days=2)))
+        self.assertEqual(self.problems(), ())
+
+    def test_the_day_that_is_written_stays(self) -> None:
+        """However little is kept."""
+        self.done(self.log.truncate(self.today + timedelta(days=30)))
+        self.assertEqual(len(self.days()), 1)
+        self.assertEqual(self.found(), ["u6"])
+        self.assertEqual(self.problems(), ())
+
+    def test_a_lost_index_is_made_again(self) -> None:
+        """With the numbers that the events had."""
+        self.done(self.log.truncate(self.today - timedelta(days=3)))
+        self.done(self.log.close())
+        for path in self.directory.glob("index.sqlite*"):
+            path.unlink()
+        self.log = self.opened()
+        self.assertEqual(self.found(), ["u3", "u4", "u5", "u6"])
+        self.assertEqual(self.problems(), ())
+
+    def test_a_crash_between_the_word_and_the_deed(self) -> None:
+        """The next start deletes what the truncation says is gone."""
+        kept = {path: path.read_bytes() for path in self.directory.glob("????-??-??.*")}
+        self.done(self.log.truncate(self.today - timedelta(days=3)))
+        self.done(self.log.close())
+        for path, data in kept.items():
+            if not path.exists():
+                path.write_bytes(data)
+        self.assertEqual(len(self.days()), 6)
+        self.log = self.opened()
+        self.assertEqual(len(self.days()), 4)
+        self.assertEqual(self.problems(), ())
+
+    def test_a_thief_cannot_pass_for_age(self) -> None:
+        """More days taken than were signed for, a truncation of another key, one that is edited, or none at all."""
+        self.done(self.log.truncate(self.today - timedelta(days=3)))
+        said = self.directory / "truncation"
+        good = said.read_text()
+        words = good.split()
+        for forged in (
+            " ".join([words[0], "3", *words[2:]]),
+            " ".join([*words[:2], "0" * 64, *words[3:]]),
+            " ".join([*words[:5], "AAAA"]),
+            "nonsense",
+        ):
+            said.write_text(forged)
+            self.assertTrue(any("was not signed" in problem for problem in self.problems()), forged)
+        said.unlink()
+        self.assertTrue(any("does not continue" in problem for problem in self.problems()))
+        said.write_text(good)
+        oldest = min(self.directory.glob("????-??-??.*.log"))
+        oldest.unlink()
+        oldest.with_suffix(".chain").unlink()
+        self.assertTrue(any("does not continue" in problem for problem in self.problems()))

@@ -13,7 +13,7 @@ from teleport_tw.api.contract import EventQuery, SetupPurpose
 from teleport_tw.auth import vouching
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.secret import Secret
-from teleport_tw.base.timing import NEVER
+from teleport_tw.base.timing import NEVER, Duration
 from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.recordings.archive import ABANDONED_SECONDS
 from teleport_tw.resources.metadata import Metadata, Resource
@@ -167,3 +167,19 @@ class Calls(AuthCase):
             self.assertEqual(found, 1, method)
         page = await self.admin.search(EventQuery())
         self.assertIsNotNone(page)
+
+    async def test_what_is_older_than_is_kept_goes(self) -> None:
+        """Recordings by their own time, and nothing that is younger."""
+        core = self.cluster.auth.core
+        assert core is not None
+        storage: Any = core.recordings.storage
+        now = core.clock.seconds()
+        names = {"old": now - 13 * 86400, "grace": now - 11 * 86400, "young": now}
+        storage.directory.mkdir(parents=True, exist_ok=True)
+        for name, when in names.items():
+            path = storage.directory / f"{name}.rec"
+            path.write_bytes(b"")
+            os.utime(path, (when, when))
+        self.assertEqual(await vouching.forget_old(core, Duration(days=10)), 1)
+        self.assertEqual(sorted(await storage.sessions()), ["grace", "young"])
+        self.assertEqual(await vouching.forget_old(core, Duration(days=10)), 0)
