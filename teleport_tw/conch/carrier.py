@@ -32,13 +32,11 @@ from teleport_tw.conch.algorithms import HOST_KEYS, Algorithms
 from teleport_tw.conch.ciphers import DISCONNECT_PROTOCOL_ERROR, Octets, Opener, Sealer
 from teleport_tw.conch.exchange import Exchange, HostProof
 from teleport_tw.conch.kex import encode_string
+from teleport_tw.conch.numbers import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST
 from teleport_tw.conch.packets import PacketReader, PacketWriter
 from teleport_tw.conch.signatures import HostKeys
 from teleport_tw.conch.version import VersionReader
 from teleport_tw.protocols.ssh.wire import Reader, put_uint32
-
-MSG_CHANNEL_WINDOW_ADJUST = 93
-MSG_CHANNEL_DATA = 94
 
 DEFAULT_VERSION = b"SSH-2.0-Teleport"
 

@@ -48,25 +48,26 @@ from twisted.logger import Logger
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 from teleport_tw.conch.channel import MAX_PACKET_BYTES, Channel
 from teleport_tw.conch.ciphers import DISCONNECT_PROTOCOL_ERROR, Octets
+from teleport_tw.conch.numbers import (
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EOF,
+    MSG_CHANNEL_EXTENDED_DATA,
+    MSG_CHANNEL_FAILURE,
+    MSG_CHANNEL_OPEN,
+    MSG_CHANNEL_OPEN_CONFIRMATION,
+    MSG_CHANNEL_OPEN_FAILURE,
+    MSG_CHANNEL_REQUEST,
+    MSG_CHANNEL_SUCCESS,
+    MSG_CHANNEL_WINDOW_ADJUST,
+    MSG_GLOBAL_REQUEST,
+    MSG_REQUEST_FAILURE,
+    MSG_REQUEST_SUCCESS,
+)
 from teleport_tw.protocols.ssh.wire import Reader, put_boolean, put_string, put_text
 
 if TYPE_CHECKING:
     from teleport_tw.conch.carrier import Carrier
-
-MSG_GLOBAL_REQUEST = 80
-MSG_REQUEST_SUCCESS = 81
-MSG_REQUEST_FAILURE = 82
-MSG_CHANNEL_OPEN = 90
-MSG_CHANNEL_OPEN_CONFIRMATION = 91
-MSG_CHANNEL_OPEN_FAILURE = 92
-MSG_CHANNEL_WINDOW_ADJUST = 93
-MSG_CHANNEL_DATA = 94
-MSG_CHANNEL_EXTENDED_DATA = 95
-MSG_CHANNEL_EOF = 96
-MSG_CHANNEL_CLOSE = 97
-MSG_CHANNEL_REQUEST = 98
-MSG_CHANNEL_SUCCESS = 99
-MSG_CHANNEL_FAILURE = 100
 
 MAX_CHANNELS = 1024
 """Open or opening at one time; a browser through one forwarded port needs a few dozen."""

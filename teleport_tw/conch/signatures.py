@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from teleport_tw.base.errors import RemoteProtocolError, bad_parameter
+from teleport_tw.conch.numbers import MSG_USERAUTH_REQUEST
 from teleport_tw.protocols.ssh import certificate as certificates
 from teleport_tw.protocols.ssh import keys
-from teleport_tw.protocols.ssh.wire import Reader, put_mpint, put_string
+from teleport_tw.protocols.ssh.wire import Reader, put_boolean, put_mpint, put_string
 
 _CERTIFICATE_SUFFIX = b"-cert-v01@openssh.com"
 
@@ -268,3 +269,22 @@ class HostKeys:
         @param algorithm: one of L{algorithms}.
         """
         return sign(self._by_algorithm[algorithm][0], algorithm, data)
+
+
+def signed_data(session_id: bytes, user: bytes, algorithm: bytes, blob: bytes) -> bytes:
+    """
+    @return: what a client signs to prove that it holds a key, in this connection and for this login alone.
+    @see: RFC 4252 section 7
+    """
+    return b"".join(
+        (
+            put_string(session_id),
+            bytes((MSG_USERAUTH_REQUEST,)),
+            put_string(user),
+            put_string(b"ssh-connection"),
+            put_string(b"publickey"),
+            put_boolean(True),
+            put_string(algorithm),
+            put_string(blob),
+        )
+    )

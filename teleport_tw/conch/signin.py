@@ -20,17 +20,18 @@ from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, ac
 from teleport_tw.conch import signatures
 from teleport_tw.conch.ciphers import DISCONNECT_PROTOCOL_ERROR
 from teleport_tw.conch.connection import Connection
-from teleport_tw.conch.signatures import Signer
-from teleport_tw.conch.userauth import (
-    MAX_ANSWERS,
+from teleport_tw.conch.numbers import (
     MSG_USERAUTH_BANNER,
     MSG_USERAUTH_FAILURE,
     MSG_USERAUTH_INFO_REQUEST,
     MSG_USERAUTH_INFO_RESPONSE,
     MSG_USERAUTH_REQUEST,
     MSG_USERAUTH_SUCCESS,
+)
+from teleport_tw.conch.signatures import Signer, signed_data
+from teleport_tw.conch.userauth import (
+    MAX_ANSWERS,
     Prompt,
-    signed_data,
 )
 from teleport_tw.protocols.ssh.wire import Reader, put_boolean, put_string, put_text, put_uint32
 

@@ -24,19 +24,20 @@ from teleport_tw.conch import signatures
 from teleport_tw.conch.algorithms import CERTIFICATE_SIGNATURES, SIGNATURES
 from teleport_tw.conch.ciphers import DISCONNECT_PROTOCOL_ERROR
 from teleport_tw.conch.connection import Connection, Responder
-from teleport_tw.conch.signatures import Touch
+from teleport_tw.conch.numbers import (
+    MSG_USERAUTH_BANNER,
+    MSG_USERAUTH_FAILURE,
+    MSG_USERAUTH_INFO_REQUEST,
+    MSG_USERAUTH_INFO_RESPONSE,
+    MSG_USERAUTH_PK_OK,
+    MSG_USERAUTH_REQUEST,
+    MSG_USERAUTH_SUCCESS,
+)
+from teleport_tw.conch.signatures import Touch, signed_data
 from teleport_tw.protocols.ssh.wire import Reader, put_boolean, put_string, put_text, put_uint32
 
 if TYPE_CHECKING:
     from teleport_tw.conch.transport import ServerTransport
-
-MSG_USERAUTH_REQUEST = 50
-MSG_USERAUTH_FAILURE = 51
-MSG_USERAUTH_SUCCESS = 52
-MSG_USERAUTH_BANNER = 53
-MSG_USERAUTH_PK_OK = 60
-MSG_USERAUTH_INFO_REQUEST = 60
-MSG_USERAUTH_INFO_RESPONSE = 61
 
 DISCONNECT_SERVICE_NOT_AVAILABLE = 7
 DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE = 14
@@ -300,22 +301,3 @@ class UserAuthServer(SSHService):
         assert self._answers is not None, "packetReceived looked"
         waiting, self._answers = self._answers, None
         waiting.callback(answers)
-
-
-def signed_data(session_id: bytes, user: bytes, algorithm: bytes, blob: bytes) -> bytes:
-    """
-    @return: what a client signs to prove that it holds a key, in this connection and for this login alone.
-    @see: RFC 4252 section 7
-    """
-    return b"".join(
-        (
-            put_string(session_id),
-            bytes((MSG_USERAUTH_REQUEST,)),
-            put_string(user),
-            put_string(Connection.name),
-            put_string(b"publickey"),
-            put_boolean(True),
-            put_string(algorithm),
-            put_string(blob),
-        )
-    )

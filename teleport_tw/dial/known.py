@@ -7,16 +7,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from teleport_tw.base.errors import TeleportError, access_denied
 from teleport_tw.base.timing import utc_now
 from teleport_tw.conch.exchange import HostProof
-from teleport_tw.conch.transport import VerifyHost
 from teleport_tw.pki.checks import check, check_host, read_known_hosts
 from teleport_tw.protocols.ssh.certificate import CertificateType
 from teleport_tw.protocols.ssh.keys import PublicKey
+
+if TYPE_CHECKING:
+    from teleport_tw.conch.transport import VerifyHost
 
 
 @frozen
@@ -100,3 +103,13 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def host_part(target: str) -> str:
+    """
+    @param target: C{host[:port]}; IPv6 in brackets where there is a port.
+    @return: the host.
+    """
+    if target.startswith("["):
+        return target[1:].partition("]")[0]
+    return target.rpartition(":")[0] if target.count(":") == 1 else target

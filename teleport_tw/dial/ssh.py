@@ -17,7 +17,7 @@ from teleport_tw.conch.connection import Connection, Responder
 from teleport_tw.conch.signatures import MemorySigner, Signer
 from teleport_tw.conch.transport import ClientSettings, connect
 from teleport_tw.dial.identity import ClientIdentity
-from teleport_tw.dial.known import HostTrust
+from teleport_tw.dial.known import HostTrust, host_part
 from teleport_tw.dial.proxy import ProxyEndpoint
 from teleport_tw.pki.keys import PrivateKey
 from teleport_tw.protocols.ssh import keys as ssh_keys
@@ -98,13 +98,3 @@ class Way:
             limits=Limits(keepalive_interval=self.keepalive),
         )
         return await connect(endpoint, settings)
-
-
-def host_part(target: str) -> str:
-    """
-    @param target: C{host[:port]}; IPv6 in brackets where there is a port.
-    @return: the host.
-    """
-    if target.startswith("["):
-        return target[1:].partition("]")[0]
-    return target.rpartition(":")[0] if target.count(":") == 1 else target

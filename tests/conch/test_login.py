@@ -32,10 +32,11 @@ from teleport_tw.conch.signatures import (
     plain_algorithm,
     sign,
     signature_algorithms,
+    signed_data,
     verify,
 )
 from teleport_tw.conch.transport import ServerFactory, ServerSettings, ServerTransport
-from teleport_tw.conch.userauth import Ask, LoginRules, MoreNeeded, Peer, Prompt, UserAuthServer, signed_data
+from teleport_tw.conch.userauth import Ask, LoginRules, MoreNeeded, Peer, Prompt, UserAuthServer
 from teleport_tw.protocols.ssh import keys
 from teleport_tw.protocols.ssh.wire import put_boolean, put_mpint, put_string, put_uint32
 from tests.conch.pair import HOST_KEY, USER_KEY, Host, Pair, lone_server, pair

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -15,21 +14,12 @@ from teleport_tw.base.net.files import FileSink
 from teleport_tw.clients import terminal
 from teleport_tw.clients.terminal import Escape, Escapes
 from teleport_tw.clients.tsh.features import Features
+from teleport_tw.clients.tsh.target import passed_variables
 from teleport_tw.clients.tsh.way import say
 from teleport_tw.conch.connection import Connection
 from teleport_tw.dial.session import LOST_STATUS, ClientSession
 
-PASSED = ("LANG", "LANGUAGE", "TZ", "COLORTERM")
-PASSED_PREFIXES = ("LC_", "TELEPORT_SESSION_", "TELEPORT_SSH_")
-
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-
-
-def passed_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """
-    @return: what a server is told of our environment.
-    """
-    return {name: value for name, value in environment.items() if name in PASSED or name.startswith(PASSED_PREFIXES)}
 
 
 class Session:

@@ -115,8 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else list(arguments)
     code = run(words)
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # none, where it was closed before we started
+            stream.flush()
     except OSError:  # a pipe that nobody reads any more; the interpreter words it
         sys.exit(code)
     # Everything has been closed and said. Taking all modules apart would take a tenth of the time of "tsh ssh".
@@ -135,16 +135,19 @@ def run(words: Sequence[str]) -> int:
     load_later(*_PUT_OFF)
     gc.disable()
     options = parse("tsh", DESCRIPTION, VERBS, flags, words, everywhere=True)
-    if getattr(options, "offline", False):
+    offline, plain = getattr(options, "offline", False), getattr(options, "plain", None)
+    if offline or plain is not None:
         settle()
         try:
-            return options.run(options) or 0
+            code: int | None = plain(options) if plain is not None else options.run(options) or 0
         except KeyboardInterrupt:
             return 130
         except Exception as error:
             if options.debug:
                 raise
             return report(error)
+        if code is not None:
+            return code
     from teleport_tw.clients.program import finish
     from teleport_tw.clients.tsh.context import UserContext
 

@@ -4,7 +4,9 @@ What a user writes for a server: C{[user@]host}, C{[user@]label=value,…}, and 
 
 from __future__ import annotations
 
+import argparse
 import getpass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -15,8 +17,18 @@ from teleport_tw.clients.standing import Standing
 if TYPE_CHECKING:
     from teleport_tw.clients.tsh.context import UserContext
 
+PASSED = ("LANG", "LANGUAGE", "TZ", "COLORTERM")
+PASSED_PREFIXES = ("LC_", "TELEPORT_SESSION_", "TELEPORT_SSH_")
+
 DEFAULT_PORT = 3022
 """What C{tsh} has always taken for no port at all; agents behind a tunnel have none."""
+
+
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    """
+    Add C{--cluster}.
+    """
+    parser.add_argument("-c", "--cluster", default="", metavar="NAME", help="the cluster the server is in")
 
 
 @frozen
@@ -73,6 +85,15 @@ class Node:
     names: tuple[str, ...]
 
 
+def address(host: str, port: int) -> str:
+    """
+    @param port: as the user said; zero or L{DEFAULT_PORT} for none.
+    @return: what the proxy is asked for.
+    """
+    suffix = f":{port}" if port not in (0, DEFAULT_PORT) else ""
+    return f"[{host}]{suffix}" if suffix and ":" in host else host + suffix
+
+
 async def nodes(context: UserContext, wanted: Wanted, port: int) -> list[Node]:
     """
     @param port: as the user said; zero or L{DEFAULT_PORT} for none.
@@ -80,10 +101,7 @@ async def nodes(context: UserContext, wanted: Wanted, port: int) -> list[Node]:
     @raise TeleportError: NOT_FOUND, no server has such labels.
     """
     if not wanted.by_labels:
-        suffix = f":{port}" if port not in (0, DEFAULT_PORT) else ""
-        host = wanted.host
-        target = f"[{host}]{suffix}" if suffix and ":" in host else host + suffix
-        return [Node(host, target, (host,))]
+        return [Node(wanted.host, address(wanted.host, port), (wanted.host,))]
     from teleport_tw.api.contract import Query, every
     from teleport_tw.clients.selection import parse_labels
 
@@ -94,3 +112,30 @@ async def nodes(context: UserContext, wanted: Wanted, port: int) -> list[Node]:
         raise not_found(f"no server that you can reach has the labels {wanted.host}")
     named = [(str(node.spec.get("hostname") or node.name), node.name) for node in found]
     return [Node(name, uuid, (uuid, name)) for name, uuid in sorted(named)]
+
+
+def options_of(words: Sequence[str]) -> Mapping[str, str]:
+    """
+    @param words: of C{-o}: C{Name=value} or C{Name value}.
+    @return: by name in lower case.
+    """
+    found = {}
+    for word in words:
+        name, _, value = word.replace(" ", "=", 1).partition("=")
+        found[name.strip().lower()] = value.strip()
+    return found
+
+
+def words_of(command: Sequence[str]) -> str:
+    """
+    @return: the command as the server's shell gets it.
+    """
+    words = list(command)
+    return " ".join(words[1:] if words[:1] == ["--"] else words)
+
+
+def passed_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """
+    @return: what a server is told of our environment.
+    """
+    return {name: value for name, value in environment.items() if name in PASSED or name.startswith(PASSED_PREFIXES)}

@@ -16,12 +16,11 @@ from teleport_tw.clients.standing import Standing
 from teleport_tw.clients.terminal import Escape, Escapes
 from teleport_tw.clients.tsh import x11
 from teleport_tw.clients.tsh.commands.proxy import dialled
-from teleport_tw.clients.tsh.commands.ssh import options_of, words_of
 from teleport_tw.clients.tsh.copying import Spot
 from teleport_tw.clients.tsh.many import Lines
-from teleport_tw.clients.tsh.target import Wanted
+from teleport_tw.clients.tsh.target import Wanted, options_of, words_of
 from teleport_tw.dial.forward import PortForward
-from teleport_tw.dial.ssh import host_part
+from teleport_tw.dial.known import host_part
 
 
 class TargetTests(SynchronousTestCase):

@@ -12,8 +12,8 @@ from teleport_tw.base.errors import TeleportError, bad_parameter
 from teleport_tw.clients.output import harmless
 from teleport_tw.clients.tsh.context import UserContext
 from teleport_tw.clients.tsh.copying import Copier, Here, Place, Progress, Spot
-from teleport_tw.clients.tsh.target import Wanted, nodes
-from teleport_tw.clients.tsh.way import add_cluster, way, worded
+from teleport_tw.clients.tsh.target import Wanted, add_cluster, nodes
+from teleport_tw.clients.tsh.way import Notices, way, worded
 from teleport_tw.conch.connection import Connection
 from teleport_tw.dial.sftp import Sftp
 
@@ -67,7 +67,8 @@ class Places:
     def __init__(self, context: UserContext, options: argparse.Namespace) -> None:
         self._context = context
         self._options = options
-        self._way = way(context)
+        self._notices = Notices()
+        self._way = way(context, self._notices)
         self._open: dict[str, tuple[Connection, Sftp]] = {}
 
     async def at(self, spot: Spot) -> Place:
@@ -90,7 +91,7 @@ class Places:
             connection = await self._way.connect(found[0].target, login, names=found[0].names)
             return connection, await Sftp.open(connection, self._context.reactor)
         except TeleportError as error:
-            raise worded(error, login, found[0].name, standing.logins) from error
+            raise worded(error, login, found[0].name, standing.logins, self._notices) from error
 
     def close(self) -> None:
         """

@@ -5,19 +5,12 @@ Open a shell on a server, or run a command there.
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from teleport_tw.base.errors import TeleportError, bad_parameter
-from teleport_tw.base.timing import Duration
-from teleport_tw.clients.tsh import background
-from teleport_tw.clients.tsh.context import UserContext
-from teleport_tw.clients.tsh.features import Features
-from teleport_tw.clients.tsh.interactive import Session
-from teleport_tw.clients.tsh.target import Node, Wanted, nodes
-from teleport_tw.clients.tsh.way import add_cluster, way, worded
-from teleport_tw.dial.session import LOST_STATUS
-from teleport_tw.dial.ssh import KEEPALIVE, Way
+from teleport_tw.clients.tsh.target import add_cluster
+
+if TYPE_CHECKING:
+    from teleport_tw.clients.tsh.context import UserContext
 
 EXAMPLES = """\
 tsh ssh root@node-1
@@ -48,74 +41,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-f", "--fork-after-authentication", action="store_true", help="go to the background once signed in"
     )
     add_cluster(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, plain=plain)
 
 
-def options_of(words: Sequence[str]) -> Mapping[str, str]:
+def plain(options: argparse.Namespace) -> int | None:
     """
-    @param words: of C{-o}: C{Name=value} or C{Name value}.
-    @return: by name in lower case.
+    The way without a reactor, for a command alone.
+
+    @return: the exit status; none where the other way has to be taken.
     """
-    found = {}
-    for word in words:
-        name, _, value = word.replace(" ", "=", 1).partition("=")
-        found[name.strip().lower()] = value.strip()
-    return found
+    from teleport_tw.clients.tsh.single import run_single
+
+    return run_single(options)
 
 
 async def run(context: UserContext, options: argparse.Namespace) -> int:
     """
     @return: the command's exit status; of several, the worst.
     """
-    if options.fork_after_authentication and not background.is_child():
-        return background.start()
-    command = words_of(options.command)
-    wanted = Wanted.parse(options.target)
-    if wanted.by_labels and not command:
-        raise bad_parameter("say what to run on those servers: tsh ssh user@env=prod -- uptime")
-    said = options_of(options.option)
-    signed = context.signed
-    login = wanted.login_for(options.login or said.get("user", ""), signed.standing)
-    seconds = said.get("serveraliveinterval", "")
-    ways = way(context, Duration(seconds=int(seconds)) if seconds.isdecimal() else KEEPALIVE)
-    port = options.port or int(said.get("port", "0") or 0)
-    found = await nodes(context, wanted, port)
-    if wanted.by_labels:
-        from teleport_tw.clients.tsh.many import run_on_all
+    from teleport_tw.clients.tsh.remote import run_remote
 
-        return await run_on_all(ways, found, login, command)
-    try:
-        return await _one(context, options, ways, found[0], login, command, said)
-    except TeleportError as error:
-        raise worded(error, login, found[0].name, signed.standing.logins) from error
-
-
-def words_of(command: Sequence[str]) -> str:
-    """
-    @return: the command as the server's shell gets it.
-    """
-    words = list(command)
-    return " ".join(words[1:] if words[:1] == ["--"] else words)
-
-
-async def _one(
-    context: UserContext,
-    options: argparse.Namespace,
-    ways: Way,
-    node: Node,
-    login: str,
-    command: str,
-    said: Mapping[str, str],
-) -> int:
-    features = Features.of(options, said, context.reactor)
-    connection = await ways.connect(node.target, login, names=node.names, responder=features.responder)
-    async with features.running(connection):
-        background.ready()
-        if options.no_remote_exec:
-            await features.responder.over
-            return LOST_STATUS
-        wants_terminal = (not command or options.tty) and not options.no_tty
-        has_terminal = os.isatty(0) or options.tty > 1
-        session = Session(context.reactor, connection, features)
-        escapes = options.enable_escape_sequences == "true" and said.get("escapechar", "") != "none"
-        return await session.run(command, with_terminal=bool(wants_terminal and has_terminal), escapes=escapes)
+    return await run_remote(context, options)
