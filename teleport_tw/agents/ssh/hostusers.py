@@ -134,8 +134,8 @@ class HostUsers:
             self._run("groupadd", name)
 
     def _sudoers_file(self, login: str) -> Path:
-        # a dot in a name makes sudo pass the file over
-        return self.sudoers / f"teleport-{self.host_id}-{login.replace('.', '_')}"
+        # A dot in a name makes sudo pass the file over; a colon is in no login, so no two logins have one file.
+        return self.sudoers / f"teleport-{self.host_id}-{login.replace('.', ':')}"
 
     def _write_sudoers(self, login: str, entries: Sequence[str]) -> None:
         path = self._sudoers_file(login)

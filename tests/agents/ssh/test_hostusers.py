@@ -139,3 +139,32 @@ class HostUserTests(TestCase):
         with self.assertRaises(TeleportError):
             await self.users.hold(self.login, self.wanted(sudoers=("this is no line of sudoers",)), {})
         self.assertEqual(list(self.sudoers.iterdir()), [])
+
+    async def test_sudo_believes_it(self) -> None:
+        """
+        The real sudo grants what the role says and no more, to this login and to none that is written alike, for as
+        long as the session lasts.
+        """
+        if shutil.which("sudo") is None or not Path("/etc/sudoers.d").is_dir():
+            raise SkipTest("needs sudo")
+        users = HostUsers(self.users.threads, f"test{os.getpid()}")
+        dotted, alike = f"{self.login}.x", f"{self.login}_x"
+        true, false = shutil.which("true"), shutil.which("false")
+        self.addCleanup(self.quietly, "userdel", "-r", dotted)
+        self.addCleanup(self.quietly, "userdel", "-r", alike)
+        self.addCleanup(self.quietly, "sh", "-c", f"rm -f /etc/sudoers.d/teleport-test{os.getpid()}-*")
+
+        def may(login: str, program: str | None) -> bool:
+            words = ("runuser", "-u", login, "--", "sudo", "-n", "-l", str(program))
+            return subprocess.run(words, capture_output=True, check=False, timeout=20).returncode == 0
+
+        await users.hold(dotted, self.wanted(sudoers=(f"ALL=(root) NOPASSWD: {true}",)), {})
+        await users.hold(alike, self.wanted(sudoers=(f"ALL=(root) NOPASSWD: {false}",)), {})
+        seen = [(may(login, true), may(login, false)) for login in (dotted, alike)]
+        self.assertEqual(seen, [(True, False), (False, True)])
+        ran = subprocess.run(("runuser", "-u", dotted, "--", "sudo", "-n", str(true)), check=False, timeout=20)
+        self.assertEqual(ran.returncode, 0)
+        await users.release(alike)
+        self.assertTrue(may(dotted, true))
+        await users.release(dotted)
+        self.assertEqual(list(Path("/etc/sudoers.d").glob(f"teleport-test{os.getpid()}-*")), [])
