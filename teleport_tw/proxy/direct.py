@@ -8,7 +8,7 @@ as SSH servers begin. Which server that is, the user's client finds out from its
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, ClassVar
 
 from attrs import define
@@ -29,19 +29,86 @@ GREETING_SECONDS = 10.0
 """A server greets without being asked."""
 
 
+def is_nobodys(host: str) -> bool:
+    """
+    @param host: an IP address; a name is none.
+    @return: whether no server at all is meant by it, not even one beside the proxy: link-local (where clouds tell their
+        machines' secrets), unspecified, multicast.
+    """
+    return is_internal(host) and not _address(host).is_loopback  # type: ignore[union-attr]  # it is one
+
+
 def is_internal(host: str) -> bool:
     """
     @param host: an IP address; a name is none.
     @return: whether it is an address that a node on another host cannot have: loopback, link-local (where clouds tell
         their machines' secrets), unspecified, multicast.
     """
+    address = _address(host)
+    if address is None:
+        return False
+    return address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:
-        return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
+        return None
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+
+
+def unreachable(name: str) -> TeleportError:
+    """
+    @param name: the node, for people.
+    """
+    return TeleportError(Kind.CONNECTION_PROBLEM, f"{name} cannot be reached")
+
+
+@implementer(IStreamClientEndpoint)
+@define(eq=False)
+class AgentlessEndpoint:
+    """
+    Connects to a stock sshd, at an address that an administrator wrote down, or the host when it registered itself.
+
+    It may be on the proxy's own host, as sshd often is. The proxy speaks SSH with it and hands over nothing before it
+    has proved which server it is, so all that is kept from is what answers where no server can be.
+
+    @ivar inner: to its address.
+    """
+
+    inner: IStreamClientEndpoint
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """
+        See C{IStreamClientEndpoint.connect}; fails for an address that no server has, before a byte is said.
+        """
+        return self.inner.connect(_Somebody(protocolFactory))
+
+
+class _Somebody(Factory):
+    noisy = False
+
+    def __init__(self, inner: IProtocolFactory) -> None:
+        self._inner = inner
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """
+        None for what a name should not have led to.
+        """
+        return None if is_nobodys(str(getattr(addr, "host", ""))) else self._inner.buildProtocol(addr)  # type: ignore[arg-type]
+
+    def doStart(self) -> None:
+        """
+        The inner one's.
+        """
+        self._inner.doStart()
+
+    def doStop(self) -> None:
+        """
+        The inner one's.
+        """
+        self._inner.doStop()
 
 
 @implementer(IStreamClientEndpoint)

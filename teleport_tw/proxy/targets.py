@@ -16,7 +16,7 @@ from teleport_tw.api.streams import StreamHeader
 from teleport_tw.base.addresses import split_address
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.net.endpoints import TCPClient
-from teleport_tw.proxy.direct import DirectEndpoint, is_internal
+from teleport_tw.proxy.direct import AgentlessEndpoint, DirectEndpoint, is_internal, is_nobodys, unreachable
 from teleport_tw.proxy.route import Strategy, find_node
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.tunnel.registry import Registry
@@ -97,11 +97,12 @@ class Targets:
             )
         host, port = split_address(address)
         plain = TCPClient(self.reactor, host, port, timeout=30)
+        name = str(node.spec.get("hostname") or node.name)
         if node.sub_kind in AGENTLESS:
-            return plain
-        direct = DirectEndpoint(
-            plain, self.reactor, str(node.spec.get("hostname") or node.name), own_host=node.name == self.host_id
-        )
+            if is_nobodys(host):
+                raise unreachable(name)
+            return AgentlessEndpoint(plain)
+        direct = DirectEndpoint(plain, self.reactor, name, own_host=node.name == self.host_id)
         if is_internal(host) and not direct.own_host:
             raise direct.refusal(f"it announced the address {host}")
         return direct

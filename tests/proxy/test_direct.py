@@ -11,6 +11,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -20,7 +21,7 @@ from teleport_tw.api.streams import StreamHeader
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.held import Held, HoldingFactory
 from teleport_tw.pki.identity import Identity
-from teleport_tw.proxy.direct import GREETING_SECONDS, DirectEndpoint
+from teleport_tw.proxy.direct import GREETING_SECONDS, AgentlessEndpoint, DirectEndpoint
 from teleport_tw.proxy.targets import Targets
 from teleport_tw.resources.metadata import Metadata, Resource
 from teleport_tw.tunnel.registry import Registry
@@ -126,3 +127,33 @@ class Direct(SynchronousTestCase):
             self.assertIsInstance(targets.endpoint(own, HEADER), DirectEndpoint)
         far = Resource("node", "v2", Metadata("n"), {"addr": "10.0.0.5:3022"}, "teleport")
         self.assertIsInstance(targets.endpoint(far, HEADER), DirectEndpoint)
+
+    def test_agentless_addresses(self) -> None:
+        """A stock sshd may be on the proxy's host; where no server can be, the proxy does not go for anybody."""
+        clock: Any = Clock()
+        copy: Any = None
+        targets = Targets("example.com", copy, Registry(clock, nobody), clock, "proxy-id")
+
+        def node(host: str) -> Resource:
+            return Resource("node", "v2", Metadata("n"), {"hostname": "n", "addr": f"{host}:22"}, "openssh")
+
+        for host in ["169.254.169.254", "[fe80::1%eth0]", "0.0.0.0", "[::]", "224.0.0.1", "[::ffff:169.254.169.254]"]:
+            error = self.assertRaises(TeleportError, targets.endpoint, node(host), HEADER)
+            self.assertIs(error.kind, Kind.CONNECTION_PROBLEM, host)
+        for host in ["127.0.0.1", "[::1]", "10.0.0.5", "db.example.com"]:
+            self.assertIsInstance(targets.endpoint(node(host), HEADER), AgentlessEndpoint)
+
+    def test_an_agentless_name_that_leads_astray(self) -> None:
+        """What a name resolves to is looked at before a byte is said."""
+        for host, wanted in (("169.254.169.254", False), ("10.0.0.5", True)):
+            made: list[Any] = []
+
+            class Inner:
+                def connect(self, factory: Any, host: str = host, made: list[Any] = made) -> Any:
+                    factory.doStart()
+                    made.append(factory.buildProtocol(IPv4Address("TCP", host, 22)))
+                    factory.doStop()
+
+            inner: Any = Inner()
+            AgentlessEndpoint(inner).connect(Factory.forProtocol(Protocol))
+            self.assertEqual(made[0] is not None, wanted)
