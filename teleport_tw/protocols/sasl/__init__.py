@@ -1,0 +1,3 @@
+"""
+SASL mechanisms that databases use, without IO.
+"""
