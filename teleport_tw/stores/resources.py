@@ -3,7 +3,7 @@ Every kind of resource in one repository: what the resource API of auth serves.
 
 Names order a kind, so a page by name reads just that page, however many there are. A filter looks through as many
 pages as it takes to fill one; any other order than by name reads the whole kind once per page and keeps only the
-smallest.
+smallest; what was put in its place for an earlier page is not decoded again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import heapq
 import json
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Self
@@ -31,6 +32,15 @@ PAGE = 500
 
 Wanted = Callable[[Resource], bool]
 
+Rank = tuple[Any, ...]
+"""Where a resource stands in an order by a field: the sort of value, the value, and its key."""
+
+MAX_ORDERS = 8
+"""Orders (kind and field) that are remembered between pages."""
+
+MAX_RANKS = 200_000
+"""Resources in one of them; some 20 MB. A larger kind is put in order anew for each page."""
+
 
 @frozen
 class ResourceStore:
@@ -40,6 +50,9 @@ class ResourceStore:
     """
 
     backend: Backend
+    _ranks: OrderedDict[tuple[str, str], dict[Key, tuple[int, Rank]]] = field(
+        factory=OrderedDict, init=False, eq=False, repr=False
+    )
 
     async def get(self, kind: str, name: str, *, sub_kind: str = "") -> Resource:
         """
@@ -184,22 +197,43 @@ class ResourceStore:
             raise bad_parameter("this start is not from a page of the same order")
         smallest: list[_Ranked] = []
         past = 0
+        by_item = sort.startswith("metadata.")  # revision and expiry stand beside the value, and heartbeats change them
+        known, seen = self._ranks.get((kind, sort), {}), dict[Key, tuple[int, Rank]]()
         async for item in self._items(kind, False, ()):
-            resource = decode(item)
-            if not fits(resource):
+            resource: Resource | None = None
+            remembered = known.get(item.key)
+            mark = item.revision if by_item else hash(item.value)
+            if remembered is None or remembered[0] != mark:
+                resource = decode(item)
+                remembered = mark, (*_rank(resource, sort), encode_key(item.key).decode())
+            seen[item.key] = remembered
+            ranked = _Ranked(remembered[1], item, descending)
+            if after is not None and not _Ranked(after, item, descending) < ranked:
                 continue
-            ranked = _Ranked((*_rank(resource, sort), encode_key(item.key).decode()), resource, descending)
-            if after is not None and not _Ranked(after, resource, descending) < ranked:
+            if past > size and not ranked < smallest[0]:
+                continue  # neither on this page nor needed to know that there is another
+            if not fits(resource or decode(item)):
                 continue
             past += 1
             heapq.heappush(smallest, ranked.reversed())
             if len(smallest) > size:
                 heapq.heappop(smallest)
+        self._remember(kind, sort, seen)
         smallest.sort(reverse=True)
         more = past > size
         return Page(
-            tuple(ranked.resource for ranked in smallest), _encode_start(list(smallest[-1].rank)) if more else ""
+            tuple(decode(ranked.item) for ranked in smallest), _encode_start(list(smallest[-1].rank)) if more else ""
         )
+
+    def _remember(self, kind: str, sort: str, ranks: dict[Key, tuple[int, Rank]]) -> None:
+        """
+        Keep an order for the next page: what was not written since need not be read again to be put in its place.
+        """
+        self._ranks.pop((kind, sort), None)
+        if len(ranks) <= MAX_RANKS:
+            self._ranks[kind, sort] = ranks
+        while len(self._ranks) > MAX_ORDERS:
+            self._ranks.popitem(last=False)
 
     async def _items(self, kind: str, descending: bool, after: Key, first: int = PAGE) -> AsyncIterator[Item]:
         prefix, limit = kind_prefix(kind), min(first, PAGE)
@@ -301,8 +335,8 @@ _REVISION_DIGITS = 19
 
 @frozen(eq=False, order=False)
 class _Ranked:
-    rank: tuple[Any, ...]
-    resource: Resource
+    rank: Rank
+    item: Item
     descending: bool
 
     def __lt__(self, other: _Ranked) -> bool:
@@ -312,7 +346,7 @@ class _Ranked:
         """
         @return: the same in the opposite order, so that a heap pops the largest.
         """
-        return _Ranked(self.rank, self.resource, not self.descending)
+        return _Ranked(self.rank, self.item, not self.descending)
 
 
 def _rank(resource: Resource, sort: str) -> tuple[int, Any]:

@@ -200,6 +200,27 @@ class PageTests(StoreCase):
         texts = [values[int(name)] for name in names if isinstance(values[int(name)], str)]
         self.assertEqual(texts, sorted(texts, reverse=descending))
 
+    @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), max_size=30))
+    def test_an_order_is_remembered_and_stays_true(self, writes: list[tuple[int, int]]) -> None:
+        """
+        After every write and removal, an order and a filtered one are what sorting all of it gives.
+        """
+        self.setUp()
+        truth: dict[str, int] = {}
+        for number, value in writes:
+            name = str(number)
+            if value == 0 and name in truth:
+                self.run_now(self.store.delete("node", name))
+                del truth[name]
+            else:
+                self.run_now(self.store.upsert(node(name, addr=value)))
+                truth[name] = value
+            wanted = sorted(truth, key=lambda each: (truth[each], each))
+            self.assertEqual([name for page in self.pages(limit=2, sort="addr") for name in page], wanted)
+            odd = [each for each in wanted if truth[each] % 2]
+            pages = self.pages(limit=2, sort="addr", wanted=lambda r: r.spec["addr"] % 2)
+            self.assertEqual([name for page in pages for name in page], odd)
+
     def test_forged_starts_are_refused(self) -> None:
         """
         A start that is no start of ours is a bad parameter and no crash.
