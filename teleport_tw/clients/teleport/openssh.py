@@ -99,7 +99,7 @@ def look(plan: Plan) -> Sshd:
 
     @raise TeleportError: BAD_PARAMETER, it does not like it, or has no host key.
     """
-    text = _run([*_checker(plan)[:1], "-T", "-f", str(plan.sshd_config)], "sshd does not take its configuration")
+    text = run_program([*_checker(plan)[:1], "-T", "-f", str(plan.sshd_config)], "sshd does not take its configuration")
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
         key, _, value = line.partition(" ")
@@ -121,7 +121,11 @@ def _checker(plan: Plan) -> list[str]:
     return [path, *words[1:]]
 
 
-def _run(words: Sequence[str], trouble: str) -> str:
+def run_program(words: Sequence[str], trouble: str) -> str:
+    """
+    @return: what the program printed.
+    @raise TeleportError: BAD_PARAMETER, it cannot be run, or failed; C{trouble} and what it said.
+    """
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -156,9 +160,7 @@ async def register(plan: Plan) -> int:
         await api.close()
     install(plan, sshd, issued)
     print(f"{name} ({identity.host_id}) is registered with {identity.cluster} at {address}.")
-    print(
-        f"{plan.sshd_config} names {plan.folder}/host-cert.pub, good until {_end(issued.ssh)}; run this again before."
-    )
+    print(f"{plan.sshd_config} names {plan.folder}/host-cert.pub, good until {_end(issued.ssh)}.")
     return 0
 
 
@@ -233,7 +235,7 @@ def install(plan: Plan, sshd: Sshd, issued: Certificates) -> None:
     os.close(handle)
     try:
         Path(draft).write_text(new, encoding="utf-8")
-        _run([*_checker(plan), draft], "sshd does not take the new configuration, so nothing was changed")
+        run_program([*_checker(plan), draft], "sshd does not take the new configuration, so nothing was changed")
     finally:
         os.unlink(draft)
     replace(plan.sshd_config, new, plan.sshd_config.stat().st_mode & 0o777)
@@ -292,7 +294,7 @@ def _restart(plan: Plan) -> None:
         if not words or shutil.which(words[0]) is None:
             continue
         try:
-            _run(words, command)
+            run_program(words, command)
         except TeleportError:
             continue
         return

@@ -12,6 +12,7 @@ import pytest
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from teleport_tw.clients.teleport.openssh import BEGIN, END, configured
+from teleport_tw.clients.teleport.renewal import install_timer
 from tests.conch.openssh import MISSING, SSHD
 from tests.proxy.world import TOKEN, World, until
 
@@ -47,6 +48,22 @@ class ConfiguredTests(SynchronousTestCase):
         sshd wants the key beside its certificate.
         """
         self.assertIn("HostKey /k\n", self.put("# HostKey commented\nPort 22\n"))
+
+
+class TimerTests(SynchronousTestCase):
+    """
+    What systemd is told.
+    """
+
+    def test_units(self) -> None:
+        """
+        Both are written; the command is one that systemd reads as we meant it, whatever is in the path.
+        """
+        folder = Path(self.mktemp())
+        service, timer = install_timer(Path("/var/lib/a b%c"), folder)
+        self.assertIn("--renew '--data-dir=/var/lib/a b%%c'\n", service.read_text())
+        self.assertIn("OnCalendar=weekly", timer.read_text())
+        self.assertEqual(service.stem, timer.stem)
 
 
 @pytest.mark.servers
@@ -108,6 +125,25 @@ class JoinTests(TestCase):
         _, err, code = await self.join(world, config, port, "--labels=env=legacy")
         self.assertEqual(code, 0, err)
         self.assertNotEqual((world.root / "data/openssh/host-cert.pub").read_bytes(), before)
+        await self.renews(world, key)
+
+    async def renews(self, world: World, key: Path) -> None:
+        """
+        With nothing but its folder, and users still get in.
+        """
+        kept = world.root / "data/openssh/join.json"
+        self.assertNotIn(TOKEN.reveal(), kept.read_text())
+        self.assertEqual(kept.stat().st_mode & 0o777, 0o600)
+        before = (world.root / "data/openssh/host-cert.pub").read_bytes()
+        program = (sys.executable, "-m", "teleport_tw.clients.teleport.main", "join", "openssh", "--renew")
+        _, err, code = await world.run(*program, f"--data-dir={world.root}/data")
+        self.assertEqual(code, 0, err)
+        self.assertNotEqual((world.root / "data/openssh/host-cert.pub").read_bytes(), before)
+        out, err, code = await world.run(*world.ssh(key, "-q", host="web1"), "echo in")
+        self.assertEqual((out, code), (b"in\n", 0), err)
+        _, err, code = await world.run(*program, f"--data-dir={world.root}/elsewhere")
+        self.assertEqual(code, 2)
+        self.assertIn(b"has not joined", err)
 
     async def test_a_wrong_token_changes_nothing(self) -> None:
         """

@@ -1,8 +1,9 @@
 """
 Register this host's OpenSSH server with a cluster, without an agent.
 
-sshd then trusts the users that the cluster lets through, and proves itself with a certificate of the cluster. Run it
-again to renew that certificate; no token is needed then.
+sshd then trusts the users that the cluster lets through, and proves itself with a certificate of the cluster, which
+lasts 30 days. C{--renew} makes the next, with what was said at first and without a token; C{--install-timer} has
+systemd do so every week.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from teleport_tw.config.overrides import parse_labels
 from teleport_tw.config.sections import DATA_DIR
 
 EXAMPLES = """\
-teleport join openssh --proxy-server=teleport.example.com:443 --token=TOKEN --ca-pin=sha256:…
+teleport join openssh --proxy-server=teleport.example.com:443 --token=TOKEN --ca-pin=sha256:… --install-timer
+teleport join openssh --renew                     what the timer does; from cron where there is no systemd
 """
 
 
@@ -24,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """
     commands = parser.add_subparsers(metavar="command", required=True)
     child = commands.add_parser("openssh", help="register this host's sshd", description=__doc__)
-    child.add_argument("--proxy-server", metavar="HOST:PORT", required=True, help="the cluster")
+    child.add_argument("--proxy-server", metavar="HOST:PORT", default="", help="the cluster")
     child.add_argument("--token", default="", help="token of type node, or the path of a file that holds it")
     child.add_argument("--ca-pin", metavar="PIN", action="append", default=[], help="sha256:…, of `tctl status`")
     child.add_argument("--insecure", action="store_true", help="do not verify the proxy; for tests only")
@@ -37,6 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     child.add_argument("--restart-sshd", choices=("yes", "no"), default="yes", help="make sshd read it [yes]")
     child.add_argument("--sshd-restart-command", metavar="COMMAND", default="", help="how, where it is not systemd's")
     child.add_argument("--sshd-check-command", metavar="COMMAND", default="sshd -t -f", help="[%(default)s]")
+    child.add_argument("--renew", action="store_true", help="renew, with everything as it was said before")
+    child.add_argument("--install-timer", action="store_true", help="have systemd renew every week")
     child.set_defaults(run=run)
 
 
@@ -48,8 +52,12 @@ def run(options: argparse.Namespace) -> int:
 
     from teleport_tw.base.secret import Secret
     from teleport_tw.clients.program import finish
+    from teleport_tw.clients.teleport import renewal
     from teleport_tw.clients.teleport.openssh import Plan, register
 
+    data_dir = Path(options.data_dir)
+    if options.renew:
+        return finish(register(renewal.recall(data_dir / "openssh")))
     if ":" not in options.proxy_server:
         raise bad_parameter("--proxy-server is HOST:PORT")
     token = options.token
@@ -68,9 +76,17 @@ def run(options: argparse.Namespace) -> int:
         labels=parse_labels(options.labels),
         names=tuple(name.strip() for name in options.additional_principals.split(",") if name.strip()),
         sshd_config=Path(options.openssh_config),
-        folder=Path(options.data_dir) / "openssh",
+        folder=data_dir / "openssh",
         restart=options.restart_sshd == "yes",
         restart_command=options.sshd_restart_command,
         check_command=options.sshd_check_command,
     )
-    return finish(register(plan))
+    status = finish(register(plan))
+    if status:
+        return status
+    renewal.remember(plan)
+    if options.install_timer:
+        print("Renewed every week by " + " and ".join(map(str, renewal.install_timer(data_dir))))
+    else:
+        print(f"Renew it before: {renewal.command(data_dir)} (--install-timer has systemd do so every week)")
+    return 0
