@@ -31,14 +31,6 @@ from teleport_tw.base.errors import bad_parameter, not_found
 from teleport_tw.base.secret import Secret
 
 
-def home() -> Path:
-    """
-    @return: C{TELEPORT_HOME}, or C{~/.tsh}.
-    """
-    chosen = os.environ.get("TELEPORT_HOME")
-    return Path(chosen) if chosen else Path.home() / ".tsh"
-
-
 @frozen(kw_only=True)
 class Profile:
     """
@@ -239,16 +231,35 @@ class ProfileFolder:
         kept = [line for line in there if line.strip() and not _names(line, mine)]
         write_private(self.known_hosts, b"".join(line + b"\n" for line in [*kept, *lines.splitlines()] if line.strip()))
 
-    def forget(self, profile: Profile) -> None:
+    def authorities(self, name: str) -> bytes:
+        """
+        @param name: a proxy's host name.
+        @return: PEM: whom a login at this proxy told us to believe, remembered beyond the logout; empty for nobody.
+        """
+        folder = self.root / "keys" / _plain(name) / "cas"
+        return b"".join(path.read_bytes() for path in sorted(_listed(folder)) if path.suffix == ".pem")
+
+    def forget(self, profile: Profile, *, trust: bool = False) -> None:
         """
         Remove keys, certificates and the profile; other profiles stay.
+
+        @param trust: forget the cluster's authorities too. They are no secret, and without them the next login at a
+            proxy with a certificate of its own would want a CA pin again.
         """
         paths = self.paths(profile)
         for path in (paths.ssh_key, paths.ssh_public, paths.tls_key, paths.tls_certificate):
             _shred(path)
         _remove_tree(paths.folder / f"{paths.user}-ssh")
         if all(path.suffix != ".crt" for path in _listed(paths.folder)):
-            _remove_tree(paths.folder)
+            for path in _listed(paths.folder):
+                if path.name == "cas" and not trust:
+                    continue
+                if path.is_dir():
+                    _remove_tree(path)
+                else:
+                    _shred(path)
+            if not _listed(paths.folder):
+                _remove_tree(paths.folder)
         (self.root / f"{_plain(profile.name)}.yaml").unlink(missing_ok=True)
         if self.current() == profile.name:
             (self.root / "current-profile").unlink(missing_ok=True)

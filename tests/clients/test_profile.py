@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.secret import Secret
-from teleport_tw.clients import profile as profiles
+from teleport_tw.clients import home as homes
 from teleport_tw.clients.profile import Credentials, Profile, ProfileFolder, plain_yaml, write_private
 
 ALICE = Profile(web_proxy_addr="proxy.example.com:3080", user="alice", cluster="example.com")
@@ -171,8 +171,21 @@ class ProfileTests(SynchronousTestCase):
         )
         self.assertEqual(self.folder.current(), "")
         self.folder.forget(bob)
+        self.assertEqual([path.name for path in paths.folder.iterdir()], ["cas"])
+        self.folder.forget(bob, trust=True)
         self.assertFalse(paths.folder.exists())
-        self.folder.forget(bob)
+
+    def test_trust_outlives_a_logout(self) -> None:
+        """
+        Whom to believe about a proxy is known at the next login, until it is to be forgotten.
+        """
+        self.assertEqual(self.folder.authorities(ALICE.name), b"")
+        self.folder.store(ALICE, CREDENTIALS)
+        self.folder.forget(ALICE)
+        self.assertEqual(self.folder.authorities(ALICE.name), CREDENTIALS.tls_authorities)
+        self.assertEqual(self.folder.authorities("other.example.com"), b"")
+        self.folder.forget(ALICE, trust=True)
+        self.assertEqual(self.folder.authorities(ALICE.name), b"")
 
     def test_links_are_not_followed(self) -> None:
         """
@@ -185,7 +198,7 @@ class ProfileTests(SynchronousTestCase):
         paths.tls_key.unlink()
         paths.tls_key.symlink_to(outside.resolve() / "precious")
         (paths.folder / "cas" / "link").symlink_to(outside.resolve(), target_is_directory=True)
-        self.folder.forget(ALICE)
+        self.folder.forget(ALICE, trust=True)
         self.assertFalse(paths.folder.exists())
         self.assertEqual((outside / "precious").read_bytes(), b"kept")
 
@@ -193,7 +206,7 @@ class ProfileTests(SynchronousTestCase):
         """
         C{TELEPORT_HOME} wins.
         """
-        self.patch(profiles.os, "environ", {"TELEPORT_HOME": "/x", "HOME": "/home/a"})
-        self.assertEqual(profiles.home(), Path("/x"))
-        self.patch(profiles.os, "environ", {"HOME": "/home/a"})
-        self.assertEqual(profiles.home().name, ".tsh")
+        self.patch(homes.os, "environ", {"TELEPORT_HOME": "/x", "HOME": "/home/a"})
+        self.assertEqual(homes.home(), Path("/x"))
+        self.patch(homes.os, "environ", {"HOME": "/home/a"})
+        self.assertEqual(homes.home().name, ".tsh")

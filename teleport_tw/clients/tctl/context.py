@@ -15,7 +15,8 @@ from teleport_tw.api.client import RpcApi, connect
 from teleport_tw.api.contract import Api
 from teleport_tw.base.errors import TeleportError, bad_parameter, not_found
 from teleport_tw.base.secret import Secret
-from teleport_tw.clients.profile import ProfileFolder, home
+from teleport_tw.clients.home import home
+from teleport_tw.clients.profile import ProfileFolder
 from teleport_tw.config.load import DEFAULT_PATH, load_file
 from teleport_tw.config.sections import Configuration
 from teleport_tw.pki import identityfile

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, evolve, field
 
 from teleport_tw.base.addresses import host_of, split_address
-from teleport_tw.base.errors import bad_parameter
+from teleport_tw.base.errors import TeleportError, bad_parameter
 from teleport_tw.base.timing import utc_now
 from teleport_tw.clients import standing
-from teleport_tw.clients.profile import Profile, ProfileFolder, home
+from teleport_tw.clients.home import home
+from teleport_tw.clients.profile import Profile, ProfileFolder
 from teleport_tw.dial.identity import ClientIdentity
 
 if TYPE_CHECKING:
@@ -50,15 +52,32 @@ class Signed:
 def signed_in(options: argparse.Namespace) -> Signed:
     """
     @param options: C{--proxy --user --identity --cluster} and their variables decide.
-    @raise TeleportError: NOT_FOUND, not signed in; ACCESS_DENIED, not any more.
+    @raise TeleportError: NOT_FOUND, not signed in; ACCESS_DENIED, not any more. Somebody at a terminal is asked to sign
+        in again first; that blocks, and nothing else is under way then.
     """
     found = _by_file(options) if options.identity else _by_profile(options)
     profile = found.profile
     hint = f"Log in again: tsh login --proxy={profile.web_proxy_addr} --user={profile.user}"
     if options.identity:
         hint = f"Make a new {options.identity}: tctl auth sign --user={profile.user} --out={options.identity}"
-    standing.require_valid(found.standing, utc_now(), hint)
+    try:
+        standing.require_valid(found.standing, utc_now(), hint)
+    except TeleportError as error:
+        if options.identity or not _may_ask(options):
+            raise
+        sys.stderr.write(f"{error.message.partition('. ')[0]}. Signing in again as {profile.user}.\n")
+        from teleport_tw.clients.tsh.commands import login
+
+        login.again(ProfileFolder(home()), profile, options)
+        found = _by_profile(options)
+        standing.require_valid(found.standing, utc_now(), hint)
     return found
+
+
+def _may_ask(options: argparse.Namespace) -> bool:
+    if options.relogin is not None:
+        return bool(options.relogin)
+    return sys.stdin is not None and sys.stdin.isatty() and os.isatty(2)
 
 
 def _by_profile(options: argparse.Namespace) -> Signed:
@@ -182,8 +201,6 @@ class UserContext:
 
 
 def _log_to_stderr() -> None:
-    import sys
-
     from twisted.logger import globalLogBeginner, textFileLogObserver
 
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)

@@ -6,6 +6,7 @@ Sign in once (C{tsh login}), then reach servers (C{tsh ls}, C{tsh ssh}, C{tsh sc
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import gc
 import os
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from teleport_tw.base.lazy import load_later
+from teleport_tw.clients.aliases import unaliased
 from teleport_tw.clients.commandline import Parser, Verb, environment, parse, report, settle
 
 _ROOM = "teleport_tw.clients.tsh.commands"
@@ -94,6 +96,12 @@ def flags(parser: Parser) -> None:
         help="lend the certificate to the running ssh-agent [auto] (TELEPORT_ADD_KEYS_TO_AGENT)",
     )
     parser.add_argument(
+        "--relogin",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="sign in again when the certificates have expired [at a terminal]",
+    )
+    parser.add_argument(
         "--enable-escape-sequences",
         choices=("true", "false"),
         default="true",
@@ -134,6 +142,7 @@ def run(words: Sequence[str]) -> int:
         sys.modules["OpenSSL"] = None  # type: ignore[assignment]  # how Python spells "not there"
     load_later(*_PUT_OFF)
     gc.disable()
+    words = unaliased(words, VERBS)
     options = parse("tsh", DESCRIPTION, VERBS, flags, words, everywhere=True)
     offline, plain = getattr(options, "offline", False), getattr(options, "plain", None)
     if offline or plain is not None:

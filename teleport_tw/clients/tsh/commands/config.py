@@ -10,7 +10,8 @@ import sys
 
 from teleport_tw.base.addresses import split_address
 from teleport_tw.base.errors import bad_parameter
-from teleport_tw.clients.profile import Profile, ProfileFolder, home
+from teleport_tw.clients.home import home
+from teleport_tw.clients.profile import Profile, ProfileFolder
 from teleport_tw.clients.tsh.context import signed_in
 
 HOST_ALGORITHMS = ",".join(

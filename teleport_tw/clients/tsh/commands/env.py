@@ -8,8 +8,9 @@ import argparse
 import shlex
 
 from teleport_tw.base.addresses import host_of
+from teleport_tw.clients.home import home
 from teleport_tw.clients.output import FORMATS, show
-from teleport_tw.clients.profile import ProfileFolder, home
+from teleport_tw.clients.profile import ProfileFolder
 
 EXAMPLES = """\
 eval $(tsh env)

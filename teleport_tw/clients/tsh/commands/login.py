@@ -15,13 +15,17 @@ from teleport_tw.base.addresses import host_of
 from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
 from teleport_tw.base.timing import utc_now
 from teleport_tw.clients import standing
-from teleport_tw.clients.profile import Profile, ProfileFolder, home
+from teleport_tw.clients.home import home
+from teleport_tw.clients.profile import Profile, ProfileFolder
 
 EXAMPLES = """\
 tsh login --proxy=teleport.example.com --user=alice
 tsh login --proxy=localhost:3080 --user=alice --ca-pin=sha256:…     the first time, at a cluster of your own
 tsh login --proxy=… --user=robot --out=robot.pem < secrets           two lines: password, code
 """
+
+ATTEMPTS = 3
+"""That somebody at a terminal has to type it right."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,12 +56,33 @@ def run(options: argparse.Namespace) -> int:
     if known and not options.out and known.user == user and _still_good(folder, known, options):
         chosen = folder.choose(known, options.cluster or known.cluster)
     else:
-        chosen = _sign_in(folder, known, address, user, options)
+        chosen = _sign_in(folder, address, user, options)
         if options.out:
             return 0
     found = standing.of_profile(folder, chosen)
     sys.stdout.write(standing.described(chosen, found, utc_now(), active=True, verbose=options.verbose))
     return 0
+
+
+def again(folder: ProfileFolder, profile: Profile, options: argparse.Namespace) -> Profile:
+    """
+    Sign in once more, in the middle of another command.
+
+    @param options: of that command; the program's own flags count.
+    @raise TeleportError: it did not work.
+    """
+    from teleport_tw.clients import login
+
+    asked = argparse.Namespace(**{**vars(options), "out": "", "cluster": ""})
+    for attempt in range(ATTEMPTS):
+        try:
+            renewed = _sign_in(folder, profile.web_proxy_addr, profile.user, asked)
+            break
+        except TeleportError as error:
+            if attempt == ATTEMPTS - 1 or error.kind is not Kind.ACCESS_DENIED or not login.Asker().interactive:
+                raise
+            sys.stderr.write(f"ERROR: {error.message}\n")
+    return renewed if renewed.cluster == profile.cluster else folder.choose(renewed, profile.cluster)
 
 
 def _known(folder: ProfileFolder, proxy: str) -> Profile | None:
@@ -81,14 +106,13 @@ def _still_good(folder: ProfileFolder, known: Profile, options: argparse.Namespa
         return False
 
 
-def _sign_in(
-    folder: ProfileFolder, known: Profile | None, address: str, user: str, options: argparse.Namespace
-) -> Profile:
+def _sign_in(folder: ProfileFolder, address: str, user: str, options: argparse.Namespace) -> Profile:
     from teleport_tw.clients import login
 
     if options.insecure:
         sys.stderr.write("WARNING: You are using insecure connection to Teleport proxy.\n")
-    believe = login.Believe(pins=options.ca_pin, authorities=_learned(folder, known), insecure=options.insecure)
+    learned = folder.authorities(host_of(address.partition(",")[0]))
+    believe = login.Believe(pins=options.ca_pin, authorities=learned, insecure=options.insecure)
     facts = login.find(address, believe)
     issued = login.sign_in(
         facts,
@@ -108,18 +132,6 @@ def _sign_in(
     lent = _lend(issued, profile, options.add_keys_to_agent)
     folder.store(profile, issued.credentials(hosts, keep_ssh_key=not (lent and options.add_keys_to_agent == "only")))
     return profile
-
-
-def _learned(folder: ProfileFolder, known: Profile | None) -> bytes:
-    """
-    What an earlier login at this proxy told of the cluster's authority.
-    """
-    if known is None:
-        return b""
-    try:
-        return folder.paths(known).tls_authorities.read_bytes()
-    except FileNotFoundError:
-        return b""
 
 
 def _lend(issued: object, profile: Profile, mode: str) -> bool:

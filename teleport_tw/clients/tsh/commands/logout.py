@@ -1,5 +1,7 @@
 """
 Sign out: delete keys and certificates, from disk and from the ssh-agent.
+
+Whom to believe about each proxy is remembered, so that the next login needs no --ca-pin.
 """
 
 from __future__ import annotations
@@ -9,12 +11,14 @@ import sys
 
 from teleport_tw.base.addresses import host_of
 from teleport_tw.base.errors import TeleportError
-from teleport_tw.clients.profile import Profile, ProfileFolder, home
+from teleport_tw.clients.home import home
+from teleport_tw.clients.profile import Profile, ProfileFolder
 from teleport_tw.clients.sshagent import SshAgent
 
 EXAMPLES = """\
 tsh logout                                      of all clusters
 tsh logout --proxy=teleport.example.com         of one
+tsh logout --forget-trust                       as if we had never been there
 """
 
 
@@ -22,6 +26,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """
     C{tsh logout}.
     """
+    parser.add_argument(
+        "--forget-trust",
+        action="store_true",
+        help="forget the clusters' authorities too",
+    )
     parser.set_defaults(run=run, offline=True)
 
 
@@ -37,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         print("All users logged out." if not (wanted or options.user) else "Not logged in.")
         return 0
     for profile in profiles:
-        folder.forget(profile)
+        folder.forget(profile, trust=options.forget_trust)
         _take_back(profile)
         if wanted or options.user:
             print(f"Logged out {profile.user} from {profile.name}.")

@@ -11,8 +11,9 @@ from teleport_tw.base.addresses import host_of
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.timing import utc_now
 from teleport_tw.clients import standing
+from teleport_tw.clients.home import home
 from teleport_tw.clients.output import FORMATS, harmless, show
-from teleport_tw.clients.profile import Profile, ProfileFolder, home
+from teleport_tw.clients.profile import Profile, ProfileFolder
 
 EXAMPLES = """\
 tsh status
