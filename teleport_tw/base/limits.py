@@ -79,6 +79,12 @@ class ConnectionLimit:
         self._open[key] = count + 1
         return True
 
+    def full(self, key: str) -> bool:
+        """
+        @return: whether L{acquire} would say no now.
+        """
+        return self._open.get(key, 0) >= self.most
+
     def release(self, key: str) -> None:
         """
         One of C{key}'s has ended.

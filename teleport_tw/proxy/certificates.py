@@ -5,7 +5,7 @@ The web port's own certificates, where the operator has some: the one whose name
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -13,6 +13,7 @@ from cryptography import x509
 
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.config.sections import KeyPair
+from teleport_tw.pki.authority import Authority
 from teleport_tw.pki.trust import CIPHERS, read_bundle, server_context
 
 
@@ -24,13 +25,23 @@ class WebCertificates:
 
     pairs: Sequence[KeyPair]
 
-    def context(self, alpn: Sequence[str], ciphers: str = CIPHERS) -> ssl.SSLContext:
+    def context(
+        self, alpn: Sequence[str], ciphers: str = CIPHERS, client_authorities: Iterable[Authority] | None = None
+    ) -> ssl.SSLContext:
         """
         @param ciphers: of TLS 1.2.
+        @param client_authorities: those whose certificates a client may show; C{None} asks for none.
         @raise TeleportError: BAD_PARAMETER, a file cannot be used.
         """
         made = [
-            server_context(Path(pair.cert_file), Path(pair.key_file), alpn=alpn, ciphers=ciphers) for pair in self.pairs
+            server_context(
+                Path(pair.cert_file),
+                Path(pair.key_file),
+                alpn=alpn,
+                ciphers=ciphers,
+                client_authorities=client_authorities,
+            )
+            for pair in self.pairs
         ]
         by_name = {
             name: context

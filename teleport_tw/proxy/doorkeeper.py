@@ -25,6 +25,7 @@ from teleport_tw.resources.roles_options import Strictness
 KINDS = (
     "cert_authority",
     "node",
+    "db_server",
     "role",
     "lock",
     "cluster_auth_preference",

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ssl
 from collections import Counter
 from collections.abc import Callable, Mapping
+from random import SystemRandom
 from typing import Any, ClassVar
 
 from attrs import define, evolve, field
@@ -40,7 +41,8 @@ from teleport_tw.events.sink import EventSink
 from teleport_tw.pki.authority import AuthorityType
 from teleport_tw.pki.trust import CIPHERS, server_context
 from teleport_tw.proxy.certificates import WebCertificates
-from teleport_tw.proxy.detect import Want
+from teleport_tw.proxy.databases import Databases
+from teleport_tw.proxy.detect import DATABASES, LIBPQ, Port, Want
 from teleport_tw.proxy.dialin import DialIn
 from teleport_tw.proxy.doorkeeper import Doorkeeper
 from teleport_tw.proxy.forward import Forwarder
@@ -75,6 +77,7 @@ class ProxyService(Service):
         agent are not reached.
     @ivar refused: connections that were turned away, by cause.
     @ivar ciphers: of TLS 1.2, as OpenSSL names them.
+    @ivar shuffle: puts the agents that serve one database into an order of chance.
     """
 
     section: Section
@@ -89,11 +92,13 @@ class ProxyService(Service):
     drain_timeout: Duration = DRAIN_TIMEOUT
     forwarding: Forwarding | None = None
     ciphers: str = CIPHERS
+    shuffle: Callable[[list[Any]], object] = field(factory=lambda: SystemRandom().shuffle)
     forwarder: Forwarder | None = field(default=None, init=False)
     door: Doorkeeper = field(init=False)
     registry: Registry = field(init=False)
     dial: DialIn = field(init=False)
     jump: JumpHost = field(init=False)
+    databases: Databases = field(init=False)
     ports: list[IListeningPort] = field(factory=list, init=False)
     refused: Counter[str] = field(factory=Counter, init=False)
     _contexts: dict[Want, ssl.SSLContext] = field(factory=dict, init=False)
@@ -119,6 +124,15 @@ class ProxyService(Service):
             sink=self.sink,
         )
         self._connections = ConnectionLimit(self.max_connections)
+        self.databases = Databases(
+            self.copy,
+            self.registry,
+            self.reactor,
+            self.door.user,
+            self.web,
+            self.shuffle,
+            self.section.mysql_server_version,
+        )
         self._ssh = self.jump.factory(self._ssh_settings)
         self._plain_ssh = self.jump.factory(self._ssh_settings)
         self._plain_ssh.connections = self._connections
@@ -157,6 +171,7 @@ class ProxyService(Service):
             return
         self.section = evolve(self.section, https_keypairs=section.https_keypairs)
         self._contexts[Want.WEB] = fresh
+        self._contexts.pop(Want.UNNAMED, None)
 
     def _authorities_changed(self, news: Watched) -> None:
         kind = news.resource.kind if news.resource is not None else ""
@@ -176,6 +191,9 @@ class ProxyService(Service):
     def _context(self, want: Want) -> ssl.SSLContext:
         if want is Want.WEB:
             return self._web_context(self.section)
+        if want is Want.UNNAMED and self.section.https_keypairs:
+            users = self.door.authorities(AuthorityType.USER)
+            return WebCertificates(self.section.https_keypairs).context((), self.ciphers, users)
         return self._own_context(want)
 
     def _web_context(self, section: Section) -> ssl.SSLContext:
@@ -184,13 +202,17 @@ class ProxyService(Service):
         return self._own_context(Want.WEB)
 
     def _own_context(self, want: Want) -> ssl.SSLContext:
-        clients = _CLIENTS.get(want)
+        """
+        Who comes for a database without a certificate is told so in the database's own words, and no alert of TLS.
+        """
+        clients = AuthorityType.USER if want in DATABASES else _CLIENTS.get(want)
+        names = {Want.POSTGRES: (want.value, LIBPQ), Want.UNNAMED: ()}.get(want, (want.value,))
         return server_context(
             self.identity.certificate_file,
             self.identity.key_file,
             client_authorities=self.door.authorities(clients) if clients else None,
-            require_client=clients is not None,
-            alpn=(want.value,),
+            require_client=want in _CLIENTS,
+            alpn=names,
             ciphers=self.ciphers,
         )
 
@@ -237,6 +259,7 @@ class ProxyService(Service):
             self.auth,
             self._connections,
             refused=self.refused,
+            databases=self.databases,
         )
         host, port = split_address(self.section.web_listen_addr)
         decide = behind(self.section.proxy_protocol, listener.decide)
@@ -252,9 +275,13 @@ class ProxyService(Service):
                 None,
                 self._connections,
                 refused=self.refused,
+                port=Port.TUNNEL,
             )
             decide = behind(self.section.proxy_protocol, only.decide)
             self.ports.append(await PeekingServer(self.reactor, host, port, decide=decide).start())
+        for port_of in (Port.POSTGRES, Port.MYSQL, Port.MONGODB, Port.REDIS):
+            if getattr(self.section, port_of.value) not in ("", self.section.web_listen_addr):
+                self.ports.append(await self._listen_for_databases(port_of))
         self._reload_now_and_then()
         for open_port in self.ports:
             self._log.info("proxy listens on {address}", address=address_text(open_port.getHost()))
@@ -265,6 +292,22 @@ class ProxyService(Service):
             self._reloading = LoopingCall(lambda: self.reload(self.section))
             self._reloading.clock = self.reactor
             self._reloading.start(max(seconds, LEAST_RELOAD_SECONDS), now=False)
+
+    async def _listen_for_databases(self, port: Port) -> IListeningPort:
+        only = Listener(
+            self.identity.cluster,
+            self.context,
+            {},
+            None,
+            self._connections,
+            refused=self.refused,
+            databases=self.databases,
+            port=port,
+        )
+        host, number = split_address(getattr(self.section, port.value))
+        decide = behind(self.section.proxy_protocol, only.decide)
+        greet = only.greet if port is Port.MYSQL else None
+        return await PeekingServer(self.reactor, host, number, decide=decide, greet=greet).start()
 
     async def _listen_for_ssh(self) -> IListeningPort:
         host, port = split_address(self.section.listen_addr)
@@ -309,6 +352,7 @@ class ProxyService(Service):
         else:
             await tunnel.stopService()
         self.dial.tasks.cancel()
+        self.databases.tasks.cancel()
         self.jump.tasks.cancel()
         self._tasks.cancel()
 

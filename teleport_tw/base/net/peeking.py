@@ -139,6 +139,8 @@ class PeekingServer:
         gives something else than L{NeedMore}. It must not wait; what it raises refuses the connection.
     @ivar silent: decides, at C{peek_timeout}, about a client that has said nothing at all: some wait for the server's
         first word. Without it such a client is dropped.
+    @ivar greet: decides about a client before it has said anything, where the server speaks first: a L{GoOn} that
+        takes nothing, most likely.
     """
 
     _reactor: IReactorTime
@@ -151,6 +153,7 @@ class PeekingServer:
     backlog: int = field(default=BACKLOG, kw_only=True)
     reuse_port: bool = field(default=False, kw_only=True)
     silent: Callable[[Address], Decision] | None = field(default=None, kw_only=True)
+    greet: Callable[[Address], GoOn] | None = field(default=None, kw_only=True)
 
     def start(self) -> Deferred[PeekingPort]:
         """
@@ -343,6 +346,17 @@ class _Peek:
         self._limit = reactor.callLater(server.peek_timeout, self._time_is_up)
         self._loop = loop_of(reactor)
         self._loop.add_reader(self._socket, self._look)
+        if server.greet is not None:
+            self._greet(server.greet)
+
+    def _greet(self, greet: Callable[[Address], GoOn]) -> None:
+        try:
+            self._go_on(greet(self._peer))
+        except OSError:
+            self.drop()
+        except Exception:
+            self._port._log.failure("cannot greet {peer}", peer=self._peer)
+            self.drop()
 
     def _look(self) -> None:
         server = self._port.server

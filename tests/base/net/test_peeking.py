@@ -224,6 +224,44 @@ class PeekingTest(TestCase):
         self.assertEqual(await client.got(5), b"hello")
         await self.end(client, server)
 
+    async def test_the_server_may_speak_first(self) -> None:
+        """A client that waits for a greeting gets it at once, and what it answers is decided about."""
+        asked: list[bytes] = []
+
+        def answered(data: bytes, peer: Any) -> Decision:
+            asked.append(data)
+            return RawRoute(self.plain) if len(data) >= 3 else NeedMore()
+
+        port: Any = await PeekingServer(
+            reactor,
+            "127.0.0.1",
+            0,
+            decide=lambda data, peer: Refuse(),
+            greet=lambda peer: GoOn(take=0, answer=b"hello", then=answered),
+        ).start()
+        self.addCleanup(port.stopListening)
+        self.port = port
+        client = await self.connect()
+        self.assertEqual(await client.got(5), b"hello")
+        client.transport.write(b"hey")
+        server: Any = await self.plain.first()
+        self.assertEqual(await server.got(3), b"hey")
+        await self.end(client, server)
+
+    async def test_a_greeting_that_fails_is_logged_and_drops(self) -> None:
+        def broken(peer: Any) -> GoOn:
+            raise ZeroDivisionError
+
+        port: Any = await PeekingServer(
+            reactor, "127.0.0.1", 0, decide=lambda data, peer: Refuse(), greet=broken
+        ).start()
+        self.addCleanup(port.stopListening)
+        self.port = port
+        client = await self.connect()
+        await client.lost
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(port.undecided, {})
+
     async def test_more_than_came_is_not_taken(self) -> None:
         port: Any = await PeekingServer(reactor, "127.0.0.1", 0, decide=lambda data, peer: GoOn(take=99)).start()
         self.addCleanup(port.stopListening)
