@@ -12,20 +12,24 @@ from teleport_tw.access import validate
 from teleport_tw.auth import builtin, facts
 from teleport_tw.auth.core import Core
 from teleport_tw.auth.gate import Gate
-from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
+from teleport_tw.base.errors import Kind, TeleportError, bad_parameter, not_found
 from teleport_tw.base.timing import format_time
 from teleport_tw.events.kinds import Event
 from teleport_tw.resources import kinds
 from teleport_tw.resources.clusters import AUTH_PREFERENCE, ORIGIN_LABEL, SINGLETONS, AuthPreference
 from teleport_tw.resources.clusters import default as default_singleton
 from teleport_tw.resources.locks import Lock
-from teleport_tw.resources.metadata import Resource
+from teleport_tw.resources.metadata import Metadata, Resource
 from teleport_tw.resources.nodes import SELF_REGISTERED, Node, SubKind
 from teleport_tw.resources.users import User
+from teleport_tw.stores import layout, records
 from teleport_tw.stores.layout import NAMED_WITHIN_SUB_KIND
 
 ANNOUNCED = frozenset({"proxy", "auth_server", "instance", "semaphore"})
 """Kinds that come about by themselves; people may take them away and no more."""
+
+ALIVE = tuple(dict.fromkeys(kind for listed in builtin.PRESENCE.values() for kind in listed))
+"""Kinds by which hosts say that they are alive."""
 
 
 @define(eq=False)
@@ -99,6 +103,8 @@ class Changes:
         if kind in SINGLETONS:
             known = default_singleton(kind)
             core.known.learn(await core.resources.upsert(known))
+        elif kind == "instance":
+            known = await self._forget_host(name)
         else:
             known = await core.resources.get(kind, name, sub_kind=sub_kind)
             gate.require(kind, builtin.DELETE, known)
@@ -114,6 +120,27 @@ class Changes:
             gate,
             facts.deleted(gate.identity, known) if kind not in SINGLETONS else facts.updated(gate.identity, known),
         )
+
+    async def _forget_host(self, host_id: str) -> Resource:
+        """
+        Let a host's id join again: a machine that was installed anew and kept it. Certificates that it has already are
+        good until they end; a lock is what keeps their holder out.
+
+        @return: what was known of it.
+        @raise TeleportError: NOT_FOUND.
+        """
+        resources, known = self.core.resources, None
+        if await records.read(self.core.backend, layout.known_host_key(host_id)) is not None:
+            known = Resource("instance", "v1", Metadata(host_id))
+        for kind in ("instance", *ALIVE):
+            found = await resources.find(kind, host_id)
+            if found is not None:
+                await resources.delete(kind, host_id)
+                known = found if kind == "instance" else known
+        await records.remove(self.core.backend, layout.known_host_key(host_id))
+        if known is None:
+            raise not_found(f"no host with the id {host_id!r} is known")
+        return known
 
     async def _write(
         self,

@@ -88,6 +88,7 @@ _DELETED: Mapping[str, Build] = {
     "token": _token_gone,
     "trusted_cluster": _named(kinds.TrustedClusterDelete),
     "bot": _named(kinds.BotDelete),
+    "instance": _named(kinds.InstanceForget),
 }
 
 

@@ -143,6 +143,17 @@ class LockCreated(Change):
 
 
 @frozen(kw_only=True)
+class InstanceForget(Change):
+    """
+    A host's id may join again; the event is this project's own.
+    """
+
+    NAME: ClassVar[str] = "instance.forget"
+    CODE: ClassVar[str] = "TJ003I"
+    SAYS: ClassVar[str] = "Host [{name}] was forgotten by [{user}] and may join again"
+
+
+@frozen(kw_only=True)
 class LockDeleted(Change):
     """
     A lock was taken away.

@@ -15,7 +15,7 @@ from teleport_tw.api.contract import Api, Certificates, EventQuery, JoinRequest
 from teleport_tw.auth.joining.token import REFUSAL
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.secret import Secret
-from teleport_tw.pki.identity import SystemRole
+from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.resources.metadata import Metadata, Resource
 from tests.auth.cluster import Cluster, Keys
 
@@ -53,6 +53,24 @@ class Takeover(TestCase):
         except TeleportError as error:
             return error
         self.fail("not refused")
+
+    async def test_a_host_that_was_forgotten_joins_again(self) -> None:
+        """By somebody's decision, which the audit log has; hosts themselves cannot decide it."""
+        host = str(uuid.uuid4())
+        await self.join(host)
+        other = self.cluster.auth.api_for(
+            Identity(username=f"{host}.example.com", cluster="example.com", system_roles=(SystemRole.NODE,))
+        )
+        self.assertIs((await self.refused(other.delete("instance", host))).kind, Kind.ACCESS_DENIED)
+        admin = self.cluster.local()
+        await admin.delete("instance", host)
+        await self.join(host, "two")
+        self.assertIs((await self.refused(self.join(host, "one"))).kind, Kind.ALREADY_EXISTS)
+        self.assertIs((await self.refused(admin.delete("instance", str(uuid.uuid4())))).kind, Kind.NOT_FOUND)
+        assert self.cluster.auth.core is not None
+        await self.cluster.auth.core.events.flush()  # type: ignore[attr-defined]  # the emitter's
+        page = await admin.search(EventQuery(types=("instance.forget",)))
+        self.assertEqual([event["name"] for event in page.events], [host])
 
     async def test_a_host_that_is_away_stays_itself(self) -> None:
         """Nobody joins under the id of a host that is offline; not even with its own token, nor after a restart."""
