@@ -7,6 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from teleport_tw.agents.db.flow import Engine
+from teleport_tw.agents.db.redis.session import RedisEngine
+from teleport_tw.agents.db.mongodb.session import MongoDBEngine
+from teleport_tw.agents.db.mongodb.users import MongoDBUsers
 from teleport_tw.agents.db.target import Targets
 from teleport_tw.agents.db.users import Provisioner
 
@@ -15,8 +18,8 @@ def engines() -> Mapping[str, Engine]:
     """
     @return: one for each protocol.
     """
-    return {}
+    return {"redis": RedisEngine()}
 
 
-PROVISIONERS: Mapping[str, Callable[[Targets], Provisioner]] = {}
+PROVISIONERS: Mapping[str, Callable[[Targets], Provisioner]] = {"mongodb": MongoDBUsers}
 """Who makes automatic users, by protocol."""

@@ -1,0 +1,3 @@
+"""
+Redis: users' commands judged, told of and passed on, replies brought back in their turn.
+"""
