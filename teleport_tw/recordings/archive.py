@@ -22,6 +22,10 @@ T = TypeVar("T")
 
 MAX_REMEMBERED = 10_000
 """Closed recordings that are not read again when their sender says so again."""
+MAX_INDEXED = 32 << 20
+"""Characters of one recording that can be searched for, its beginning; the recording itself has everything."""
+LINE_COST = 100
+"""What a line counts beside its characters, since many are empty."""
 ABANDONED_SECONDS = 35 * 60.0
 """No part for this long: the sender is gone."""
 
@@ -66,7 +70,10 @@ class Archive:
         known = await self.threads.run(self._in_turn, self.index.sessions)
         for session in await self.storage.sessions():
             if session not in known:
-                await self._take_in(session)
+                try:
+                    await self._take_in(session)
+                except Exception:
+                    self._log.failure("the recording of session {session} cannot be taken in", session=session)
 
     async def put(self, session: str, part: int, data: bytes) -> None:
         """
@@ -144,10 +151,12 @@ class Archive:
 
     async def _read(self, session: str) -> tuple[Checked, list[Line]]:
         reader, screen, lines = Reader(), LineReader(), list[Line]()
-        problem = ""
+        problem, indexed = "", 0
         async for data in self.storage.stream(session):
             try:
-                lines += await self.threads.run(_fed, reader, screen, data)
+                fresh = await self.threads.run(_fed, reader, screen, data, MAX_INDEXED - indexed)
+                indexed += sum(len(line.text) + LINE_COST for line in fresh)
+                lines += fresh
             except RemoteProtocolError as error:
                 problem = str(error)
                 break
@@ -160,10 +169,15 @@ class Archive:
             return call()
 
 
-def _fed(reader: Reader, screen: LineReader, data: bytes) -> list[Line]:
-    return [
-        line
-        for record in reader.feed(data)
-        if isinstance(record.fact, Output)
-        for line in screen.feed(record.fact.data, record.ms)
-    ]
+def _fed(reader: Reader, screen: LineReader, data: bytes, left: int) -> list[Line]:
+    """
+    @param left: characters that may still be kept; all is read, to check it.
+    """
+    found: list[Line] = []
+    for record in reader.read(data):
+        if left <= 0 or not isinstance(record.fact, Output):
+            continue
+        for line in screen.feed(record.fact.data, record.ms):
+            left -= len(line.text) + LINE_COST
+            found.append(line)
+    return found

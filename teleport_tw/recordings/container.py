@@ -32,7 +32,7 @@ import hashlib
 import hmac
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, TypeAlias
 
 import zstandard
@@ -197,8 +197,15 @@ class Reader:
         @return: the records of the frames that are whole now.
         @raise RemoteProtocolError: a frame was changed, cut out or is none; what came before it was good.
         """
+        return list(self.read(data))
+
+    def read(self, data: bytes) -> Iterator[Timed]:
+        """
+        As L{feed}, a frame at a time: a few hundred bytes may unpack to megabytes, and there may be many such frames.
+
+        @return: to be read to its end before more is fed.
+        """
         self._buffer += data
-        found: list[Timed] = []
         while len(self._buffer) >= HEADER_BYTES:
             header = Header.parse(bytes(self._buffer[:HEADER_BYTES]))
             end = HEADER_BYTES + header.packed
@@ -209,10 +216,10 @@ class Reader:
             if self.complete or header.number != self.frames or not hmac.compare_digest(wanted, header.digest):
                 raise RemoteProtocolError(f"the recording was changed or cut at frame {header.number}")
             del self._buffer[:end]
-            found += unpack(header, body)
+            records = unpack(header, body)
             self.digest, self.frames = header.digest, self.frames + 1
             self.complete = bool(header.flags & LAST)
-        return found
+            yield from records
 
     @property
     def torn_bytes(self) -> int:
@@ -228,6 +235,9 @@ def unpack(header: Header, body: bytes) -> list[Timed]:
     @raise RemoteProtocolError: the body is not what the header says.
     """
     try:
+        # What the frame says of its own size is believed by the library, and allocated, whatever bound it is given.
+        if zstandard.frame_content_size(body) != header.unpacked:
+            raise RemoteProtocolError(f"frame {header.number} has another length than it says")
         data = zstandard.ZstdDecompressor().decompress(body, max_output_size=header.unpacked)
     except zstandard.ZstdError as error:
         raise RemoteProtocolError(f"frame {header.number} cannot be unpacked: {error}") from error
@@ -326,7 +336,7 @@ def _json(value: Json) -> bytes:
 def _object(payload: bytes) -> dict[str, Any]:
     try:
         value = json.loads(payload)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RemoteProtocolError("a record that is not JSON") from error
     if not isinstance(value, dict):
         raise RemoteProtocolError("a record that is not a JSON object")

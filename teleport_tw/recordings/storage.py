@@ -105,6 +105,8 @@ class LocalStorage:
         Make one file of the parts.
         """
         checked_session(session)
+        if not 1 <= parts <= MAX_PARTS:
+            raise bad_parameter(f"a recording of {parts} parts; there are 1 to {MAX_PARTS}")
         await self.threads.run(self._complete, session, parts)
 
     async def stream(self, session: str) -> AsyncIterator[bytes]:

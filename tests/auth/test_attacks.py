@@ -98,6 +98,13 @@ class Attacks(TestCase):
                     seen.append((error.kind, error.message.replace(name, "")))
                 self.assertEqual(seen[0], seen[1], (roles, sub_kind))
 
+    async def test_a_recording_of_four_billion_parts(self) -> None:
+        """A node that ends a recording says a number of parts; one that cannot be is refused before it is counted."""
+        node = self.host(SystemRole.NODE)
+        for parts in (0, 100_001, 2**32 - 1):
+            error = await self.refused(node.complete_recording(str(uuid.uuid4()), parts))
+            self.assertIs(error.kind, Kind.BAD_PARAMETER)
+
     async def test_guessing_at_once(self) -> None:
         """Of many guesses at once five are looked at; the right one behind them finds the account locked."""
         await self.cluster.user("alice", "access")

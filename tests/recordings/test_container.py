@@ -5,12 +5,15 @@ The recording format: round trips, every split, torn tails, and what was tampere
 from __future__ import annotations
 
 import io
+import tracemalloc
 
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.base.errors import LocalProtocolError, RemoteProtocolError
+from teleport_tw.recordings import container
 from teleport_tw.recordings.container import (
     HEADER_BYTES,
     Encoder,
@@ -156,3 +159,41 @@ class ContainerTests(SynchronousTestCase):
         A frame has records.
         """
         self.assertRaises(LocalProtocolError, Encoder().frame, [])
+
+    def test_a_bomb(self) -> None:
+        """
+        A frame that unpacks to more than its header says is refused before anything is unpacked; one that does not
+        say how much is refused too.
+        """
+        for packed in (
+            zstandard.ZstdCompressor().compress(bytes(64 << 20)),
+            zstandard.ZstdCompressor(write_content_size=False).compress(bytes(64 << 20)),
+        ):
+            self.assertLess(len(packed), 10_000)
+            head = container._HEADER.pack(container.MAGIC, container.VERSION, 0, 0, 0, len(packed), 100, 0, 0)
+            frame = head + container._digest(container.FIRST_DIGEST, head, packed) + packed
+            tracemalloc.start()
+            self.addCleanup(tracemalloc.stop)
+            self.assertRaises(RemoteProtocolError, Reader().feed, frame)
+            self.assertLess(tracemalloc.get_traced_memory()[1], 8 << 20)
+
+    def test_deep_json(self) -> None:
+        """
+        A note that is nested a hundred thousand times is no note, and no reason to fall over.
+        """
+        body = container._RECORD.pack(4, 0, 100_000) + b"[" * 100_000
+        packed = zstandard.ZstdCompressor().compress(body)
+        head = container._HEADER.pack(container.MAGIC, container.VERSION, 0, 0, 0, len(packed), len(body), 0, 0)
+        frame = head + container._digest(container.FIRST_DIGEST, head, packed) + packed
+        self.assertRaises(RemoteProtocolError, Reader().feed, frame)
+
+    def test_frame_by_frame(self) -> None:
+        """
+        Many frames fed at once are unpacked one after the other, as they are asked for.
+        """
+        made, records = recording(3)
+        reader = Reader()
+        reading = reader.read(b"".join(made))
+        self.assertEqual(next(reading), records[0])
+        self.assertEqual(reader.frames, 1)
+        self.assertEqual([records[0], *reading], records)
