@@ -18,7 +18,7 @@ from bench.harness import cpu_seconds, free_port, program, tool, wait_for_port
 from tests.journeys.cluster import Cluster, until
 
 OPENSSH = "ssh -J"
-NODE = "node-1"
+NODE = "target"
 
 _CLIENT = """
 Host *

@@ -43,6 +43,8 @@ MAX_PACKET_BYTES = 256 * 1024
 _MIN_PADDING = 4
 _UINT32 = Struct(">L")
 _HEAD = Struct(">LB")
+_EMPTY = bytearray()
+_TAG_ROOM = bytes(16)
 
 
 class Sealer(Protocol):
@@ -202,10 +204,10 @@ class GcmSealer:
             padding += 16
         size += padding
         clear = _UINT32.pack(size)
-        packet = bytearray(size + 20)
-        packet[:4] = clear
-        plain = b"".join((bytes((padding,)), head, body, self._padding.take(padding)))
-        self._encrypt_into(self._nonce.take(), plain, clear, memoryview(packet)[4:])
+        # Joined with room for the tag, then enciphered where it stands: one buffer, and the body is copied once.
+        packet = _EMPTY.join((_HEAD.pack(size, padding), head, body, self._padding.take(padding), _TAG_ROOM))
+        view = memoryview(packet)
+        self._encrypt_into(self._nonce.take(), view[4:-16], clear, view[4:])
         return packet
 
 

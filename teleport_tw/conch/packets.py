@@ -85,11 +85,11 @@ class PacketReader:
         if present < wanted:
             if present + self._parts_bytes < wanted:
                 return None
-            self._gather()
-            start = 0
-        end = start + wanted
-        packet = self._opener.open(self.sequence, self._view[start:end])
-        self._start = end
+            whole = self._across(wanted)
+        else:
+            self._start = start + wanted
+            whole = self._view[start : start + wanted]
+        packet = self._opener.open(self.sequence, whole)
         self._wanted = 0
         self.sequence = (self.sequence + 1) & _NUMBERS
         self.received_bytes += wanted
@@ -98,6 +98,25 @@ class PacketReader:
         if padding < 4 or padding + 2 > len(packet):
             raise RemoteProtocolError(f"padding of {padding} bytes is wrong", code=DISCONNECT_PROTOCOL_ERROR)
         return packet
+
+    def _across(self, wanted: int) -> memoryview:
+        """
+        Take a packet that began in the buffer and ends in what came since, of which no more than that is copied.
+        """
+        pieces = [self._view[self._start :]]
+        missing = wanted - len(pieces[0])
+        parts = self._parts
+        used = 0
+        while len(parts[used]) < missing:
+            pieces.append(memoryview(parts[used]))
+            missing -= len(parts[used])
+            used += 1
+        last = parts[used]
+        self._parts_bytes -= sum(len(part) for part in parts[: used + 1])
+        del parts[: used + 1]
+        self._buffer, self._view, self._start = last, memoryview(last), missing
+        pieces.append(self._view[:missing])
+        return memoryview(b"".join(pieces))
 
     def _gather(self) -> None:
         """

@@ -14,6 +14,7 @@ from twisted.python import usage
 from teleport_tw.base.errors import TeleportError
 from teleport_tw.base.logs import Logs, logs
 from teleport_tw.base.loop import install
+from teleport_tw.base.memory import keep_freed
 from teleport_tw.config.load import load
 from teleport_tw.config.overrides import Overrides, parse_labels, parse_roles
 from teleport_tw.config.sections import Configuration
@@ -66,6 +67,7 @@ class ServiceOptions(usage.Options):
 
     def __init__(self) -> None:
         install()
+        keep_freed()
         super().__init__()  # type: ignore[no-untyped-call]
 
     def parseArgs(self, *rest: str) -> None:
@@ -148,19 +150,23 @@ class ProxyOptions(ServiceOptions):
 
 class AgentOptions(ServiceOptions):
     """
-    C{twistd teleport-agent --ssh}.
+    C{twistd teleport-agent --ssh --db}.
     """
 
     longdesc = "Agents that serve this host; name at least one."
-    optFlags = [["ssh", None, "Serve shells, commands and files of this host"]]
+    optFlags = [
+        ["ssh", None, "Serve shells, commands and files of this host"],
+        ["db", None, "Serve the databases that db_service names"],
+    ]
 
     def wanted(self) -> tuple[str, ...]:
         """
         @raise UsageError: no agent was named.
         """
-        if not self["ssh"]:
-            raise usage.UsageError("say what to serve: --ssh")
-        return ("node",)
+        named = tuple(role for flag, role in (("ssh", "node"), ("db", "db")) if self[flag])
+        if not named:
+            raise usage.UsageError("say what to serve: --ssh, --db")
+        return named
 
 
 class AllOptions(ServiceOptions):
@@ -169,7 +175,7 @@ class AllOptions(ServiceOptions):
     """
 
     longdesc = "The services that the configuration enables; without a file: auth, proxy and SSH agent."
-    optParameters = [["roles", "r", "", "Exactly these services: auth,proxy,node"]]
+    optParameters = [["roles", "r", "", "Exactly these services: auth,proxy,node,db"]]
 
     def wanted(self) -> tuple[str, ...]:
         """

@@ -2,7 +2,7 @@
 A Twisted Protocol round the yamux machine: one TLS connection, many streams.
 
 Sending. Streams with something to send and credit to send it stand in a round; each turn sends one frame of at most
-32 KiB, or of a whole write where no other stream waits, and turns are joined into writes of 128 KiB as long as the
+32 KiB, or of a whole write where no other stream waits, and turns are joined into writes of 256 KiB as long as the
 connection takes them. When it does not, because it told us to pause, nobody is asked, so a keystroke waits for what
 the kernel and the connection hold already and for one frame of every other busy stream, but never for all that a bulk
 transfer has to say. Frames of the machine itself, such as credit and answers to pings, go before the streams' next
@@ -50,15 +50,15 @@ from teleport_tw.protocols.mux.machine import (
     State,
     WentAway,
 )
-from teleport_tw.protocols.mux.messages import GoAwayCode
+from teleport_tw.protocols.mux.messages import Buffer, GoAwayCode
 from teleport_tw.protocols.mux.wire import HEADER_BYTES, Decoder
 from teleport_tw.tunnel.stream import Address, Stream
 
 FRAME_BYTES = 32 * 1024 - HEADER_BYTES
 """Payload of a frame at most: with its header it fills two TLS records to the last byte."""
 
-BATCH_BYTES = 128 * 1024
-"""What is joined into one write, a last frame beyond it aside: a millisecond's work for a fast connection."""
+BATCH_BYTES = 256 * 1024
+"""What is joined into one write, a last frame beyond it aside: a millisecond or two of work for a fast connection."""
 
 LINGER_SECONDS = 60.0
 """How long a stream that was closed here may take to send the rest or to hear the peer's FIN without any progress."""
@@ -260,9 +260,9 @@ class Link(Protocol):
             return
         self._heard = self._corked = True
         machine = self._machine
-        arrived: dict[int, list[bytes]] = {}
+        arrived: dict[int, list[Buffer]] = {}
         try:
-            for message in self._decoder.feed(data):
+            for message in self._decoder.feed(memoryview(data)):
                 for outcome in machine.receive(message):
                     if type(outcome) is Received:
                         arrived.setdefault(outcome.stream_id, []).append(outcome.payload)
@@ -383,12 +383,12 @@ class Link(Protocol):
     def _transport(self) -> Wire:
         return cast(Wire, self.transport)  # Twisted declares less than its connections have
 
-    def _deliver(self, arrived: dict[int, list[bytes]]) -> None:
+    def _deliver(self, arrived: dict[int, list[Buffer]]) -> None:
         """
         @param arrived: what came for each stream since the last time; empty afterwards.
         """
         for stream_id, pieces in arrived.items():
-            self._received(stream_id, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            self._received(stream_id, b"".join(pieces))
         arrived.clear()
 
     def _received(self, stream_id: int, payload: bytes) -> None:

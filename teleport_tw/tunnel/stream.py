@@ -31,15 +31,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from teleport_tw.protocols.mux.machine import Buffer
+from teleport_tw.protocols.mux.messages import Buffer
 
 if TYPE_CHECKING:
     from teleport_tw.tunnel.link import Link
 
 Address = IPv4Address | IPv6Address
 
-HIGH_WATER_BYTES = 64 * 1024
-"""Unsent bytes above which a stream's producer is paused: two frames."""
+HIGH_WATER_BYTES = 256 * 1024
+"""Unsent bytes above which a stream's producer is paused: one batch of the link."""
 
 LOW_WATER_BYTES = 32 * 1024
 """Unsent bytes at which it goes on: one frame, so that the stream's next turn finds something."""
@@ -131,29 +131,35 @@ class Stream:
         """
         return self._writing in (Writing.CLOSING, Writing.LOST)
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def write(self, data: Buffer) -> None:
         """
         Send bytes; after the end of our side this does nothing.
 
         @param data: must not change afterwards.
         """
-        if not isinstance(data, bytes | bytearray | memoryview):
-            raise TypeError(f"a stream takes bytes, not {type(data).__name__}")
-        if self._writing is not Writing.OPEN and (self._producer is None or self._writing not in _FLUSHING):
+        self._append((data,))
+
+    def writeSequence(self, data: Iterable[Buffer]) -> None:
+        """
+        Send several pieces.
+
+        @param data: must not change afterwards.
+        """
+        self._append(data)
+
+    def _append(self, pieces: Iterable[Buffer]) -> None:
+        takes = self._writing is Writing.OPEN or (self._producer is not None and self._writing in _FLUSHING)
+        for piece in pieces:
+            if not isinstance(piece, bytes | bytearray | memoryview):
+                raise TypeError(f"a stream takes bytes, not {type(piece).__name__}")
+            if piece and takes:
+                self._pending.append(piece)
+                self._pending_bytes += len(piece)
+        if not takes or not self._pending:
             return
-        if not data:
-            return
-        self._pending.append(data)
-        self._pending_bytes += len(data)
         self._link.ready(self)
         if self._pending_bytes > HIGH_WATER_BYTES:
             self._pause_producer()
-
-    def writeSequence(self, data: Iterable[bytes]) -> None:
-        """
-        Send several pieces.
-        """
-        self.write(b"".join(data))
 
     def loseConnection(self) -> None:
         """

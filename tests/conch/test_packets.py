@@ -98,6 +98,26 @@ class ProtectionTests(SynchronousTestCase):
                     found += drain(reader)
                 self.assertEqual(found, payloads)
 
+    def test_packets_may_come_in_pieces_of_any_size(self) -> None:
+        """
+        Some within a piece, some across two, some across many.
+        """
+        for size in (1, 5, 17, 64, 301, 1000, 40_000):
+            for name, sealer, opener in protections():
+                writer, reader = PacketWriter(), PacketReader()
+                writer.rekey(sealer, restart=True)
+                reader.rekey(opener, restart=True)
+                wire = b"".join(writer.packet(payload[:1], payload[1:]) for payload in PAYLOADS * 2)
+                found, fed = [], 0
+                for start in range(0, len(wire), size):
+                    reader.feed(wire[start : start + size])
+                    fed += len(wire[start : start + size])
+                    if start // size % 3 != 1:
+                        found += drain(reader)
+                    self.assertEqual(reader.buffered, fed - reader.received_bytes)
+                found += drain(reader)
+                self.assertEqual(found, PAYLOADS * 2, f"{name} by {size}")
+
     def test_a_changed_bit_anywhere_is_noticed(self) -> None:
         """
         Length, content, padding and tag; a length may also become one that never completes.

@@ -244,7 +244,7 @@ class FlowTests(SynchronousTestCase):
             pair = Pair()
             pair.client.pauseProducing()
             for stream in [pair.client.open() for _ in range(streams)]:
-                stream.write(bytes(200_000))
+                stream.write(bytes(400_000))
             pair.client.resumeProducing()
             sizes = [len(message.payload) for message in Decoder().feed(bytes(pair.pipe.ends[0].sent))
                      if isinstance(message, Data)]  # fmt: skip

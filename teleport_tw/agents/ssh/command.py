@@ -39,7 +39,7 @@ _SIGNALS = ("ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", 
 _SIGNAL_STATUS = 128
 
 PIPE_BYTES = 256 * 1024
-"""Room of the pipe a command writes to; one read empties it at half."""
+"""Room of the pipes a command reads from and writes to: what is read at a time."""
 
 _F_SETPIPE_SZ = 1031
 
@@ -200,8 +200,9 @@ class Command:
             reading, writing = os.pipe2(os.O_CLOEXEC)
             ours.append(reading)
             theirs.append(writing)
-        with contextlib.suppress(OSError):  # the quota of pipe buffers is used up; a small pipe works as well
-            fcntl.fcntl(ours[1], _F_SETPIPE_SZ, PIPE_BYTES)
+        for pipe in ours[:2]:
+            with contextlib.suppress(OSError):  # the quota of pipe buffers is used up; a small pipe works as well
+                fcntl.fcntl(pipe, _F_SETPIPE_SZ, PIPE_BYTES)
 
     def _connect(self, ours: list[int], terminal: bool) -> None:
         reactor, channel = self._realm.reactor, self._channel

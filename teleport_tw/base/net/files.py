@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from teleport_tw.base.loop import loop_of
 
-READ_BYTES = 128 * 1024
+READ_BYTES = 256 * 1024
 """Most that is read, and then written on, at a time."""
 
 TERMINAL_BYTES = 4095

@@ -31,6 +31,7 @@ from teleport_tw.protocols.mux.messages import (
     INITIAL_WINDOW_BYTES,
     MAX_STREAM_ID,
     MAX_WINDOW_BYTES,
+    Buffer,
     Data,
     Flag,
     GoAway,
@@ -41,8 +42,6 @@ from teleport_tw.protocols.mux.messages import (
     WindowUpdate,
 )
 from teleport_tw.protocols.mux.wire import encode, header
-
-Buffer = bytes | bytearray | memoryview
 
 _SYN, _ACK, _FIN, _RST = (int(flag) for flag in Flag)
 _DATA = int(Type.DATA)
@@ -213,7 +212,7 @@ class Received:
     """
 
     stream_id: int
-    payload: bytes
+    payload: Buffer
 
 
 @frozen
@@ -498,7 +497,7 @@ class Machine:
             case _:
                 return self._go_away(message.code)
 
-    def _flagged(self, stream_id: int, flags: int, payload: bytes, credit: int) -> list[Outcome]:
+    def _flagged(self, stream_id: int, flags: int, payload: Buffer, credit: int) -> list[Outcome]:
         """
         A frame with flags: what opens comes first, then data and credit, then what ends.
         """
@@ -546,7 +545,7 @@ class Machine:
         self._backlog_in += 1
         return True
 
-    def _payload(self, stream_id: int, stream: _Stream, payload: bytes) -> list[Outcome]:
+    def _payload(self, stream_id: int, stream: _Stream, payload: Buffer) -> list[Outcome]:
         size = len(payload)
         if size > stream.receive_window:
             raise _refused(f"sent {size - stream.receive_window} bytes more than stream {stream_id} was granted")

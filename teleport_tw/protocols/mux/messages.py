@@ -24,6 +24,10 @@ MAX_WINDOW_BYTES = 2**32 - 1
 """A window larger than the field of a window update is one that an honest peer never has."""
 
 
+Buffer = bytes | bytearray | memoryview
+"""Bytes that are passed on and not copied."""
+
+
 class Type(IntEnum):
     """
     What a frame is; the second byte of its header.
@@ -72,7 +76,7 @@ class Data:
     """
 
     stream_id: int
-    payload: bytes = b""
+    payload: Buffer = b""
     flags: int = 0
 
 

@@ -51,7 +51,7 @@ def encode(message: Message) -> bytes:
     """
     match message:
         case Data(stream_id, payload, flags):
-            return header(_DATA, flags, stream_id, len(payload)) + payload
+            return b"".join((header(_DATA, flags, stream_id, len(payload)), payload))
         case WindowUpdate(stream_id, credit, flags):
             return header(_WINDOW_UPDATE, flags, stream_id, credit)
         case Ping(value, is_answer):
@@ -78,11 +78,11 @@ class Decoder:
         self._flags = 0
         self._first = False
 
-    def feed(self, data: bytes) -> list[Message]:
+    def feed(self, data: bytes | memoryview) -> list[Message]:
         """
         Take in bytes from the peer and return what they complete.
 
-        @param data: any slice of the stream.
+        @param data: any slice of the stream; payloads are slices of it, which for a C{memoryview} are no copies.
         @return: frames, and pieces of data frames, oldest first.
         @raise RemoteProtocolError: unknown version or type, a data frame that is too long, stream id zero where a
             stream is meant or the other way round. The decoder is of no use after that.
@@ -106,10 +106,10 @@ class Decoder:
                 self._begin(data, position, messages)
                 position += HEADER_BYTES
             else:
-                self._header = data[position:]
+                self._header = bytes(data[position:])
                 return messages
 
-    def _begin(self, data: bytes, position: int, messages: list[Message]) -> None:
+    def _begin(self, data: bytes | memoryview, position: int, messages: list[Message]) -> None:
         """
         Read the header at C{position}; a frame without payload is complete with it.
         """
@@ -134,7 +134,7 @@ class Decoder:
         else:
             messages.append(GoAway(length))
 
-    def _piece(self, data: bytes, position: int, end: int, messages: list[Message]) -> int:
+    def _piece(self, data: bytes | memoryview, position: int, end: int, messages: list[Message]) -> int:
         """
         Hand out what is here of the payload, without a copy where it is all there is in C{data}.
 
