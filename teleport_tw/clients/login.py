@@ -26,7 +26,7 @@ from teleport_tw.dial.web import WebClient, no_trust, pinned, system_trust
 from teleport_tw.pki.authority import Authority, AuthorityType
 from teleport_tw.pki.identityfile import IdentityFile
 from teleport_tw.pki.keys import PrivateKey, spki_pem
-from teleport_tw.pki.trust import bundle, known_hosts
+from teleport_tw.pki.trust import bundle, host_patterns, known_hosts
 from teleport_tw.protocols.ssh import keys as ssh_keys
 from teleport_tw.protocols.ssh.wire import put_mpint, put_string
 
@@ -212,9 +212,7 @@ class Issued:
         @param proxy_hosts: names the proxy is reached by.
         @return: C{@cert-authority} lines for the cluster and its proxy, whatever port the proxy listens on.
         """
-        cluster = self.certificates.cluster
-        names = [name for host in dict.fromkeys(filter(None, proxy_hosts)) for name in (host, f"[{host}]:*")]
-        return known_hosts(self.host_authority, (cluster, f"*.{cluster}", *names))
+        return known_hosts(self.host_authority, host_patterns(self.certificates.cluster, proxy_hosts))
 
     def credentials(self, proxy_hosts: Sequence[str], *, keep_ssh_key: bool = True) -> Credentials:
         """

@@ -4,13 +4,13 @@ An authority's public keys, as the programs that must trust it read them (C{tctl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.pki.authority import Authority
-from teleport_tw.pki.trust import authorized_authority, bundle, known_hosts, pin
+from teleport_tw.pki.trust import authorized_authority, bundle, host_patterns, known_hosts, pin
 
 
 def _pem(authority: Authority) -> bytes:
@@ -25,13 +25,9 @@ def _authorized(authority: Authority) -> bytes:
     return authorized_authority(authority).encode()
 
 
-def _known(authority: Authority) -> bytes:
-    return known_hosts(authority).encode()
-
-
 FORMATS: Mapping[str, tuple[str, Callable[[Authority], bytes]]] = {
     "user": ("user", _authorized),
-    "host": ("host", _known),
+    "host": ("host", lambda authority: known_hosts(authority).encode()),
     "openssh": ("openssh", _authorized),
     "tls-host": ("host", _pem),
     "tls-user": ("user", _pem),
@@ -56,13 +52,16 @@ def authority_of(form: str) -> str:
     return FORMATS[form][0]
 
 
-def export(authority: Authority, form: str) -> bytes:
+def export(authority: Authority, form: str, proxy_hosts: Iterable[str] = ()) -> bytes:
     """
+    @param proxy_hosts: names of the cluster's proxies, which C{known_hosts} lines then cover too.
     @param authority: of the type that L{authority_of} says.
     @return: C{known_hosts} lines for C{host}, C{authorized_keys} lines for C{user} and C{openssh}, PEM or DER for the
         rest. Both key sets, while it rotates; DER holds the signing one only.
     """
     authority_of(form)
+    if form == "host":
+        return known_hosts(authority, host_patterns(authority.cluster, proxy_hosts)).encode()
     return FORMATS[form][1](authority)
 
 

@@ -123,6 +123,15 @@ def known_hosts(authority: Authority, patterns: Sequence[str] = ()) -> str:
     return "".join(f"@cert-authority {hosts} {line}\n" for line in lines)
 
 
+def host_patterns(cluster: str, proxy_hosts: Iterable[str] = ()) -> tuple[str, ...]:
+    """
+    @param proxy_hosts: names and addresses the proxy is reached by, without port; empty ones do not count.
+    @return: for L{known_hosts}: the cluster, everything below it, and its proxy, whatever port it listens on.
+    """
+    names = [name for host in dict.fromkeys(filter(None, proxy_hosts)) for name in (host, f"[{host}]:*")]
+    return cluster, f"*.{cluster}", *names
+
+
 def authorized_authority(authority: Authority) -> str:
     """
     @return: what C{tctl auth export --type=user} prints and C{TrustedUserCAKeys} reads: a key per line.

@@ -22,7 +22,7 @@ from teleport_tw import __version__
 from teleport_tw.api import joining, signin
 from teleport_tw.api.contract import Api, ClusterInfo, SetupTicket
 from teleport_tw.api.convert import json_from_text
-from teleport_tw.base.addresses import network_of
+from teleport_tw.base.addresses import host_of, network_of
 from teleport_tw.base.errors import Kind, TeleportError, bad_parameter, not_found
 from teleport_tw.base.limits import RateLimit
 from teleport_tw.base.secret import Secret
@@ -226,7 +226,8 @@ class WebSite:
         form = (request.args.get(b"type") or [b"host"])[0].decode("ascii", "replace")
         found = await self.api.get("cert_authority", site, sub_kind=authority_of(form))
         request.setHeader(b"Content-Type", b"application/octet-stream" if form.endswith("der") else b"text/plain")
-        return export(Authority.parse(found), form)
+        hosts = [host_of(address) for address in (self.facts.web, self.facts.ssh) if address]
+        return export(Authority.parse(found), form, hosts)
 
     # --- setting up an account ------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from teleport_tw.base.errors import TeleportError
 from teleport_tw.base.secret import Secret
 from teleport_tw.pki import checks, identityfile, sshcert, trust, x509
 from teleport_tw.pki.authority import Authority, AuthorityType, Phase, create
+from teleport_tw.pki.export import export
 from teleport_tw.pki.identityfile import IdentityFile
 from teleport_tw.pki.keys import PrivateKey, load_public, sign_ssh, spki_pem, verify_ssh
 from teleport_tw.protocols.ssh.keys import SkEcdsaKey, SkEd25519Key
@@ -132,6 +133,13 @@ class TrustTests(SynchronousTestCase):
             self.assertRaises(TeleportError, trust.check_pins, roots, expected)
         self.assertRaises(TeleportError, trust.check_pins, (), trust.pins(HOST_CA))
         self.assertRaises(TeleportError, trust.read_bundle, b"x")
+
+    def test_the_proxy_is_covered(self) -> None:
+        """An exported line is good for the jump host as well, on whatever port."""
+        line = export(HOST_CA, "host", ["proxy.example.net", ""]).decode()
+        patterns = line.split()[1].split(",")
+        self.assertEqual(patterns[2:], ["proxy.example.net", "[proxy.example.net]:*"])
+        self.assertEqual(export(HOST_CA, "tls-host", ["x"]), export(HOST_CA, "tls-host"))
 
     def test_known_hosts(self) -> None:
         """What is written is read, other lines are passed over."""

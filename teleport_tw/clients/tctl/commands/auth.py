@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from teleport_tw.api.contract import Api, HostIssueRequest, IssueRequest, PublicKeys
+from teleport_tw.base.addresses import host_of
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.timing import parse_duration
 from teleport_tw.clients.output import FORMATS, show, table
@@ -27,7 +28,7 @@ DATABASE_FORMATS = ("db", "postgres", "mysql", "mongodb", "redis", "cockroach")
 
 
 EXAMPLES = """\
-tctl auth export --type=host                      for known_hosts
+tctl auth export --type=host --proxy=teleport.example.com   for known_hosts
 tctl auth export --type=user                      for sshd's TrustedUserCAKeys
 tctl auth sign --user=ci --ttl=1h --out=ci        an identity file for tsh -i and tctl -i
 tctl auth sign --user=ci --format=openssh --out=ci   ci and ci-cert.pub, for ssh
@@ -44,6 +45,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     export_ = commands.add_parser("export", help="public keys of an authority")
     export_.add_argument("--type", choices=tuple(EXPORTS), default="host", help="[host]")
     export_.add_argument("--fingerprint", default="", help="only if the authority has this pin: sha256:…")
+    export_.add_argument(
+        "--proxy", metavar="HOST", action="append", default=[], help="a proxy's name, for known_hosts to cover"
+    )
     export_.add_argument("-o", "--out", default="-", help="file to write; - for standard output [-]")
     export_.set_defaults(run=run_export)
 
@@ -69,7 +73,7 @@ async def run_export(context: Context, options: argparse.Namespace) -> None:
     authority = await _authority(api, authority_of(options.type))
     if options.fingerprint and options.fingerprint.lower() not in fingerprints(authority):
         raise bad_parameter(f"the authority has no key with the pin {options.fingerprint}")
-    written = export(authority, options.type)
+    written = export(authority, options.type, map(host_of, options.proxy))
     if options.out == "-":
         sys.stdout.flush()
         sys.stdout.buffer.write(written)
