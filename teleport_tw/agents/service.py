@@ -41,7 +41,10 @@ COMMAND_SECONDS = 10.0
 """A command that takes longer is killed, and its label keeps what it was."""
 
 
-def _canceller(pause: Deferred[None]) -> Callable[[None], None]:
+def canceller(pause: Deferred[None]) -> Callable[[None], None]:
+    """
+    @return: a callback that ends a pause before its time.
+    """
     return lambda _: pause.cancel()
 
 
@@ -246,7 +249,7 @@ class Announcer(Service):
                 continue
             self._poke = Deferred()
             pause = deferLater(self.clock, wait, lambda: None)
-            self._poke.addCallback(_canceller(pause))
+            self._poke.addCallback(canceller(pause))
             with suppress(CancelledError):
                 await pause
             self._poke = None

@@ -14,9 +14,9 @@ from teleport_tw.base.keypaths import suggestion
 from teleport_tw.base.secret import Secret
 from teleport_tw.config.sections import Configuration, Join
 
-ROLES = ("auth", "proxy", "node")
+ROLES = ("auth", "proxy", "node", "db")
 """The words of C{--roles} that this version serves."""
-OTHER_ROLES = ("app", "db", "kube", "windowsdesktop", "discovery")
+OTHER_ROLES = ("app", "kube", "windowsdesktop", "discovery")
 
 
 @frozen(kw_only=True)
@@ -111,11 +111,12 @@ def apply(configuration: Configuration, overrides: Overrides) -> Configuration:
         teleport = evolve(teleport, join=Join(token=token_from(overrides.token)))
     if overrides.debug:
         teleport = evolve(teleport, log=evolve(teleport.log, severity="DEBUG"))
-    auth, proxy, ssh = configuration.auth, configuration.proxy, configuration.ssh
+    auth, proxy, ssh, db = configuration.auth, configuration.proxy, configuration.ssh, configuration.db
     if overrides.roles:
         auth = evolve(auth, enabled="auth" in overrides.roles)
         proxy = evolve(proxy, enabled="proxy" in overrides.roles)
         ssh = evolve(ssh, enabled="node" in overrides.roles)
+        db = evolve(db, enabled="db" in overrides.roles)
     if overrides.labels:
         ssh = evolve(ssh, labels={**ssh.labels, **overrides.labels})
     if overrides.listen_ip:
@@ -124,7 +125,7 @@ def apply(configuration: Configuration, overrides: Overrides) -> Configuration:
         proxy = evolve(proxy, web_listen_addr=_moved(proxy.web_listen_addr, overrides.listen_ip))
         if proxy.listen_addr:
             proxy = evolve(proxy, listen_addr=_moved(proxy.listen_addr, overrides.listen_ip))
-    return evolve(configuration, teleport=teleport, auth=auth, proxy=proxy, ssh=ssh)
+    return evolve(configuration, teleport=teleport, auth=auth, proxy=proxy, ssh=ssh, db=db)
 
 
 def _moved(address: str, ip: str) -> str:

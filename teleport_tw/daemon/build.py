@@ -2,7 +2,7 @@
 From a configuration to running services: plain calls in order.
 
 Becoming a member takes time (auth must answer, a proxy must be reached), so C{twistd} starts a L{Starter}, which
-then brings up one service after the other: auth, proxy, SSH agent. Signals: TERM stops, QUIT stops after sessions have
+then brings up one service after the other: auth, proxy, the agents. Signals: TERM stops, QUIT stops after sessions have
 ended, HUP reads log level and certificates anew.
 """
 
@@ -222,7 +222,7 @@ class Starter(MultiService):
         """
         @return: auth's section with the token by which the services of this process join.
         """
-        token = StaticToken(roles=("proxy", "node"), token=self._inner)
+        token = StaticToken(roles=("proxy", "node", "db"), token=self._inner)
         return evolve(configuration.auth, tokens=(*configuration.auth.tokens, token))
 
     def drain(self) -> None:
@@ -248,6 +248,7 @@ class Starter(MultiService):
             for role, enabled in (
                 (SystemRole.PROXY, configuration.proxy.enabled),
                 (SystemRole.NODE, configuration.ssh.enabled),
+                (SystemRole.DB, configuration.db.enabled),
             )
             if enabled
         ]

@@ -199,9 +199,15 @@ def addresses(role: SystemRole, configuration: Configuration, name: str) -> list
             *configuration.proxy.public_addr,
             *configuration.proxy.ssh_public_addr,
             *configuration.proxy.tunnel_public_addr,
+            *configuration.proxy.postgres_public_addr,
+            *configuration.proxy.mysql_public_addr,
+            *configuration.proxy.mongo_public_addr,
+            *configuration.proxy.redis_public_addr,
         )
         if role is SystemRole.PROXY
         else configuration.ssh.public_addr
+        if role is SystemRole.NODE
+        else ()
     )
     listened = configuration.proxy.web_listen_addr if role is SystemRole.PROXY else configuration.ssh.listen_addr
     found = [host_of(address) for address in (*public, listened)]

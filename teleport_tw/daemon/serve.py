@@ -18,7 +18,9 @@ from teleport_tw.base.addresses import split_address
 from teleport_tw.base.net.endpoints import UnixClient
 from teleport_tw.base.tasks import Threads
 from teleport_tw.config.sections import Configuration
-from teleport_tw.daemon.node import Uploads, node
+from teleport_tw.daemon.database import database
+from teleport_tw.daemon.linked import Uploads
+from teleport_tw.daemon.node import node
 from teleport_tw.dial.lifetime import Lifetimes
 from teleport_tw.dial.relay import RelayEndpoint
 from teleport_tw.dial.view import KINDS as VIEW_KINDS
@@ -31,6 +33,7 @@ from teleport_tw.proxy.listener import ToAuth
 from teleport_tw.proxy.service import Forwarding, ProxyService
 from teleport_tw.recordings.capture import Recordings
 from teleport_tw.recordings.upload import Uploader
+from teleport_tw.resources.databases import KIND
 from teleport_tw.rpc.client import server_name_for
 from teleport_tw.rpc.peer import name_for
 from teleport_tw.web.channel import BoundedSite
@@ -39,7 +42,11 @@ from teleport_tw.web.site import PublicFacts, WebSite
 if TYPE_CHECKING:
     from teleport_tw.daemon.host import Host
 
-KINDS: Mapping[SystemRole, Sequence[str]] = {SystemRole.PROXY: PROXY_KINDS, SystemRole.NODE: VIEW_KINDS}
+KINDS: Mapping[SystemRole, Sequence[str]] = {
+    SystemRole.PROXY: PROXY_KINDS,
+    SystemRole.NODE: VIEW_KINDS,
+    SystemRole.DB: (*VIEW_KINDS, KIND),
+}
 """What each role keeps a copy of."""
 
 
@@ -47,7 +54,8 @@ def serve(role: SystemRole, host: Host, configuration: Configuration, threads: T
     """
     @return: the service of C{role}, not started.
     """
-    return {SystemRole.PROXY: _proxy, SystemRole.NODE: node}[role](host, configuration, threads)
+    made = {SystemRole.PROXY: _proxy, SystemRole.NODE: node, SystemRole.DB: database}
+    return made[role](host, configuration, threads)
 
 
 def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IService:

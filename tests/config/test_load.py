@@ -114,7 +114,7 @@ class LoadTests(SynchronousTestCase):
         self.assertEqual((found.auth.enabled, found.proxy.enabled, found.ssh.enabled), (False, False, True))
         self.assertEqual(found.ssh.labels, {"a": "b", "c": "d"})
         self.assertEqual(found.teleport.join.token.reveal(), "t")
-        for words in ("db", "nod", ""):
+        for words in ("app", "nod", ""):
             self.assertRaises(TeleportError, parse_roles, words)
 
     def test_samples_are_fresh(self) -> None:

@@ -99,7 +99,7 @@ class SignalsTests(SynchronousTestCase):
         (section,) = self.auth.told
         self.assertEqual(section.client_idle_timeout.total_seconds(), 120)
         self.assertEqual([token.token.reveal() for token in section.tokens][:1], ["geheim"])
-        self.assertEqual(section.tokens[-1].roles, ("proxy", "node"))
+        self.assertEqual(section.tokens[-1].roles, ("proxy", "node", "db"))
         self.assertEqual(self.host.told[0].ssh.labels, {"a": "b"})
         self.assertEqual(self.starter.configuration.teleport.nodename, "")
         self.starter.reload()
