@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from teleport_tw.agents.db.flow import Engine
-from teleport_tw.agents.db.redis.session import RedisEngine
 from teleport_tw.agents.db.mongodb.session import MongoDBEngine
 from teleport_tw.agents.db.mongodb.users import MongoDBUsers
+from teleport_tw.agents.db.redis.session import RedisEngine
 from teleport_tw.agents.db.target import Targets
 from teleport_tw.agents.db.users import Provisioner
 
@@ -18,7 +18,13 @@ def engines() -> Mapping[str, Engine]:
     """
     @return: one for each protocol.
     """
-    return {"redis": RedisEngine()}
+    postgres = PostgresEngine()
+    return {
+        "postgres": postgres,
+        "cockroachdb": postgres,
+        "mongodb": MongoDBEngine(),
+        "redis": RedisEngine(),
+    }
 
 
 PROVISIONERS: Mapping[str, Callable[[Targets], Provisioner]] = {"mongodb": MongoDBUsers}
