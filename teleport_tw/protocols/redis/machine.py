@@ -233,6 +233,19 @@ class Ledger:
             self.answered += [(asked, b"") for asked in self.waiting()]
         return self._copying
 
+    def is_plain(self, first: int) -> bool:
+        """
+        As L{teleport_tw.protocols.redis.replies.Judge}.
+        """
+        asked = self._asked
+        if not asked or self._quiet or self._skips or self._monitors or first == Type.ERROR:
+            return False
+        foremost = asked[0]
+        if foremost.kind is not Kind.PLAIN or foremost.instead:
+            return False
+        self.answered.append((asked.popleft(), b""))
+        return True
+
     def begins(self, head: bytes) -> bool:
         """
         As L{teleport_tw.protocols.redis.replies.Judge}.

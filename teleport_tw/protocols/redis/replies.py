@@ -22,10 +22,10 @@ MAX_LINE_BYTES = 512
 MAX_ERROR_BYTES = 1024
 """Of an error's text that is told on."""
 
-_TEXTS = frozenset({Type.SIMPLE_STRING, Type.ERROR, Type.BIG_NUMBER})
-_NUMBERS = frozenset({Type.INTEGER, Type.NULL, Type.BOOLEAN, Type.DOUBLE})
-_BULKS = frozenset({Type.BULK, Type.BULK_ERROR, Type.VERBATIM})
-_AGGREGATES = frozenset({Type.ARRAY, Type.SET, Type.PUSH, Type.MAP, Type.ATTRIBUTE})
+_TEXTS = frozenset(map(int, (Type.SIMPLE_STRING, Type.ERROR, Type.BIG_NUMBER)))
+_NUMBERS = frozenset(map(int, (Type.INTEGER, Type.NULL, Type.BOOLEAN, Type.DOUBLE)))
+_BULKS = frozenset(map(int, (Type.BULK, Type.BULK_ERROR, Type.VERBATIM)))
+_AGGREGATES = frozenset(map(int, (Type.ARRAY, Type.SET, Type.PUSH, Type.MAP, Type.ATTRIBUTE)))
 _INTEGER, _BULK, _CHUNK, _END = map(int, (Type.INTEGER, Type.BULK, Type.CHUNK, Type.END))
 
 _OPEN_END = -1
@@ -47,6 +47,13 @@ class Judge(Protocol):
         """
         @param first: byte of what comes now.
         @return: whether it is no RESP any more.
+        """
+        ...
+
+    def is_plain(self, first: int) -> bool:
+        """
+        @param first: byte of a reply that is no aggregate and is here as a whole.
+        @return: whether it passes and that is all; nothing else is asked of it then.
         """
         ...
 
@@ -127,7 +134,10 @@ class Walker:
             if judge.copies and judge.is_raw(data[start]):
                 position = size
                 break
-            position = self._quick(data, start, size) or self._walk(data, start, size)
+            position = self._quick(data, start, size)
+            if position and judge.is_plain(data[start]):
+                continue
+            position = position or self._walk(data, start, size)
             if self._inside and size - start < HEAD_BYTES:
                 self._reset()
                 self._kept = data[start:]
@@ -173,9 +183,10 @@ class Walker:
             return end + 2 if end >= 0 else 0
         if kind == _BULK:
             end = data.find(b"\r\n", start, start + MAX_LINE_BYTES)
-            if end < 0 or not data[start + 1 : end].isdigit():
+            text = data[start + 1 : end]
+            if end < 0 or not text.isdigit() or len(text) > 9:
                 return 0
-            end += 4 + number(data[start + 1 : end])
+            end += 4 + int(text)
             return end if end <= size and data[end - 2 : end] == b"\r\n" else 0
         return 0
 

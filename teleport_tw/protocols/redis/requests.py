@@ -23,6 +23,8 @@ HOLD_BYTES = 64 * 1024
 MAX_ARGUMENTS = (1 << 31) - 1
 """As in Redis."""
 
+_COUNTS = {b"*%d" % count: count for count in range(1, 65)}
+_SIZES = {b"$%d" % size: size for size in range(4096)}
 _ESCAPES = {ord("n"): 10, ord("r"): 13, ord("t"): 9, ord("b"): 8, ord("a"): 7}
 _SPACES = b" \t\n\v\f\r"
 
@@ -108,8 +110,12 @@ class Reader:
                 return found
             data = data[end:]
         if not self._kept:
-            end = self._read(data, found)
-            self._kept += data[end:]
+            begin = _short(data, found)
+            if begin:
+                data = data[begin:]
+            if data:
+                end = self._read(data, found)
+                self._kept += data[end:]
         else:
             self._kept += data
             end = self._read(self._kept, found)
@@ -239,6 +245,28 @@ class Reader:
             self._skip = _sized(self._line[1:-2]) + 2
             self._line.clear()
             position = end + 1
+
+
+def _short(data: bytes, found: list[Request | Rest]) -> int:
+    """
+    Most of what comes: short commands without line ends in their arguments, that are all there. All is cut at line ends
+    at once, and what stands where a length should be is compared with what follows it.
+
+    @return: where something else begins.
+    """
+    parts = data.split(b"\r\n")
+    index, start, last = 0, 0, len(parts) - 1
+    while (count := _COUNTS.get(parts[index])) is not None:
+        end = index + 2 * count + 1
+        if end > last:
+            break
+        arguments = tuple(parts[index + 2 : end : 2])
+        if list(map(_SIZES.get, parts[index + 1 : end : 2])) != list(map(len, arguments)):
+            break
+        stop = start + sum(map(len, parts[index:end])) + 2 * (end - index)
+        found.append(Request(arguments, data[start:stop], count))
+        index, start = end, stop
+    return start
 
 
 def _sized(line: bytes | bytearray) -> int:

@@ -49,6 +49,9 @@ class _Judge:
     def is_raw(self, first: int) -> bool:
         return self.copies
 
+    def is_plain(self, first: int) -> bool:
+        return False
+
     def begins(self, head: bytes) -> bool:
         self.heads.append(head[:HEAD_BYTES])
         return not head.startswith(self.drops)
