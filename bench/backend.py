@@ -70,6 +70,14 @@ async def _measure(quick: bool, folder: Path) -> list[tuple[str, float, str]]:
         )
     )
     rows.append((f"page of 500 of {count}, by host name", 1000 * await timed(page(sort="hostname")), "ms"))
+    start = (await store.list("node", limit=500, sort="hostname")).next_start
+    rows.append(
+        (
+            f"page of 500 of {count}, by host name, the next",
+            1000 * await timed(page(sort="hostname", start=start)),
+            "ms",
+        )
+    )
 
     watches = [store.watch(["node"], with_initial=False) for _ in range(WATCHERS)]
 

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from teleport_tw.api.contract import Change, Resources, Watched
 from teleport_tw.base.errors import Kind, TeleportError, not_found
 from teleport_tw.base.tasks import Tasks
-from teleport_tw.base.timing import Backoff, Duration, from_timestamp
+from teleport_tw.base.timing import Backoff, Duration, from_timestamp, steady
 from teleport_tw.resources.metadata import Resource
 
 Key: TypeAlias = tuple[str, str]
@@ -104,7 +104,7 @@ class Mirror(Service):
             return timedelta(0)
         if not self._whole:
             return timedelta.max
-        return timedelta(seconds=max(0.0, self.clock.seconds() - self._heard))
+        return timedelta(seconds=max(0.0, steady(self.clock) - self._heard))
 
     def get(self, kind: str, name: str, sub_kind: str = "") -> Resource:
         """
@@ -224,7 +224,7 @@ class Mirror(Service):
     def _lost(self) -> None:
         if self._connected:
             self._connected = False
-            self._heard = self.clock.seconds()
+            self._heard = steady(self.clock)
 
     def _tell(self, news: Watched) -> None:
         for listener in tuple(self._listeners):

@@ -15,6 +15,7 @@ import asyncio
 import logging
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any, TypeVar
@@ -33,6 +34,9 @@ T = TypeVar("T")
 
 _log = Logger()
 
+JUMP_SECONDS = 1.0
+"""Less than this is the clock being slewed into step, which timers follow."""
+
 
 def new_loop() -> asyncio.AbstractEventLoop:
     """
@@ -49,14 +53,49 @@ def new_loop() -> asyncio.AbstractEventLoop:
 @implementer(IReactorDaemonize)
 class Reactor(AsyncioSelectorReactor):
     """
-    Twisted's asyncio reactor, made to live through C{fork} and to hear of ended children under uvloop.
+    Twisted's asyncio reactor, made to live through C{fork}, to hear of ended children under uvloop, and to keep its
+    timers when somebody sets the machine's clock.
+
+    Twisted plans timers by the wall clock: set back by an hour, nothing would be due for an hour; set forward, all
+    would be due at once. So whenever the time is asked for, wall clock and steady clock are compared, and what the wall
+    clock has jumped is added to what is planned.
 
     @ivar _make_loop: opens a loop; also used again after C{fork}.
+    @ivar wall: seconds since the epoch, as somebody sets them.
+    @ivar steady: seconds that nobody sets; for how long something takes.
     """
 
-    def __init__(self, make_loop: Callable[[], asyncio.AbstractEventLoop] = new_loop) -> None:
+    def __init__(
+        self,
+        make_loop: Callable[[], asyncio.AbstractEventLoop] = new_loop,
+        *,
+        wall: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._make_loop = make_loop
+        self.wall, self.steady = wall, steady
+        self._ahead = wall() - steady()
         super().__init__(self._open_loop())
+
+    def seconds(self) -> float:
+        """
+        @return: seconds since the epoch.
+        """
+        now = self.wall()
+        jumped = now - self.steady() - self._ahead
+        if abs(jumped) > JUMP_SECONDS:
+            self._ahead += jumped
+            for call in (*self._pendingTimedCalls, *self._newTimedCalls):
+                call.time += jumped
+            _log.warn("the clock was set by {seconds} seconds; timers go on as planned", seconds=round(jumped, 1))
+        return now
+
+    def timeout(self) -> float | None:
+        """
+        @return: seconds until the next timer is due; C{None} without one.
+        """
+        self.seconds()  # a jump is made up for before anything is compared with the time
+        return super().timeout()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:

@@ -19,6 +19,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from teleport_tw.base.timing import steady
+
 
 @frozen
 class Relayed:
@@ -144,14 +146,14 @@ class _Relay:
         Look at the byte counts from time to time rather than note the time of each read.
         """
         seen = (self.first.received, self.second.received)
-        since = clock.seconds()
+        since = steady(clock)
 
         def look() -> None:
             nonlocal seen, since
             now = (self.first.received, self.second.received)
             if now != seen:
-                seen, since = now, clock.seconds()
-            left = since + seconds - clock.seconds()
+                seen, since = now, steady(clock)
+            left = since + seconds - steady(clock)
             if left <= 0:
                 on_idle()
             else:

@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from attrs import field, frozen
 
@@ -87,6 +88,27 @@ def utc_now() -> datetime:
     @return: the time of day, aware, UTC. What must be testable takes a clock instead.
     """
     return datetime.now(UTC)
+
+
+class Clock(Protocol):
+    """
+    As much of Twisted's C{IReactorTime} as tells the time.
+    """
+
+    def seconds(self) -> float:
+        """
+        @return: seconds since the epoch.
+        """
+        ...
+
+
+def steady(clock: Clock) -> float:
+    """
+    @return: seconds on a clock that nobody sets, for how long something takes; the clock's own time where it has no
+        other, as in tests.
+    """
+    own: Callable[[], float] = getattr(clock, "steady", clock.seconds)
+    return own()
 
 
 def from_timestamp(seconds: float) -> datetime:

@@ -23,7 +23,7 @@ from teleport_tw.access.locks import Subject
 from teleport_tw.api.contract import SemaphoreRequest, Watched
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.tasks import Tasks
-from teleport_tw.base.timing import NEVER, Duration, format_duration, format_time, from_timestamp
+from teleport_tw.base.timing import NEVER, Duration, format_duration, format_time, from_timestamp, steady
 from teleport_tw.dial.view import View
 from teleport_tw.resources.roles_options import Strictness
 
@@ -106,7 +106,7 @@ class Life:
         """
         The user did something, or was sent something.
         """
-        self._active_at = self.lifetimes.clock.seconds()
+        self._active_at = steady(self.lifetimes.clock)
 
     def close(self) -> None:
         """
@@ -123,16 +123,17 @@ class Life:
             self.close()
             self.end(ending)
 
-    def due(self, now: float) -> Ending | None:
+    def due(self, now: float, steadily: float) -> Ending | None:
         """
-        @param now: seconds of the clock.
+        @param now: seconds of the clock, by which certificates end.
+        @param steadily: seconds of the steady clock, by which silence is measured.
         @return: why it ends, if it does.
         """
         terms = self.terms
         if terms.expires is not None and from_timestamp(now) >= terms.expires:
             text = f"client certificate expired at {format_time(terms.expires)}"
             return Ending(text, text)
-        idle = now - self._active_at
+        idle = steadily - self._active_at
         if terms.idle_timeout > NEVER and idle >= terms.idle_timeout.total_seconds():
             text = f"client reported no activity for {format_duration(terms.idle_timeout)}"
             return Ending(text, terms.idle_message or f"disconnected: {text}")
@@ -228,7 +229,7 @@ class Lifetimes(Service):
         """
         Watch one more connection, whose terms hold right now.
         """
-        life = Life(self, terms, end, self.clock.seconds())
+        life = Life(self, terms, end, steady(self.clock))
         self._lives.add(life)
         return life
 
@@ -291,9 +292,9 @@ class Lifetimes(Service):
                 self._log.failure("a connection could not be ended")
 
     def _look(self) -> None:
-        now = self.clock.seconds()
+        now, steadily = self.clock.seconds(), steady(self.clock)
         for life in tuple(self._lives):
-            ending = life.due(now)
+            ending = life.due(now, steadily)
             if ending is not None:
                 life.finish(ending)
         if self.view.copy.age() > NEVER:

@@ -227,3 +227,56 @@ class BridgeTest(TestCase):
         future = as_future(source)
         source.cancel()
         self.assertTrue(future.cancelled())
+
+
+class JumpTests(SynchronousTestCase):
+    """
+    Somebody sets the machine's clock while timers wait.
+    """
+
+    def setUp(self) -> None:
+        self.now, self.off = 1000.0, 500_000.0
+        before = asyncio.get_event_loop_policy().get_event_loop()
+        self.addCleanup(asyncio.set_event_loop, before)
+        self.reactor: Any = Reactor(asyncio.new_event_loop, wall=lambda: self.now + self.off, steady=lambda: self.now)
+        self.addCleanup(self.reactor.loop.close)
+        self.addCleanup(self.reactor.removeAll)
+        self.fired: list[str] = []
+
+    def passes(self, seconds: float) -> list[str]:
+        """
+        @return: what has fired by then.
+        """
+        self.now += seconds
+        self.reactor.runUntilCurrent()
+        return self.fired
+
+    def test_back(self) -> None:
+        """A timer of a minute fires after a minute, though it is an hour ago by then; so does one that was put off."""
+        self.reactor.callLater(60, self.fired.append, "old")
+        put_off = self.reactor.callLater(10, self.fired.append, "put off")
+        self.passes(5)
+        self.off -= 3600
+        put_off.reset(70)
+        self.reactor.callLater(30, self.fired.append, "new")
+        self.assertEqual(self.passes(29), [])
+        self.assertEqual(self.passes(1.5), ["new"])
+        self.assertEqual(self.passes(24), ["new"])
+        self.assertEqual(self.passes(1), ["new", "old"])
+        self.assertEqual(self.passes(13), ["new", "old"])
+        self.assertEqual(self.passes(2), ["new", "old", "put off"])
+        self.assertEqual(self.reactor.seconds(), self.now + self.off)
+
+    def test_forth(self) -> None:
+        """An hour is not over because the clock says so."""
+        self.reactor.callLater(60, self.fired.append, "old")
+        self.off += 3600
+        self.assertEqual(self.passes(59), [])
+        self.assertEqual(self.passes(1.5), ["old"])
+
+    def test_slewing(self) -> None:
+        """A clock that is brought into step little by little moves nothing."""
+        self.reactor.callLater(60, self.fired.append, "old")
+        self.off += 0.5
+        self.assertEqual(self.passes(59), [])
+        self.assertEqual(self.passes(0.6), ["old"])

@@ -58,6 +58,28 @@ class LifetimeTests(SynchronousTestCase):
         self.advance(120)
         self.assertEqual(len(self.endings), 1)
 
+    def test_a_clock_that_is_set(self) -> None:
+        """
+        Silence is measured by a clock that nobody sets; a certificate ends when the wall clock says so.
+        """
+        wall = [0.0]
+        steady = self.clock.seconds
+        self.clock.steady = steady  # type: ignore[attr-defined]  # as our reactor has it
+        self.clock.seconds = lambda: steady() + wall[0]  # type: ignore[method-assign]
+        self.lifetimes.begin(Terms(subject=SUBJECT, idle_timeout=timedelta(minutes=10)), self.endings.append)
+        expires = from_timestamp(self.clock.seconds()) + timedelta(minutes=30)
+        expiring: list[Ending] = []
+        self.lifetimes.begin(Terms(subject=SUBJECT, expires=expires), expiring.append)
+        for jump in (3600, -3600):
+            wall[0] += jump
+            self.lifetimes._look()
+        self.assertEqual((self.endings, len(expiring)), ([], 1))
+        wall[0] -= 3600
+        late: list[Ending] = []
+        self.lifetimes.begin(Terms(subject=SUBJECT, expires=expires), late.append)
+        self.lifetimes._look()
+        self.assertEqual((self.endings, late), ([], []))
+
     def test_the_certificate_s_end(self) -> None:
         """
         To the second.
