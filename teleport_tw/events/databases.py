@@ -64,6 +64,7 @@ class DatabaseSessionStart(JudgedWithin):
 
     @ivar agent: what the client program calls itself.
     @ivar postgres_pid: of the server's process for the session.
+    @ivar startup_parameters: settings that the client asked for when it connected.
     """
 
     NAME: ClassVar[str] = "db.session.start"
@@ -79,6 +80,7 @@ class DatabaseSessionStart(JudgedWithin):
     server_version: Annotated[str, Rating.PUBLIC, Name("db_server_version")] = ""
     postgres_pid: Public[int | None] = None
     session_recording: Public[str] = ""
+    startup_parameters: Sensitive[Mapping[str, str]] = field(factory=dict)
 
 
 @frozen(kw_only=True)

@@ -156,6 +156,16 @@ class DatabaseAdmission:
         refuse_lacking(decision, identity)
         return AuthorizedDatabase(caller=caller, user=user, name=name, grants=grants)
 
+    def admit_again(self, caller: Caller) -> None:
+        """
+        For what is asked on behalf of a session that stands: is the user still good, and the database in reach?
+
+        @raise TeleportError: ACCESS_DENIED.
+        """
+        refuse_locked(self.view, caller.terms, from_timestamp(self.clock.seconds()))
+        self._check_requested(caller.identity, caller.database)
+        self.decision(caller, "", "", automatic=True)
+
     def decision(self, caller: Caller, user: str, name: str, *, automatic: bool = False) -> Decision:
         """
         May the roles' user and database be reached; MongoDB asks this of every command.

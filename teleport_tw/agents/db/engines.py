@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from teleport_tw.agents.db.flow import Engine
 from teleport_tw.agents.db.mongodb.session import MongoDBEngine
 from teleport_tw.agents.db.mongodb.users import MongoDBUsers
+from teleport_tw.agents.db.postgres.session import PostgresEngine
 from teleport_tw.agents.db.redis.session import RedisEngine
 from teleport_tw.agents.db.target import Targets
 from teleport_tw.agents.db.users import Provisioner

@@ -11,7 +11,7 @@ idleness or the certificate's end closes the session.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from attrs import define, evolve, field
@@ -132,6 +132,7 @@ class Session:
     @ivar name: the logical database now; a protocol with a command that changes it sets it.
     @ivar sent: bytes to the user; the protocol counts.
     @ivar received: bytes from the user.
+    @ivar startup: settings that the client asked for when it connected.
     """
 
     commons: Commons
@@ -147,6 +148,7 @@ class Session:
     touch: Callable[[], object] = field(default=lambda: None, init=False)
     transcript: Transcript = field(init=False)
     tasks: Tasks = field(factory=Tasks, init=False)
+    startup: Mapping[str, str] = field(factory=dict, init=False)
     _agent: str = field(default="", init=False)
     _facts: dict[str, Any] = field(init=False)
     _running: list[Running] = field(factory=list, init=False)
@@ -331,6 +333,15 @@ class Session:
         self.commons.sessions.discard(self)
         self.commons.recordings.ends(self.commons.tasks.spawn("ending a database session", self._end(error)))
 
+    def refuse_opening(self, error: Exception) -> None:
+        """
+        The client's very first words cannot be served: it is refused before L{begin}, and the audit log knows.
+        """
+        if not self._began:
+            self.emit(self._start(success=False, error=str(error), message=str(error)))
+        else:
+            self.end(str(error))
+
     def finish(self, ending: Ending) -> None:
         """
         End it from our side.
@@ -371,13 +382,9 @@ class Session:
         @param length: of the whole text, where the caller has cut it already.
         """
         self.queries += 1
-        if len(text) > MAX_QUERY:
-            length = length or len(text)
-            text = text[:MAX_QUERY]
-        if length is not None:
-            text = f"{text}… [truncated]"
+        text, length = self.cut(text, length)
         if parameters:
-            parameters = self.commons.policy.kept(parameters)
+            parameters = self.kept(parameters)
         running = Running(text, parameters, length, self.commons.reactor.seconds(), event)
         self._running.append(running)
         if self._recorder is not None:
@@ -387,6 +394,21 @@ class Session:
                     "parameters: " + ", ".join("NULL" if each is None else each for each in parameters)
                 )
         return running
+
+    def cut(self, text: str, length: int | None = None) -> tuple[str, int | None]:
+        """
+        @param length: of the whole text, where the caller has cut it already.
+        @return: what is kept of a statement, with a mark where it was cut, and then its whole length.
+        """
+        if length is None and len(text) <= MAX_QUERY:
+            return text, None
+        return f"{text[:MAX_QUERY]}… [truncated]", length or len(text)
+
+    def kept(self, parameters: tuple[str | None, ...]) -> tuple[str | None, ...]:
+        """
+        @return: what the policy keeps of parameters.
+        """
+        return self.commons.policy.kept(parameters)
 
     def result(
         self, running: Running, *, affected: int | None = None, error: str = "", message: str = "", ended: bool = True

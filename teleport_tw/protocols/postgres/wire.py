@@ -274,7 +274,7 @@ def _wrong(kind: int, length: int) -> str:
 # --- what a database sends ---------------------------------------------------------------------------------------
 
 _TOLD: Mapping[int, Callable[[bytes, int], Any]] = {
-    ord(kind): bodies.BACKEND[ord(kind)] for kind in ("Z", "E", "C", "I", "s", "V", "G", "W", "S")
+    ord(kind): bodies.BACKEND[ord(kind)] for kind in ("Z", "E", "C", "I", "s", "V", "t", "S")
 }
 """Types whose bodies say something of a statement, or of the session."""
 
@@ -294,11 +294,19 @@ class Walker:
         self._skip = 0
         self._need = 5
 
+    @property
+    def ahead(self) -> int | None:
+        """
+        Bytes up to the end of the message that has begun; zero between messages, C{None} where it is not known yet.
+        """
+        if self._partial:
+            return self._need - len(self._partial) if len(self._partial) >= 5 else None
+        return self._skip
+
     def feed(self, data: bytes) -> list[Any]:
         """
         @return: the messages that say how statements end: ReadyForQuery, ErrorResponse, CommandComplete,
-            EmptyQueryResponse, PortalSuspended, FunctionCallResponse, CopyInResponse, CopyBothResponse and
-            ParameterStatus.
+            EmptyQueryResponse, PortalSuspended, FunctionCallResponse, ParameterDescription and ParameterStatus.
         @raise RemoteProtocolError: it is no message.
         """
         at = self._skip

@@ -1,0 +1,3 @@
+"""
+PostgreSQL and CockroachDB, served to users.
+"""
