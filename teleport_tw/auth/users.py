@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 from teleport_tw.access.checker import Checker
 from teleport_tw.api.contract import Certificates, IssueRequest, LoginRequest, OpenSSHIssueRequest, PublicKeys
 from teleport_tw.audit.actor import actor_of, identity_fields
-from teleport_tw.auth import issuance
+from teleport_tw.auth import databases, issuance
 from teleport_tw.auth.core import Core
 from teleport_tw.auth.gate import Gate
 from teleport_tw.auth.issuance import UserGrant
@@ -77,7 +77,7 @@ class UserCertificates:
         """
         caller = gate.identity
         if not request.username or (request.username == caller.username and not caller.is_host):
-            return self._reissue(gate, request)
+            return await self._reissue(gate, request)
         core = self.core
         now = core.now()
         resource, user = await core.user(request.username)
@@ -88,9 +88,11 @@ class UserCertificates:
             roles=user.roles,
             traits=user.traits,
             route_to_cluster=request.route_to_cluster or core.cluster,
-            database=request.database,
             login_ip=request.remote_address,
         )
+        if request.database is not None:
+            route = await databases.checked_route(gate, checker, core.resources, request.database)
+            identity = evolve(identity, database=route, usage=(databases.USAGE,))
         if gate.is_a():
             granted = self._granted(user, checker, identity)
             span = issuance.lifetime(request.ttl or granted.max_ttl, longest=issuance.MAX_SIGN_TTL)
@@ -106,7 +108,7 @@ class UserCertificates:
         Gate(core, identity).check_locks(identity)
         return self._issue(gate, granted, request.keys, now, now + span)
 
-    def _reissue(self, gate: Gate, request: IssueRequest) -> Certificates:
+    async def _reissue(self, gate: Gate, request: IssueRequest) -> Certificates:
         """
         The caller's own again, narrowed, with the roles it has and no later end.
         """
@@ -118,15 +120,12 @@ class UserCertificates:
         if caller.usage:
             raise gate.refuse("the certificate is restricted to one use")
         now = core.now()
-        granted = self._grant(
-            core.checker(caller),
-            evolve(
-                caller,
-                route_to_cluster=request.route_to_cluster or caller.route_to_cluster,
-                database=request.database or caller.database,
-                extensions={},
-            ),
-        )
+        checker = core.checker(caller)
+        wanted = evolve(caller, route_to_cluster=request.route_to_cluster or caller.route_to_cluster, extensions={})
+        if request.database is not None:
+            route = await databases.checked_route(gate, checker, core.resources, request.database)
+            wanted = evolve(wanted, database=route, usage=(databases.USAGE,))
+        granted = self._grant(checker, wanted)
         end = caller.expires or now
         span = issuance.lifetime(request.ttl, granted.max_ttl)
         return self._issue(gate, granted, request.keys, now, min(now + span, end))

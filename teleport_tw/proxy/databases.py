@@ -33,6 +33,9 @@ from teleport_tw.proxy.wording import said
 from teleport_tw.resources.databases import SERVER_KIND, DatabaseServer, Health, database_name
 from teleport_tw.tunnel.registry import Registry
 
+USAGE = "usage:db"
+"""What certificates for databases are restricted to."""
+
 FAREWELL_SECONDS = 10.0
 """How long a client may take to say something, so that it can be told why it is turned away."""
 

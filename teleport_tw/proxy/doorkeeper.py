@@ -81,12 +81,15 @@ class Doorkeeper:
         self.admit(identity)
         return identity
 
-    def user(self, transport: Any) -> Identity:
+    def user(self, transport: Any, usage: str = "") -> Identity:
         """
         @param transport: TLS, with a client certificate.
+        @param usage: what it is shown for; one that is restricted to something else is not good for it.
         @raise TeleportError: ACCESS_DENIED, it is no user of this cluster, or not from here, or a lock is on them.
         """
         identity = verify(_chain(transport), self.authorities(AuthorityType.USER), self.now(), wanted=Wanted.USER)
+        if identity.usage and usage not in identity.usage:
+            raise access_denied(details=f"the certificate is for {', '.join(identity.usage)} alone")
         if identity.pinned_ip and not same_address(identity.pinned_ip, transport.getPeer().host):
             raise access_denied(details=f"source address: the certificate is pinned to {identity.pinned_ip}")
         self.admit(identity)

@@ -41,7 +41,7 @@ from teleport_tw.events.sink import EventSink
 from teleport_tw.pki.authority import AuthorityType
 from teleport_tw.pki.trust import CIPHERS, server_context
 from teleport_tw.proxy.certificates import WebCertificates
-from teleport_tw.proxy.databases import Databases
+from teleport_tw.proxy.databases import USAGE, Databases
 from teleport_tw.proxy.detect import DATABASES, LIBPQ, Port, Want
 from teleport_tw.proxy.dialin import DialIn
 from teleport_tw.proxy.doorkeeper import Doorkeeper
@@ -128,7 +128,7 @@ class ProxyService(Service):
             self.copy,
             self.registry,
             self.reactor,
-            self.door.user,
+            lambda connection: self.door.user(connection, USAGE),
             self.web,
             self.shuffle,
             self.section.mysql_server_version,

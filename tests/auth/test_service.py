@@ -306,9 +306,12 @@ class Issuing(AuthCase):
 
     async def test_reissue_is_never_longer(self) -> None:
         """A certificate derived from another ends no later, and may be for one database alone."""
+        await self.admin.create(
+            Resource("db", "v3", Metadata("orders"), {"protocol": "postgres", "uri": "localhost:5432"})
+        )
         alice = await self.alice("access")
         keys = Keys()
-        route = RouteToDatabase(service="orders", protocol="postgres", username="app")
+        route = RouteToDatabase(service="orders", protocol="postgres")
         got = await alice.issue(IssueRequest(keys=keys.public, ttl=timedelta(hours=20), database=route))
         core = self.cluster.auth.core
         assert core is not None
