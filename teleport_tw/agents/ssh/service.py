@@ -37,7 +37,7 @@ from teleport_tw.base.timing import Duration
 from teleport_tw.conch.algorithms import Algorithms
 from teleport_tw.conch.carrier import Limits
 from teleport_tw.conch.signatures import HostKeys
-from teleport_tw.conch.transport import ServerSettings, ServerTransport
+from teleport_tw.conch.transport import ServerFactory, ServerSettings, ServerTransport
 from teleport_tw.config.sections import SSHService
 from teleport_tw.dial.lifetime import Ending, Lifetimes
 from teleport_tw.dial.membership import HostIdentity
@@ -168,8 +168,14 @@ class SSHAgentService(Service):
         """
         @return: the SSH server for one connection.
         """
+        return ServerTransport(self.settings())
+
+    def settings(self) -> ServerSettings:
+        """
+        @return: for a connection that begins now.
+        """
         networking = self.realm.view.networking()
-        settings = ServerSettings(
+        return ServerSettings(
             clock=self.realm.reactor,
             host_keys=self._host_keys,
             rules=self.realm.rules(),
@@ -179,7 +185,6 @@ class SSHAgentService(Service):
                 keepalive_count_max=networking.keep_alive_count_max,
             ),
         )
-        return ServerTransport(settings)
 
     def startService(self) -> None:
         """
@@ -244,13 +249,19 @@ class SSHAgentService(Service):
 
 
 class _Factory(Factory):
+    """
+    The agent's own port, which strangers reach: who has not signed in is one of a bounded number.
+    """
+
     noisy = False
 
     def __init__(self, service: SSHAgentService) -> None:
         self._service = service
+        self._bounded = ServerFactory(service.settings())
 
-    def buildProtocol(self, addr: IAddress | None) -> ServerTransport:
+    def buildProtocol(self, addr: IAddress | None) -> ServerTransport | None:
         """
-        One more connection to the port.
+        One more connection to the port, by the settings of now.
         """
-        return self._service.protocol()
+        self._bounded.settings = self._service.settings()
+        return self._bounded.buildProtocol(addr)
