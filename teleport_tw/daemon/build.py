@@ -279,6 +279,7 @@ class Starter(MultiService):
                 return
             self.hosts.append(host)
             say[role](Readiness.OK)
+            self.health.probe(role.value.lower(), lambda copy=host.copy: bool(copy.connected))  # type: ignore[misc]
         self._log.info("all services are up")
 
     def _give_up(self, error: Exception) -> None:

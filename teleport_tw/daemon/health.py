@@ -34,6 +34,7 @@ class Health:
     """
 
     _parts: dict[str, Readiness] = field(factory=dict, init=False)
+    _probes: dict[str, Callable[[], bool]] = field(factory=dict, init=False)
     _leaving: bool = field(default=False, init=False)
 
     def part(self, name: str) -> Callable[[Readiness], None]:
@@ -47,6 +48,12 @@ class Health:
 
         return say
 
+    def probe(self, name: str, whole: Callable[[], bool]) -> None:
+        """
+        Ask a part that is OK each time whether it has all it needs; it is DEGRADED while it has not.
+        """
+        self._probes[name] = whole
+
     def leave(self) -> None:
         """
         Nothing new should be sent here: every part is leaving, whatever it says from now on.
@@ -56,9 +63,9 @@ class Health:
     @property
     def ready(self) -> bool:
         """
-        Whether every part is OK.
+        Whether every part serves: what is DEGRADED does, from what it knew last.
         """
-        return not self._leaving and all(state is Readiness.OK for state in self._parts.values())
+        return all(state in (Readiness.OK, Readiness.DEGRADED) for state in self.parts().values())
 
     def states(self) -> dict[str, str]:
         """
@@ -70,8 +77,13 @@ class Health:
         """
         @return: part to what counts.
         """
-        leaving = Readiness.LEAVING if self._leaving else None
-        return {name: leaving or state for name, state in self._parts.items()}
+        return {name: self._state(name, said) for name, said in self._parts.items()}
+
+    def _state(self, name: str, said: Readiness) -> Readiness:
+        if self._leaving:
+            return Readiness.LEAVING
+        whole = self._probes.get(name)
+        return Readiness.DEGRADED if said is Readiness.OK and whole is not None and not whole() else said
 
 
 def site(health: Health, registry: CollectorRegistry = REGISTRY) -> Site:
@@ -89,7 +101,8 @@ def site(health: Health, registry: CollectorRegistry = REGISTRY) -> Site:
         return answer(request, 200, {"status": "ok"})
 
     def readyz(request: Request) -> bytes:
-        status = "ok" if health.ready else "not ready"
+        degraded = Readiness.DEGRADED in health.parts().values()
+        status = ("degraded" if degraded else "ok") if health.ready else "not ready"
         return answer(request, 200 if health.ready else 503, {"status": status, "parts": health.states()})
 
     def metrics(request: Request) -> bytes:

@@ -76,6 +76,19 @@ class FiguresTests(SynchronousTestCase):
         self.health.leave()
         self.assertEqual(self.value("teleport_process_state", component="auth"), 2)
 
+    def test_degraded(self) -> None:
+        """A part that does not have all it needs goes on serving, and says so; one that starts is not asked."""
+        whole = [True]
+        say = self.health.part("proxy")
+        self.health.probe("proxy", lambda: whole[0])
+        whole[0] = False
+        self.assertEqual((self.health.ready, self.health.states()), (False, {"proxy": "starting"}))
+        say(Readiness.OK)
+        self.assertEqual((self.health.ready, self.health.states()), (True, {"proxy": "degraded"}))
+        self.assertEqual(self.value("teleport_process_state", component="proxy"), 2)
+        whole[0] = True
+        self.assertEqual((self.health.ready, self.health.states()), (True, {"proxy": "ok"}))
+
     def test_hosts(self) -> None:
         """What waits in the spool, and how long the certificates last."""
         spool = Spool(Path(self.mktemp()))
