@@ -117,6 +117,8 @@ class MySQLStatementPrepare(Within):
 
     query: Sensitive[str] = ""
     length: Annotated[int | None, Rating.PUBLIC, Name("query_length")] = None
+    success: Public[bool] = True
+    error: Sensitive[str] = ""
 
 
 @frozen(kw_only=True)
@@ -202,6 +204,10 @@ class MySQLStatementBulkExecute(_MySQLStatement):
 
     query: Sensitive[str] = ""
     parameters: Sensitive[tuple[str | None, ...]] = ()
+    success: Public[bool] = True
+    error: Sensitive[str] = ""
+    duration_ms: Public[float | None] = None
+    affected: Annotated[int | None, Rating.PUBLIC, Name("affected_records")] = None
 
 
 @frozen(kw_only=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from teleport_tw.agents.db.flow import Engine
 from teleport_tw.agents.db.mongodb.session import MongoDBEngine
 from teleport_tw.agents.db.mongodb.users import MongoDBUsers
+from teleport_tw.agents.db.mysql.session import MySQLEngine
 from teleport_tw.agents.db.postgres.session import PostgresEngine
 from teleport_tw.agents.db.redis.session import RedisEngine
 from teleport_tw.agents.db.target import Targets
@@ -23,6 +24,7 @@ def engines() -> Mapping[str, Engine]:
     return {
         "postgres": postgres,
         "cockroachdb": postgres,
+        "mysql": MySQLEngine(),
         "mongodb": MongoDBEngine(),
         "redis": RedisEngine(),
     }

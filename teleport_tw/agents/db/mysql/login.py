@@ -1,0 +1,235 @@
+"""
+Reaching a target and proving ourselves to it; and learning how a target greets.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from attrs import evolve, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from teleport_tw.agents.db.flow import Permit
+from teleport_tw.agents.db.target import Targets
+from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
+from teleport_tw.base.held import Held
+from teleport_tw.base.secret import Secret
+from teleport_tw.protocols.mysql.capabilities import Capability, compression, missing, wanted
+from teleport_tw.protocols.mysql.login import ClientLogin, Greeted, Refused, Say, Welcome
+from teleport_tw.protocols.mysql.messages import UTF8MB4_GENERAL_CI, Err, Greeting, HandshakeResponse, Ok
+from teleport_tw.resources.databases import Database
+
+LOGIN_SECONDS = 20.0
+"""For the target to greet and to take us, each."""
+
+_UTF8MB4_0900_AI_CI = 255
+"""The default of MySQL 8, which MariaDB does not know and would answer with its own default, which may be Latin-1."""
+
+_COMPRESSION = Capability.COMPRESS | Capability.ZSTD_COMPRESSION_ALGORITHM
+
+
+@frozen(kw_only=True)
+class Connected:
+    """
+    A target that has taken us.
+
+    @ivar held: its transport, paused.
+    @ivar capabilities: agreed with it.
+    @ivar compression: C{zlib}, C{zstd} or nothing.
+    @ivar rest: bytes that came behind its OK.
+    """
+
+    held: Held
+    greeting: Greeting
+    capabilities: Capability
+    compression: str
+    ok: Ok
+    rest: bytes
+
+
+class _Listener(Protocol):
+    """
+    Bytes of a target, as they are asked for.
+    """
+
+    def __init__(self, held: Held) -> None:
+        self._bytes = held.early
+        self._waiting: Deferred[bytes] | None = None
+        self._lost: BaseException | None = None
+        transport: Any = held.transport
+        self.makeConnection(transport)  # type: ignore[no-untyped-call]
+        transport.protocol = self
+        transport.resumeProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Kept until somebody asks, and then not read on.
+        """
+        self._bytes += data
+        self._answer()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Nobody is asked any more.
+        """
+        self._lost = reason.value or ConnectionDone()
+        self._answer()
+
+    def _answer(self) -> None:
+        waiting = self._waiting
+        if waiting is None:
+            return
+        if self._bytes:
+            self._waiting = None
+            data, self._bytes = self._bytes, b""
+            waiting.callback(data)
+        elif self._lost is not None:
+            self._waiting = None
+            waiting.errback(self._lost)
+
+    def read(self) -> Deferred[bytes]:
+        """
+        @return: fires with what has come, or what comes next.
+        """
+        asked: Deferred[bytes] = Deferred()
+        self._waiting = asked
+        self._answer()
+        return asked
+
+    def hold(self) -> Held:
+        """
+        @return: the transport, paused, for whoever goes on.
+        """
+        transport: Any = self.transport
+        held = Held()
+        held.makeConnection(transport)  # type: ignore[no-untyped-call]
+        transport.protocol = held
+        return held
+
+
+async def learn(targets: Targets, database: Database, seconds: float) -> Greeting | None:
+    """
+    @param seconds: how long to wait for it.
+    @return: how the target greets; C{None} where it does not.
+    @raise TeleportError: it cannot be reached.
+    """
+    held = await targets.connect_plain(database)
+    listener = _Listener(held)
+    login = ClientLogin(Secret(b""), b"")
+    try:
+        for outcome in await _heard(login, listener, targets, database, seconds):
+            if isinstance(outcome, Greeted):
+                return outcome.greeting
+        return None
+    finally:
+        held.transport.loseConnection()  # type: ignore[union-attr]
+
+
+async def reach(
+    targets: Targets, plain: Held, permit: Permit, user: HandshakeResponse, password: Secret[bytes] | None
+) -> Connected:
+    """
+    @param plain: TCP to the target.
+    @param user: what the user's client said; the target hears the same, but for user and authentication.
+    @raise TeleportError: CONNECTION_PROBLEM, the target does not take us, or not as we are.
+    """
+    database = permit.database
+    login = ClientLogin(password or Secret(b""), os.urandom(32))
+    current: Any = plain.transport
+    try:
+        listener = _Listener(plain)
+        greeting = None
+        for outcome in await _heard(login, listener, targets, database):
+            if isinstance(outcome, Greeted):
+                greeting = outcome.greeting
+        if greeting is None:
+            raise _problem(database, "it does not greet")
+        response = _response(database, permit, user, greeting)
+        current.write(login.secure(response))
+        pending = login.rest
+        listener.hold()
+        held = await targets.secure(database, permit.user, current, pending)
+        current = held.transport
+        listener = _Listener(held)
+        current.write(login.secured())
+        welcome = None
+        while welcome is None:
+            for outcome in await _heard(login, listener, targets, database):
+                match outcome:
+                    case Say(data):
+                        current.write(data)
+                    case Welcome():
+                        welcome = outcome
+        return Connected(
+            held=listener.hold(),
+            greeting=greeting,
+            capabilities=response.capabilities,
+            compression=compression(response.capabilities, response.capabilities),
+            ok=welcome.ok,
+            rest=welcome.rest,
+        )
+    except RemoteProtocolError as error:
+        current.abortConnection()
+        raise _problem(database, str(error)) from error
+    except BaseException:
+        current.abortConnection()
+        raise
+
+
+def _response(database: Database, permit: Permit, user: HandshakeResponse, greeting: Greeting) -> HandshakeResponse:
+    lacking = missing(user.capabilities, greeting.capabilities)
+    if lacking:
+        raise _problem(database, f"it is too old for this client: it lacks {lacking!r}")
+    both = user.capabilities & greeting.capabilities
+    capabilities = wanted(user.capabilities, greeting.capabilities) | both & _COMPRESSION
+    if permit.name:
+        capabilities |= Capability.CONNECT_WITH_DB
+    unknown = greeting.is_mariadb and user.charset == _UTF8MB4_0900_AI_CI
+    return evolve(
+        user,
+        capabilities=capabilities,
+        username=permit.user,
+        database=permit.name,
+        auth=Secret(b""),
+        plugin="",
+        charset=UTF8MB4_GENERAL_CI if unknown else user.charset,
+    )
+
+
+async def _heard(
+    login: ClientLogin, listener: _Listener, targets: Targets, database: Database, seconds: float = LOGIN_SECONDS
+) -> list[Any]:
+    """
+    @return: outcomes of a login, at least one of them; C{Any} since callers want different ones.
+    """
+    while True:
+        try:
+            data = await listener.read().addTimeout(seconds, targets.reactor)
+        except TimeoutError as error:
+            raise _problem(database, "it is silent") from error
+        except ConnectionDone as error:
+            raise _problem(database, "it closed the connection") from error
+        except Exception as error:
+            raise _problem(database, str(error) or type(error).__name__) from error
+        outcomes = login.feed(data)
+        for outcome in outcomes:
+            if isinstance(outcome, Refused):
+                raise _refused(database, outcome.error)
+        if outcomes:
+            return list(outcomes)
+
+
+def _refused(database: Database, error: Err) -> TeleportError:
+    return TeleportError(
+        Kind.CONNECTION_PROBLEM, f"database {database.name!r} does not take us: {error}", details=str(error)
+    )
+
+
+def _problem(database: Database, text: str) -> TeleportError:
+    return TeleportError(
+        Kind.CONNECTION_PROBLEM, f"database {database.name!r} at {database.uri} cannot be used: {text}"
+    )

@@ -1,0 +1,252 @@
+"""
+One user's connection to a MySQL or MariaDB server.
+
+The server speaks first, so the user is greeted before anything is known of them but their certificate; by us, or by
+the proxy in our name. Once the target has taken us, commands pass one at a time, each judged and told of before its
+last byte goes on; what a client sends early waits. Answers pass by chunk, with L{Answers} walking along.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IDelayedCall, IProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from teleport_tw.agents.db.flow import Session
+from teleport_tw.agents.db.mysql import faults
+from teleport_tw.agents.db.mysql.login import Connected, learn, reach
+from teleport_tw.agents.db.mysql.relay import Relay
+from teleport_tw.base.errors import RemoteProtocolError, TeleportError
+from teleport_tw.base.secret import Secret
+from teleport_tw.dial.lifetime import Ending
+from teleport_tw.events.kinds import DatabaseMalformedPacket
+from teleport_tw.protocols.mysql.capabilities import Status, offered
+from teleport_tw.protocols.mysql.handshake import DEFAULT_VERSION, SCRAMBLE_BYTES, encode_ok
+from teleport_tw.protocols.mysql.login import Introduced, Say, ServerLogin
+from teleport_tw.protocols.mysql.messages import Greeting, HandshakeResponse, Ok
+from teleport_tw.resources.databases import Database
+
+GREETING_SECONDS = 5.0
+"""For the target's greeting to be learnt; a user who connects meanwhile is greeted without it."""
+INTRODUCTION_SECONDS = 30.0
+"""For a client to say who it is."""
+MAX_PAYLOAD = 256
+"""Bytes of what was no MySQL that the audit log keeps."""
+
+Passwords = Callable[[str, str], Secret[str] | None]
+"""Name of database and of its user, to a password if we have it."""
+
+
+class MySQLEngine:
+    """
+    See L{teleport_tw.agents.db.flow.Engine}.
+    """
+
+    def __init__(self, passwords: Passwords = lambda database, user: None) -> None:
+        """
+        @param passwords: of users of databases, where the agent has them and certificates do not do.
+        """
+        self.passwords = passwords
+        self._greetings: dict[tuple[str, str], Greeting] = {}
+
+    def serve(self, session: Session) -> IProtocol:
+        """
+        One connection.
+        """
+        return UserSide(session, self)
+
+    async def greeting(self, session: Session) -> Greeting:
+        """
+        @return: what to greet a user with: the target's version and what it can do, as far as they are known.
+        """
+        database = session.database
+        key = (database.name, database.uri)
+        if key not in self._greetings:
+            try:
+                known = await learn(session.commons.targets, database, GREETING_SECONDS)
+            except (TeleportError, RemoteProtocolError):
+                known = None  # the user is told when they have said who they are
+            if known is not None:
+                self._greetings[key] = known
+        return _greeting(database, self._greetings.get(key))
+
+    def met(self, database: Database, greeting: Greeting) -> None:
+        """
+        A target has greeted.
+        """
+        self._greetings[database.name, database.uri] = greeting
+
+
+def _greeting(database: Database, known: Greeting | None) -> Greeting:
+    version = database.mysql_version or (known.version if known is not None else DEFAULT_VERSION)
+    return Greeting(
+        version=version,
+        connection_id=known.connection_id if known is not None else 1,
+        # random bytes, none of them NUL, which ends it
+        scramble=bytes(1 + octet % 127 for octet in os.urandom(SCRAMBLE_BYTES)),
+        capabilities=offered(known.capabilities if known is not None else None),
+        charset=known.charset if known is not None else 45,
+        is_mariadb=known.is_mariadb if known is not None else False,
+    )
+
+
+class UserSide(Protocol):
+    """
+    Faces the user.
+    """
+
+    _log: ClassVar[Logger] = Logger()
+
+    def __init__(self, session: Session, engine: MySQLEngine) -> None:
+        self.session = session
+        self._engine = engine
+        self._login: ServerLogin | None = None
+        self._relay: Relay | None = None
+        self._introduced = False
+        self._early = b""
+        self._deadline: IDelayedCall | None = None
+        self._over = False
+        session.ending = self._goodbye
+
+    def connectionMade(self) -> None:
+        """
+        Greet, where the proxy has not.
+        """
+        self._deadline = self.session.clock.callLater(INTRODUCTION_SECONDS, self._too_late)
+        opening = self.session.header.opening
+        if not opening:
+            self.session.tasks.spawn("greeting a MySQL client", self._greet())
+            return
+        try:
+            self._login = ServerLogin.opened(opening)
+        except RemoteProtocolError as fault:
+            self._log.warn("a proxy opened a MySQL session wrongly: {fault}", fault=str(fault))
+            self._close()
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Parts of a login, or of commands.
+        """
+        self.session.received += len(data)
+        if self._relay is not None:
+            self._relay.from_user(data)
+            return
+        try:
+            self._listen(data)
+        except RemoteProtocolError as fault:
+            self.session.emit(
+                DatabaseMalformedPacket(**self.session.facts, payload=data[:MAX_PAYLOAD], error=str(fault))
+            )
+            self._refuse(fault)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        The user is gone.
+        """
+        self._over = True
+        self._stop_waiting()
+        if self._relay is not None:
+            self._relay.user_lost()
+        self.session.end("the client left")
+        if self.session.permit is None:
+            self.session.tasks.cancel()
+
+    # --- the way in -----------------------------------------------------------------------------------------------
+
+    async def _greet(self) -> None:
+        greeting = await self._engine.greeting(self.session)
+        if self._over:
+            return
+        self._login = ServerLogin(greeting)
+        self._write(self._login.start())
+        early, self._early = self._early, b""
+        if early:
+            self.dataReceived(early)
+
+    def _listen(self, data: bytes) -> None:
+        if self._login is None or self._introduced:
+            # a client that speaks before its turn says nothing that counts
+            raise RemoteProtocolError("the client did not wait for its turn")
+        for outcome in self._login.feed(data):
+            match outcome:
+                case Say(octets):
+                    self._write(octets)
+                case Introduced(response):
+                    self._introduced = True
+                    self._stop_waiting()
+                    self.session.tasks.spawn("opening a MySQL session", self._open(response))
+
+    async def _open(self, response: HandshakeResponse) -> None:
+        session = self.session
+        user = response.username or session.route.username
+        name = response.database or session.route.database
+        attributes = response.attributes
+        agent = attributes.get("program_name") or attributes.get("_client_name", "")
+        if attributes.get("_client_name"):
+            agent = f"{attributes['_client_name']} {attributes.get('_client_version', '')}".rstrip()
+        try:
+            permit = await session.begin(user=user, name=name, agent=agent)
+            plain = await session.dial_plain(permit)
+            word = self._engine.passwords(session.database.name, permit.user)
+            password = None if word is None else Secret(word.reveal().encode())
+            connected = await reach(session.commons.targets, plain, permit, response, password)
+            self._engine.met(session.database, connected.greeting)
+        except CancelledError:
+            raise
+        except TeleportError as fault:
+            session.end(fault)
+            self._refuse(fault)
+            return
+        if self._over:
+            connected.held.transport.abortConnection()  # type: ignore[union-attr]
+            return
+        session.started(server_version=connected.greeting.version)
+        self._begin(connected, response)
+
+    def _begin(self, connected: Connected, response: HandshakeResponse) -> None:
+        assert self._login is not None  # it has introduced the user
+        # nothing that concerns the state of a session which the user did not see begin
+        ok = Ok(status=connected.ok.status & ~Status.SESSION_STATE_CHANGED, warnings=connected.ok.warnings)
+        self._write(self._login.welcome(encode_ok(ok)))
+        self._relay = Relay(self.session, self.transport, connected, response)
+        self._relay.begin()
+
+    # --- the way out ----------------------------------------------------------------------------------------------
+
+    def _goodbye(self, ending: Ending) -> None:
+        if self._relay is not None:
+            self._relay.goodbye(faults.goodbye(ending.message))
+            return
+        if self._login is not None:
+            self._write(self._login.refuse(faults.goodbye(ending.message)))
+        self._close()
+
+    def _refuse(self, fault: TeleportError | RemoteProtocolError) -> None:
+        if self._login is not None and not self._over:
+            self._write(self._login.refuse(faults.refusal(fault)))
+        self._close()
+
+    def _too_late(self) -> None:
+        self._deadline = None
+        self._close()
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _close(self) -> None:
+        transport: Any = self.transport
+        if not self._over:
+            transport.loseConnection()
+
+    def _write(self, data: bytes) -> None:
+        if data and not self._over:
+            self.session.sent += len(data)
+            self.transport.write(data)  # type: ignore[union-attr]

@@ -1,0 +1,3 @@
+"""
+The MySQL and MariaDB client/server protocol, both sides, without IO.
+"""

@@ -1,0 +1,91 @@
+"""
+Passwords in statements, which are not to be stored.
+
+The text is cut into tokens as the server does, so that comments between words, executable comments, unusual quotes and
+strings put together of several do not hide anything. In doubt a literal goes: it is an audit log's text and not what
+the server gets.
+
+@see: MySQL 8.4 manual, I{ALTER USER}, I{SET PASSWORD}, I{CHANGE REPLICATION SOURCE TO}; MariaDB, I{CREATE USER}.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+MASK = "'***'"
+
+_CREDENTIAL = re.compile(r"identified|password|federated|connection\s*=", re.IGNORECASE)
+"""No statement without one of these is looked at closer."""
+
+_TOKEN = re.compile(
+    r"""
+      (?P<space> \s+ | /\*(?!M?!) (?: [^*] | \*(?!/) )* (?: \*/ )? | --(?=\s|$) [^\n]* | \#[^\n]*
+      | /\*M?![0-9]* | \*/ )
+    | (?P<literal> (?: [nN] | [xX] | [bB] | _[0-9A-Za-z]+\s* )? (?:
+          ' (?: [^'\\] | '' | \\. )* (?: ' | \\?$ )
+        | " (?: [^"\\] | "" | \\. )* (?: " | \\?$ ) )
+      | 0[xX][0-9A-Fa-f]+ )
+    | (?P<quoted> ` (?: [^`] | `` )* `? )
+    | (?P<word> [A-Za-z_$@\x80-\U0010ffff] [\w$@.]* | [0-9]+ )
+    | (?P<mark> . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+_BEFORE = frozenset({"BY", "AS", "USING", "WITH", "REPLACE", "OR", "RETAIN"})
+"""Words before a literal of an IDENTIFIED clause; a string after them is a password, a hash, or a plugin's name."""
+
+
+def mask(text: str) -> tuple[str, bool]:
+    """
+    @param text: a statement, or the beginning of one.
+    @return: the text as it may be stored, and whether anything in it is secret; then also what the server says of it,
+        which may repeat parts, and its parameters.
+    """
+    if not _CREDENTIAL.search(text):
+        return text, False
+    masked = "".join(_masked(text))
+    return masked, masked != text or "?" in text
+
+
+def _masked(text: str) -> Iterator[str]:
+    secret = False  # the next literal is one
+    identified = False  # within a clause that begins with IDENTIFIED
+    account = False  # SET PASSWORD FOR account =
+    for token in _TOKEN.finditer(text):
+        kind, value = token.lastgroup, token.group()
+        match kind:
+            case "literal":
+                if secret and not account:
+                    # what follows at once is part of the same string
+                    yield MASK
+                elif _CREDENTIAL.search(value):
+                    # a statement within a statement
+                    yield MASK
+                else:
+                    yield value
+                continue
+            case "word":
+                word = value.upper()
+                if word == "IDENTIFIED":
+                    identified, secret = True, False
+                elif word.endswith("PASSWORD"):
+                    secret, account = True, False
+                elif word == "CONNECTION":
+                    secret = True
+                elif word == "FOR" and secret:
+                    account = True
+                elif identified and word in _BEFORE:
+                    secret = True
+                elif word not in ("TO", "IS", "LIKE", "OLD_PASSWORD"):
+                    secret = secret and account
+            case "mark":
+                if value in "=(:" and account:
+                    account = value != "="
+                elif value in ";,":
+                    secret = account = False
+                    identified = identified and value == ","
+            case _:
+                pass
+        yield value

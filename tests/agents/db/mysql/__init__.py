@@ -1,0 +1,3 @@
+"""
+MySQL and MariaDB in the database agent.
+"""
