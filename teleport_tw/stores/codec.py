@@ -62,3 +62,15 @@ def decode(item: Item) -> Resource:
         raise TeleportError(
             Kind.INTERNAL, f"the stored {'/'.join(item.key[1:])} is damaged", details=repr(error)
         ) from error
+
+
+def spec_of(item: Item) -> dict[str, Any]:
+    """
+    @return: C{spec} alone, for putting many in an order.
+    @raise TeleportError: INTERNAL, as for L{decode}.
+    """
+    try:
+        spec: dict[str, Any] = json.loads(item.value)["s"]
+    except (ValueError, LookupError, TypeError):
+        return dict(decode(item).spec)  # says what is wrong
+    return spec

@@ -24,7 +24,7 @@ from teleport_tw.backends.interface import Change as Written
 from teleport_tw.backends.keys import Key, encode_key
 from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
 from teleport_tw.resources.metadata import Metadata, Resource
-from teleport_tw.stores.codec import decode, encode
+from teleport_tw.stores.codec import decode, encode, spec_of
 from teleport_tw.stores.layout import NAMED_WITHIN_SUB_KIND, kind_prefix, resource_key
 
 PAGE = 500
@@ -200,22 +200,22 @@ class ResourceStore:
         by_item = sort.startswith("metadata.")  # revision and expiry stand beside the value, and heartbeats change them
         known, seen = self._ranks.get((kind, sort), {}), dict[Key, tuple[int, Rank]]()
         async for item in self._items(kind, False, ()):
-            resource: Resource | None = None
             remembered = known.get(item.key)
             mark = item.revision if by_item else hash(item.value)
             if remembered is None or remembered[0] != mark:
-                resource = decode(item)
-                remembered = mark, (*_rank(resource, sort), encode_key(item.key).decode())
+                remembered = mark, (*_rank_of(item, sort), encode_key(item.key).decode())
             seen[item.key] = remembered
-            ranked = _Ranked(remembered[1], item, descending)
-            if after is not None and not _Ranked(after, item, descending) < ranked:
+            rank = remembered[1]
+            if after is not None and (rank >= after if descending else rank <= after):
                 continue
-            if past > size and not ranked < smallest[0]:
-                continue  # neither on this page nor needed to know that there is another
-            if not fits(resource or decode(item)):
+            if past > size:  # another page is known of, so only what belongs on this one still counts
+                worst = smallest[0].rank
+                if rank <= worst if descending else rank >= worst:
+                    continue
+            if not fits(decode(item)):
                 continue
             past += 1
-            heapq.heappush(smallest, ranked.reversed())
+            heapq.heappush(smallest, _Ranked(rank, item, not descending))
             if len(smallest) > size:
                 heapq.heappop(smallest)
         self._remember(kind, sort, seen)
@@ -342,19 +342,20 @@ class _Ranked:
     def __lt__(self, other: _Ranked) -> bool:
         return other.rank < self.rank if self.descending else self.rank < other.rank
 
-    def reversed(self) -> _Ranked:
-        """
-        @return: the same in the opposite order, so that a heap pops the largest.
-        """
-        return _Ranked(self.rank, self.item, not self.descending)
+
+def _rank_of(item: Item, sort: str) -> tuple[int, Any]:
+    """
+    The specification's own fields are read without the rest.
+    """
+    path = (sort if "." in sort or sort in ("kind", "sub_kind", "version") else f"spec.{sort}").split(".")
+    return _rank(spec_of(item), path[1:]) if path[0] == "spec" else _rank(decode(item).to_json(), path)
 
 
-def _rank(resource: Resource, sort: str) -> tuple[int, Any]:
+def _rank(value: Any, path: Sequence[str]) -> tuple[int, Any]:
     """
     Missing first, then numbers, then times and texts: values of unlike types never meet in a comparison.
     """
-    value: Any = resource.to_json()
-    for part in (sort if "." in sort or sort in ("kind", "sub_kind", "version") else f"spec.{sort}").split("."):
+    for part in path:
         value = value.get(part) if isinstance(value, dict) else None
     match value:
         case None:
