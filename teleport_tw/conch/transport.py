@@ -103,6 +103,16 @@ class ServerTransport(Carrier, conch.SSHServerTransport):
         self._when_closed = when_closed
         self.connection: Connection | None = None
 
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Until the user is in, what came is acknowledged at once: OpenSSH's client sends NEWKEYS, which nobody answers,
+        and its next message only when the first is acknowledged.
+        """
+        super().dataReceived(data)
+        acknowledge = getattr(self.transport, "acknowledge", None)  # which streams of a tunnel do not have, nor need
+        if self.connection is None and acknowledge is not None:
+            acknowledge()
+
     def first_keys_sent(self) -> None:
         """
         Tell at once which signatures are taken, so that clients use SHA-2 with RSA keys.

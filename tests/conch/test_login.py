@@ -202,6 +202,21 @@ class LoginTests(SynchronousTestCase):
         self.assertTrue(both.server.ended)
         self.assertIsNone(both.server.connection)
 
+    def test_what_comes_before_the_login_is_acknowledged_at_once(self) -> None:
+        """
+        A client with Nagle's algorithm waits for that after its NEWKEYS. Afterwards the kernel knows best.
+        """
+        both = pair(start=False)
+        acknowledged: list[bool] = []
+        both.server.transport.acknowledge = lambda: acknowledged.append(True)
+        both.flush()
+        self.assertIsNotNone(both.server.connection)
+        self.assertGreater(len(acknowledged), 2)
+        acknowledged.clear()
+        both.client.sendPacket(2, b"\0\0\0\0")
+        both.flush()
+        self.assertEqual(acknowledged, [])
+
     def test_the_doorstep_is_bounded(self) -> None:
         """
         One that signed in, and one that left, make room for others.

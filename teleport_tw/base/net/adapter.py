@@ -39,6 +39,8 @@ LOW_WATER_BYTES = 16 * 1024
 FLUSH_SECONDS = 30.0
 """How long a peer that has closed its side may take over what we still had to send it."""
 
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 Address = IPv4Address | IPv6Address | UNIXAddress
@@ -494,6 +496,14 @@ class Connection:
         @param enabled: send small writes at once.
         """
         self._set_option(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(enabled))
+
+    def acknowledge(self) -> None:
+        """
+        Have the kernel tell the peer now of what it has received, and not up to 40 ms later together with an answer. A
+        peer that does not set TCP_NODELAY holds its next bytes back until then.
+        """
+        if _QUICKACK is not None and not self.disconnecting:
+            self._set_option(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def getTcpKeepAlive(self) -> bool:
         """

@@ -24,7 +24,7 @@ from twisted.internet.error import (
 )
 from twisted.internet.interfaces import ISSLTransport, ITCPTransport
 from twisted.internet.task import Clock, deferLater
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
 
 from teleport_tw.base.loop import loop_of
 from teleport_tw.base.net.endpoints import TCPClient, TCPServer, TLSClient, TLSServer, UnixClient, UnixServer
@@ -418,6 +418,21 @@ class TCPTest(Contract, TestCase):
         client, server = await self.pair()
         self.assertTrue(client.transport.getTcpNoDelay())
         self.assertTrue(server.transport.getTcpNoDelay())
+
+    async def test_what_came_can_be_acknowledged_at_once(self) -> None:
+        """
+        The kernel is told so; and nothing happens once the connection is closed.
+        """
+        client, _ = await self.pair()
+        raw = client.transport._socket()
+        option = getattr(socket, "TCP_QUICKACK", None)
+        if option is None:
+            raise SkipTest("this kernel has no such option")
+        raw.setsockopt(socket.IPPROTO_TCP, option, 0)
+        client.transport.acknowledge()
+        self.assertEqual(raw.getsockopt(socket.IPPROTO_TCP, option), 1)
+        client.transport.abortConnection()
+        client.transport.acknowledge()
 
     async def test_a_taken_port_is_said_at_once(self) -> None:
         port: Any = await self.server().listen(Recorders())
