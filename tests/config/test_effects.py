@@ -17,7 +17,7 @@ teleport:
   log: {format: {extra_fields: [caller]}}
   storage: {audit_events_uri: ['file:///x'], audit_sessions_uri: 's3://x'}
 auth_service: {tunnel_strategy: {type: proxy_peering}, load_all_cas: yes}
-proxy_service: {workers: 4, ui: {scrollback_lines: 5}, mongo_listen_addr: 0.0.0.0:27017}
+proxy_service: {workers: 4, ui: {scrollback_lines: 5}, kube_listen_addr: 0.0.0.0:3026}
 ssh_service: {workers: 2, pam: {enabled: yes}, enhanced_recording: {enabled: yes}}
 """
 
@@ -39,7 +39,7 @@ class EffectsTests(SynchronousTestCase):
             "auth_service.load_all_cas",
             "proxy_service.workers",
             "proxy_service.ui.scrollback_lines",
-            "proxy_service.mongo_listen_addr",
+            "proxy_service.kube_listen_addr",
             "ssh_service.workers",
             "ssh_service.pam.enabled",
             "ssh_service.enhanced_recording.enabled",
