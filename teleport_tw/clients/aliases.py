@@ -92,7 +92,7 @@ def _aliases(files: Sequence[Path]) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for path in files:
         try:
-            value = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            value = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader) or {}  # noqa: S506  # safe, and C{on} is a word
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise bad_parameter(f"{path} cannot be read as YAML: {error}") from error
         aliases = value.get("aliases") or {} if isinstance(value, dict) else None

@@ -57,7 +57,7 @@ class AliasTests(SynchronousTestCase):
 
     def test_positions(self) -> None:
         """They are filled in, each once or more; one that is missing is told."""
-        self.write("aliases: {'on': 'tsh ssh root@$0 -- ${1} $1'}")
+        self.write("aliases: {on: 'tsh ssh root@$0 -- ${1} $1'}")
         self.assertEqual(self.expand("on", "node", "id", "-u"), ["ssh", "root@node", "--", "id", "id", "-u"])
         self.assertIn("needs 2 argument(s)", self.refused("on", "node"))
 
@@ -89,6 +89,6 @@ class AliasTests(SynchronousTestCase):
 
     def test_broken_files(self) -> None:
         """A file that makes no sense is told of by name."""
-        for text in ("aliases: [x]", "aliases: {x: 1}", "a: b: c", "- 1"):
+        for text in ("aliases: [x]", "aliases: {x: [1]}", "a: b: c", "- 1"):
             self.write(text)
             self.assertIn("config.yaml", self.refused("x"))
