@@ -70,7 +70,7 @@ class Runner:
             try:
                 if early:
                     command.feed(early)
-                while not command.over or any(self._pending.values()):
+                while not command.over or command.arrived or any(self._pending.values()):
                     self._collect()
                     self._write()
                     self._flush()
