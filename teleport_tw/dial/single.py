@@ -153,6 +153,7 @@ class Runner:
         command = self._command
         command.ended()
         if command.status is None and not command.signal:
+            self._collect()
             self._write()
             raise TeleportError(Kind.CONNECTION_PROBLEM, "the connection to the server was lost")
 
