@@ -94,6 +94,23 @@ class Facts:
         name = self.web.host if bound in ("", "0.0.0.0", "::") else bound  # noqa: S104  # read, not bound
         return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 
+    def database_address(self, word: str) -> str:
+        """
+        @param word: C{postgres}, C{mysql}, C{mongo}, C{redis}.
+        @return: C{host:port} of the proxy's own port for these databases; empty when it has none.
+        """
+        said = self.said.get("proxy", {}).get("db", {})
+        listen = str(said.get(f"{word}_listen_addr") or "")
+        public = str(said.get(f"{word}_public_addr") or "")
+        if not listen:
+            return ""
+        host, _, port = listen.rpartition(":")
+        if public:
+            return public if ":" in public.rpartition("]")[2] else f"{public}:{port}"
+        bound = host.strip("[]")
+        name = self.web.host if bound in ("", "0.0.0.0", "::") else bound  # noqa: S104  # read, not bound
+        return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+
     @property
     def wants_otp(self) -> bool:
         """
@@ -285,6 +302,10 @@ def profile_of(facts: Facts, username: str, cluster: str) -> Profile:
     return Profile(
         web_proxy_addr=facts.web.address,
         ssh_proxy_addr=facts.ssh_address,
+        postgres_proxy_addr=facts.database_address("postgres"),
+        mysql_proxy_addr=facts.database_address("mysql"),
+        mongo_proxy_addr=facts.database_address("mongo"),
+        redis_proxy_addr=facts.database_address("redis"),
         user=username,
         cluster=cluster or facts.cluster,
         tls_routing_enabled=bool(facts.said.get("proxy", {}).get("tls_routing_enabled", True)),

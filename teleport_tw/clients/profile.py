@@ -9,6 +9,7 @@ What a sign-in leaves on disk: C{~/.tsh}, in the layout other tools of the field
     keys/<proxy>/<user>, <user>.pub           SSH key pair
     keys/<proxy>/<user>.key, <user>.crt       TLS key and client certificate
     keys/<proxy>/<user>-ssh/<cluster>-cert.pub
+    keys/<proxy>/<user>-db/<cluster>/         keys and certificates for databases
     keys/<proxy>/cas/<cluster>.pem            authorities that sign TLS certificates of services
 
 A profile is named after the proxy's host. Nothing here needs the network or Twisted.
@@ -38,6 +39,7 @@ class Profile:
 
     @ivar web_proxy_addr: C{host:port} of the proxy's one port.
     @ivar ssh_proxy_addr: C{host:port} of its SSH port; empty when there is none.
+    @ivar postgres_proxy_addr: C{host:port} of its own port for PostgreSQL, and so on for others; mostly empty.
     @ivar cluster: the cluster commands go to.
     """
 
@@ -45,6 +47,10 @@ class Profile:
     user: str
     cluster: str
     ssh_proxy_addr: str = ""
+    postgres_proxy_addr: str = ""
+    mysql_proxy_addr: str = ""
+    mongo_proxy_addr: str = ""
+    redis_proxy_addr: str = ""
     auth_connector: str = "local"
     tls_routing_enabled: bool = True
     load_all_cas: bool = False
@@ -126,6 +132,13 @@ class KeyPaths:
         The client certificate.
         """
         return self.folder / f"{self.user}.crt"
+
+    @property
+    def databases(self) -> Path:
+        """
+        The folder of keys and certificates for databases; see L{teleport_tw.clients.databases}.
+        """
+        return self.folder / f"{self.user}-db" / self.cluster
 
     @property
     def tls_authorities(self) -> Path:
@@ -250,6 +263,7 @@ class ProfileFolder:
         for path in (paths.ssh_key, paths.ssh_public, paths.tls_key, paths.tls_certificate):
             _shred(path)
         _remove_tree(paths.folder / f"{paths.user}-ssh")
+        _remove_tree(paths.folder / f"{paths.user}-db")
         if all(path.suffix != ".crt" for path in _listed(paths.folder)):
             for path in _listed(paths.folder):
                 if path.name == "cas" and not trust:

@@ -136,4 +136,11 @@ def public_facts(configuration: Configuration) -> PublicFacts:
     if section.listen_addr:
         port = split_address(section.listen_addr)[1]
         ssh = section.ssh_public_addr[0] if section.ssh_public_addr else f"{web.rpartition(':')[0]}:{port}"
-    return PublicFacts(web=web, ssh=ssh, ssh_listen=section.listen_addr)
+    databases = {}
+    for word in ("postgres", "mysql", "mongo", "redis"):
+        listen, public = getattr(section, f"{word}_listen_addr"), getattr(section, f"{word}_public_addr")
+        if listen:
+            databases[f"{word}_listen_addr"] = listen
+        if public:
+            databases[f"{word}_public_addr"] = public[0]
+    return PublicFacts(web=web, ssh=ssh, ssh_listen=section.listen_addr, db=databases)

@@ -324,6 +324,20 @@ def identity_of(certificate: bytes, authority: Authority) -> Identity:
         raise access_denied(details=f"malformed certificate: {error}") from error
 
 
+def route_of(certificate: x509.Certificate) -> RouteToDatabase | None:
+    """
+    @param certificate: one's own.
+    @return: the database it is for.
+    """
+    try:
+        said = {each.oid.dotted_string: str(each.value) for each in certificate.subject}
+        roles = tuple(str(each.value) for each in certificate.subject if each.oid.dotted_string == _DATABASE_ROLES)
+    except _BROKEN as error:
+        raise bad_parameter(f"the certificate cannot be read: {error}") from error
+    found = {member: said.get(dotted, "") for member, dotted in _DATABASE.items()}
+    return RouteToDatabase(**found, roles=roles) if found["service"] else None
+
+
 def _issuing(
     certificate: x509.Certificate, authorities: Iterable[Authority], now: datetime, skew: Duration
 ) -> Authority:

@@ -8,7 +8,7 @@ people. Requests that need no sign-in are limited per address.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
@@ -56,12 +56,14 @@ class PublicFacts:
     @ivar web: C{host:port} of the web port as users reach it.
     @ivar ssh: C{host:port} of the SSH port; empty when SSH goes through the web port only.
     @ivar ssh_listen: the local SSH listener.
+    @ivar db: listeners and public addresses for databases, by their names in C{proxy.db}.
     """
 
     web: str
     ssh: str = ""
     ssh_listen: str = ""
     tls_routing: bool = True
+    db: Mapping[str, str] = field(factory=dict)
 
     def proxy(self) -> dict[str, Any]:
         """
@@ -78,7 +80,7 @@ class PublicFacts:
                 "ssh_tunnel_public_addr": self.web,
                 "dial_timeout": 30_000_000_000,
             },
-            "db": {},
+            "db": dict(self.db),
             "tls_routing_enabled": self.tls_routing,
         }
 

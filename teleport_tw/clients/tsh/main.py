@@ -32,6 +32,7 @@ VERBS = (
     Verb("play", f"{_ROOM}.play", "play a recorded session"),
     Verb("recordings", f"{_ROOM}.recordings", "list, search and export recorded sessions"),
     Verb("sessions", f"{_ROOM}.sessions", "list live sessions"),
+    Verb("db", f"{_ROOM}.db", "list databases, sign in to them, connect to them"),
     Verb("proxy", f"{_ROOM}.proxy", "connections through the proxy for other programs"),
     Verb("env", f"{_ROOM}.env", "print environment variables of the cluster in use"),
     Verb("version", f"{_ROOM}.version", "print the version"),

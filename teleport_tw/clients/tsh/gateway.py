@@ -1,0 +1,89 @@
+"""
+A database on a local port until somebody ends it: C{tsh proxy db}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+
+from twisted.internet.defer import Deferred
+
+from teleport_tw.base.addresses import split_address
+from teleport_tw.base.errors import bad_parameter
+from teleport_tw.base.timing import format_time, utc_now
+from teleport_tw.clients.databases import Connecting, DatabaseLogin
+from teleport_tw.clients.tsh.context import UserContext
+from teleport_tw.clients.tsh.native import TITLES, named
+from teleport_tw.clients.tsh.reach import chosen, find, logins, signed_in, tunnel
+from teleport_tw.clients.tsh.way import say
+from teleport_tw.dial.database import Tunnel
+
+
+async def serve(context: UserContext, options: argparse.Namespace) -> None:
+    """
+    @raise TeleportError: BAD_PARAMETER, the port cannot be had.
+    """
+    bind, port = _address(options)
+    target = await find(context, options.db, chosen(options))
+    login = await signed_in(context, target, options)
+    if options.tunnel:
+        async with tunnel(context, login, port, bind) as opened:
+            _tell(context, login, bind, opened, authenticated=True)
+            await _until_expired(context, login)
+        return
+    connecting = logins(context).connecting(login)
+    if not connecting.port:
+        raise bad_parameter(
+            f"this proxy has no port for {login.route.protocol} alone, so bytes cannot go on as they are; use --tunnel"
+        )
+    passing = Tunnel(context.reactor, connecting.host, connecting.port, None, lambda text: say(f"ERROR: {text}"))
+    try:
+        opened = await passing.listen(bind, port)
+        _tell(context, login, bind, opened, authenticated=False)
+        await _until_expired(context, login)
+    finally:
+        await passing.close()
+
+
+def _address(options: argparse.Namespace) -> tuple[str, int]:
+    if options.listen:
+        bind, port = split_address(options.listen, 0)
+        return bind or "127.0.0.1", port
+    if not options.port.isdecimal() or int(options.port) > 65535:
+        raise bad_parameter(f"--port={options.port} is not a port")
+    return "127.0.0.1", int(options.port)
+
+
+async def _until_expired(context: UserContext, login: DatabaseLogin) -> None:
+    waiting: Deferred[None] = Deferred()
+    left = max(0.0, (login.expires - utc_now()).total_seconds())
+    context.reactor.callLater(left, waiting.callback, None)
+    await waiting
+    say(f"The certificate for {login.name} has expired. Log in again, and start this again.")
+
+
+def _tell(context: UserContext, login: DatabaseLogin, bind: str, port: int, *, authenticated: bool) -> None:
+    route, cluster = login.route, context.signed.profile.cluster
+    what = "authenticated tunnel" if authenticated else "proxy"
+    print(
+        f'Started {what} for the {TITLES[route.protocol]} database "{login.name}" in cluster "{cluster}" on '
+        f"{bind}:{port}, until {format_time(login.expires)}."
+    )
+    if authenticated:
+        print("Anybody who can reach this port uses the database as you. To avoid port numbers that change, --port.\n")
+        command = named(route.protocol).through(route, port)
+    else:
+        print("Clients show the certificate themselves; names and paths are those of tsh db config.\n")
+        local = Connecting(
+            login=login,
+            host="localhost",
+            port=port,
+            authorities=logins(context).connecting(login).authorities,
+            cluster=cluster,
+        )
+        command = named(route.protocol).direct(local)
+        if route.protocol == "mysql":
+            options = [f"--{key.removeprefix('loose-')}={value}" for key, value in local.mysql().items()]
+            command = ["mysql", *(each for each in options if "verify-server-cert" not in each)]
+    print(f"Connect to it:\n\n  {shlex.join(command)}\n", flush=True)
