@@ -53,18 +53,16 @@ def _masked(text: str) -> Iterator[str]:
     secret = False  # the next literal is one
     identified = False  # within a clause that begins with IDENTIFIED
     account = False  # SET PASSWORD FOR account =
+    value = ""
     for token in _TOKEN.finditer(text):
-        kind, value = token.lastgroup, token.group()
+        before, kind, value = value, token.lastgroup, token.group()
         match kind:
             case "literal":
-                if secret and not account:
-                    # what follows at once is part of the same string
-                    yield MASK
-                elif _CREDENTIAL.search(value):
-                    # a statement within a statement
-                    yield MASK
-                else:
-                    yield value
+                # a string put together of several stays secret; in a clause that identifies only accounts are not;
+                # and a statement may stand within a statement
+                is_account = before == "@" or text[token.end() : token.end() + 1] == "@"
+                hide = (secret and not account) or (identified and not is_account) or _CREDENTIAL.search(value)
+                yield MASK if hide else value
                 continue
             case "word":
                 word = value.upper()

@@ -1,5 +1,5 @@
 """
-Reaching a target and proving ourselves to it; and learning how a target greets.
+Reaching a target and proving ourselves to it.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol, connectionDone
@@ -21,6 +21,7 @@ from teleport_tw.base.secret import Secret
 from teleport_tw.protocols.mysql.capabilities import Capability, compression, missing, wanted
 from teleport_tw.protocols.mysql.login import ClientLogin, Greeted, Refused, Say, Welcome
 from teleport_tw.protocols.mysql.messages import UTF8MB4_GENERAL_CI, Err, Greeting, HandshakeResponse, Ok
+from teleport_tw.protocols.mysql.scramble import PARSEC_NONCE_BYTES
 from teleport_tw.resources.databases import Database
 
 LOGIN_SECONDS = 20.0
@@ -37,13 +38,13 @@ class Connected:
     """
     A target that has taken us.
 
-    @ivar held: its transport, paused.
+    @ivar transport: paused.
     @ivar capabilities: agreed with it.
     @ivar compression: C{zlib}, C{zstd} or nothing.
     @ivar rest: bytes that came behind its OK.
     """
 
-    held: Held
+    transport: Any
     greeting: Greeting
     capabilities: Capability
     compression: str
@@ -100,84 +101,99 @@ class _Listener(Protocol):
         self._answer()
         return asked
 
-    def hold(self) -> Held:
+    def hold(self) -> bytes:
         """
-        @return: the transport, paused, for whoever goes on.
+        Pause the transport for whoever goes on with it.
+
+        @return: what nobody has asked for.
         """
         transport: Any = self.transport
-        held = Held()
-        held.makeConnection(transport)  # type: ignore[no-untyped-call]
-        transport.protocol = held
-        return held
+        transport.pauseProducing()
+        data, self._bytes = self._bytes, b""
+        return data
 
 
-async def learn(targets: Targets, database: Database, seconds: float) -> Greeting | None:
+@define(eq=False)
+class Approach:
     """
-    @param seconds: how long to wait for it.
-    @return: how the target greets; C{None} where it does not.
-    @raise TeleportError: it cannot be reached.
+    A connection to a target that has greeted and waits to hear who we are; made by L{approach}.
+    """
+
+    greeting: Greeting
+    _targets: Targets
+    _login: ClientLogin
+    _listener: _Listener
+    _transport: Any
+
+    def abort(self) -> None:
+        """
+        It is not needed.
+        """
+        self._transport.abortConnection()
+
+    async def enter(self, permit: Permit, user: HandshakeResponse, password: Secret[bytes] | None) -> Connected:
+        """
+        Begin TLS and prove ourselves.
+
+        @param user: what the user's client said; the target hears the same, but for user and authentication.
+        @raise TeleportError: CONNECTION_PROBLEM, the target does not take us, or not as we are.
+        """
+        try:
+            return await self._enter(permit, user, password)
+        except RemoteProtocolError as error:
+            self.abort()
+            raise _problem(permit.database, str(error)) from error
+        except BaseException:
+            self.abort()
+            raise
+
+    async def _enter(self, permit: Permit, user: HandshakeResponse, password: Secret[bytes] | None) -> Connected:
+        login, database = self._login, permit.database
+        if password is not None:
+            login.password = password
+        response = _response(database, permit, user, self.greeting)
+        self._transport.write(login.secure(response))
+        pending = login.rest + self._listener.hold()
+        held = await self._targets.secure(database, permit.user, self._transport, pending)
+        self._transport = held.transport
+        listener = _Listener(held)
+        self._transport.write(login.secured())
+        while True:
+            for outcome in await _heard(login, listener, self._targets, database, LOGIN_SECONDS):
+                match outcome:
+                    case Say(data):
+                        self._transport.write(data)
+                    case Welcome(ok, rest):
+                        rest += listener.hold()
+                        return Connected(
+                            transport=self._transport,
+                            greeting=self.greeting,
+                            capabilities=response.capabilities,
+                            compression=compression(response.capabilities, response.capabilities),
+                            ok=ok,
+                            rest=rest,
+                        )
+
+
+async def approach(targets: Targets, database: Database, seconds: float = LOGIN_SECONDS) -> Approach:
+    """
+    @param seconds: for the target to greet, once it is connected.
+    @raise TeleportError: CONNECTION_PROBLEM, it cannot be reached or does not want us.
     """
     held = await targets.connect_plain(database)
-    listener = _Listener(held)
-    login = ClientLogin(Secret(b""), b"")
+    transport: Any = held.transport
+    listener, login = _Listener(held), ClientLogin(Secret(b""), os.urandom(PARSEC_NONCE_BYTES))
     try:
         for outcome in await _heard(login, listener, targets, database, seconds):
             if isinstance(outcome, Greeted):
-                return outcome.greeting
-        return None
-    finally:
-        held.transport.loseConnection()  # type: ignore[union-attr]
-
-
-async def reach(
-    targets: Targets, plain: Held, permit: Permit, user: HandshakeResponse, password: Secret[bytes] | None
-) -> Connected:
-    """
-    @param plain: TCP to the target.
-    @param user: what the user's client said; the target hears the same, but for user and authentication.
-    @raise TeleportError: CONNECTION_PROBLEM, the target does not take us, or not as we are.
-    """
-    database = permit.database
-    login = ClientLogin(password or Secret(b""), os.urandom(32))
-    current: Any = plain.transport
-    try:
-        listener = _Listener(plain)
-        greeting = None
-        for outcome in await _heard(login, listener, targets, database):
-            if isinstance(outcome, Greeted):
-                greeting = outcome.greeting
-        if greeting is None:
-            raise _problem(database, "it does not greet")
-        response = _response(database, permit, user, greeting)
-        current.write(login.secure(response))
-        pending = login.rest
-        listener.hold()
-        held = await targets.secure(database, permit.user, current, pending)
-        current = held.transport
-        listener = _Listener(held)
-        current.write(login.secured())
-        welcome = None
-        while welcome is None:
-            for outcome in await _heard(login, listener, targets, database):
-                match outcome:
-                    case Say(data):
-                        current.write(data)
-                    case Welcome():
-                        welcome = outcome
-        return Connected(
-            held=listener.hold(),
-            greeting=greeting,
-            capabilities=response.capabilities,
-            compression=compression(response.capabilities, response.capabilities),
-            ok=welcome.ok,
-            rest=welcome.rest,
-        )
+                return Approach(outcome.greeting, targets, login, listener, transport)
     except RemoteProtocolError as error:
-        current.abortConnection()
+        transport.abortConnection()
         raise _problem(database, str(error)) from error
     except BaseException:
-        current.abortConnection()
+        transport.abortConnection()
         raise
+    raise AssertionError("a target that greets is heard to greet")
 
 
 def _response(database: Database, permit: Permit, user: HandshakeResponse, greeting: Greeting) -> HandshakeResponse:
@@ -201,7 +217,7 @@ def _response(database: Database, permit: Permit, user: HandshakeResponse, greet
 
 
 async def _heard(
-    login: ClientLogin, listener: _Listener, targets: Targets, database: Database, seconds: float = LOGIN_SECONDS
+    login: ClientLogin, listener: _Listener, targets: Targets, database: Database, seconds: float
 ) -> list[Any]:
     """
     @return: outcomes of a login, at least one of them; C{Any} since callers want different ones.

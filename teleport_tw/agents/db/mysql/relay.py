@@ -126,8 +126,7 @@ class Relay:
         """
         self._session = session
         self._user = user
-        self._target: Any = connected.held.transport
-        self._held = connected.held
+        self._target: Any = connected.transport
         self._rest = connected.rest
         self._commands = Commands()
         self._answers = Answers(connected.capabilities)
@@ -160,9 +159,8 @@ class Relay:
         self._target.protocol = side
         self._target.registerProducer(self._reads, True)
         self._user.registerProducer(self._answers_in, True)
-        early = self._rest + self._held.early
-        if early:
-            self.from_target(early)
+        if self._rest:
+            self.from_target(self._rest)
         self._target.resumeProducing()
 
     # --- from the user --------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from teleport_tw.agents.db.flow import Session
 from teleport_tw.agents.db.mysql import faults
-from teleport_tw.agents.db.mysql.login import Connected, learn, reach
+from teleport_tw.agents.db.mysql.login import Approach, Connected, approach
 from teleport_tw.agents.db.mysql.relay import Relay
 from teleport_tw.base.errors import RemoteProtocolError, TeleportError
 from teleport_tw.base.secret import Secret
@@ -33,7 +33,7 @@ from teleport_tw.protocols.mysql.messages import Greeting, HandshakeResponse, Ok
 from teleport_tw.resources.databases import Database
 
 GREETING_SECONDS = 5.0
-"""For the target's greeting to be learnt; a user who connects meanwhile is greeted without it."""
+"""For the target to greet; a user is greeted without it then."""
 INTRODUCTION_SECONDS = 30.0
 """For a client to say who it is."""
 MAX_PAYLOAD = 256
@@ -61,20 +61,11 @@ class MySQLEngine:
         """
         return UserSide(session, self)
 
-    async def greeting(self, session: Session) -> Greeting:
+    def greeting(self, database: Database) -> Greeting | None:
         """
-        @return: what to greet a user with: the target's version and what it can do, as far as they are known.
+        @return: how the target greeted last.
         """
-        database = session.database
-        key = (database.name, database.uri)
-        if key not in self._greetings:
-            try:
-                known = await learn(session.commons.targets, database, GREETING_SECONDS)
-            except (TeleportError, RemoteProtocolError):
-                known = None  # the user is told when they have said who they are
-            if known is not None:
-                self._greetings[key] = known
-        return _greeting(database, self._greetings.get(key))
+        return self._greetings.get((database.name, database.uri))
 
     def met(self, database: Database, greeting: Greeting) -> None:
         """
@@ -107,6 +98,7 @@ class UserSide(Protocol):
         self.session = session
         self._engine = engine
         self._login: ServerLogin | None = None
+        self._approach: Approach | None = None
         self._relay: Relay | None = None
         self._introduced = False
         self._early = b""
@@ -153,6 +145,8 @@ class UserSide(Protocol):
         self._stop_waiting()
         if self._relay is not None:
             self._relay.user_lost()
+        elif self._approach is not None:
+            self._approach.abort()
         self.session.end("the client left")
         if self.session.permit is None:
             self.session.tasks.cancel()
@@ -160,14 +154,34 @@ class UserSide(Protocol):
     # --- the way in -----------------------------------------------------------------------------------------------
 
     async def _greet(self) -> None:
-        greeting = await self._engine.greeting(self.session)
+        database = self.session.database
+        await self._approach_early(database)
         if self._over:
             return
-        self._login = ServerLogin(greeting)
+        known = self._approach.greeting if self._approach is not None else self._engine.greeting(database)
+        self._login = ServerLogin(_greeting(database, known))
         self._write(self._login.start())
         early, self._early = self._early, b""
         if early:
             self.dataReceived(early)
+
+    async def _approach_early(self, database: Database) -> None:
+        """
+        Let the target greet before the user is greeted, so that the user sees its version and the number of their
+        connection there, by which clients kill what they have asked for. Whoever may not come in reaches no target.
+        """
+        session = self.session
+        try:
+            session.commons.admission.admit(session.caller, session.route.username, session.route.database)
+            going = Deferred.fromCoroutine(approach(session.commons.targets, database, GREETING_SECONDS))
+            self._approach = await going.addTimeout(GREETING_SECONDS, session.clock)
+        except (TeleportError, TimeoutError) as fault:
+            # they are told when they have said who they are
+            self._log.debug("a MySQL client is greeted without its server: {fault}", fault=str(fault))
+            return
+        self._engine.met(database, self._approach.greeting)
+        if self._over:
+            self._approach.abort()
 
     def _listen(self, data: bytes) -> None:
         if self._login is None or self._introduced:
@@ -192,11 +206,13 @@ class UserSide(Protocol):
             agent = f"{attributes['_client_name']} {attributes.get('_client_version', '')}".rstrip()
         try:
             permit = await session.begin(user=user, name=name, agent=agent)
-            plain = await session.dial_plain(permit)
+            await session.prepare(permit)
+            if self._approach is None:
+                self._approach = await approach(session.commons.targets, session.database)
+                self._engine.met(session.database, self._approach.greeting)
             word = self._engine.passwords(session.database.name, permit.user)
             password = None if word is None else Secret(word.reveal().encode())
-            connected = await reach(session.commons.targets, plain, permit, response, password)
-            self._engine.met(session.database, connected.greeting)
+            connected = await self._approach.enter(permit, response, password)
         except CancelledError:
             raise
         except TeleportError as fault:
@@ -204,7 +220,7 @@ class UserSide(Protocol):
             self._refuse(fault)
             return
         if self._over:
-            connected.held.transport.abortConnection()  # type: ignore[union-attr]
+            self._approach.abort()
             return
         session.started(server_version=connected.greeting.version)
         self._begin(connected, response)
@@ -228,6 +244,8 @@ class UserSide(Protocol):
         self._close()
 
     def _refuse(self, fault: TeleportError | RemoteProtocolError) -> None:
+        if self._approach is not None:
+            self._approach.abort()
         if self._login is not None and not self._over:
             self._write(self._login.refuse(faults.refusal(fault)))
         self._close()
