@@ -109,9 +109,10 @@ class Connecting:
         }
         return {key: value for key, value in found.items() if value}
 
-    def mysql(self) -> dict[str, str]:
+    def mysql(self, *, mariadb: bool) -> dict[str, str]:
         """
-        @return: options of an option file; what only one of MySQL and MariaDB knows, the other passes over.
+        @param mariadb: whose client is told; each calls the check of the proxy's name by another word.
+        @return: options of an option file.
         """
         route = self.login.route
         found = {
@@ -120,8 +121,7 @@ class Connecting:
             "user": route.username,
             "database": route.database,
             "protocol": "TCP",
-            "loose-ssl-mode": "VERIFY_IDENTITY",
-            "loose-ssl-verify-server-cert": "1",
+            "ssl-verify-server-cert" if mariadb else "ssl-mode": "1" if mariadb else "VERIFY_IDENTITY",
             "ssl-ca": str(self.authorities),
             "ssl-cert": str(self.login.certificate),
             "ssl-key": str(self.login.key),
@@ -230,10 +230,11 @@ class DatabaseLogins:
             cluster=profile.cluster,
         )
 
-    def announce(self, login: DatabaseLogin) -> Path | None:
+    def announce(self, login: DatabaseLogin, *, mariadb: bool = False) -> Path | None:
         """
         Write the section of a native client's own file.
 
+        @param mariadb: whether the client that is installed here is MariaDB's and not MySQL's.
         @return: the file; C{None} where the client has no such file, or needs C{tsh} to get through.
         """
         connecting = self.connecting(login)
@@ -243,7 +244,7 @@ class DatabaseLogins:
             return path
         if login.route.protocol == "mysql" and connecting.port:
             path = mysql_file()
-            sections.store(path, f"client_{connecting.service}", connecting.mysql())
+            sections.store(path, f"client_{connecting.service}", connecting.mysql(mariadb=mariadb))
             return path
         return None
 

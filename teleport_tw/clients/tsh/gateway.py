@@ -14,7 +14,7 @@ from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.timing import format_time, utc_now
 from teleport_tw.clients.databases import Connecting, DatabaseLogin
 from teleport_tw.clients.tsh.context import UserContext
-from teleport_tw.clients.tsh.native import TITLES, named
+from teleport_tw.clients.tsh.native import TITLES, is_mariadb, named
 from teleport_tw.clients.tsh.reach import chosen, find, logins, signed_in, tunnel
 from teleport_tw.clients.tsh.way import say
 from teleport_tw.dial.database import Tunnel
@@ -84,6 +84,6 @@ def _tell(context: UserContext, login: DatabaseLogin, bind: str, port: int, *, a
         )
         command = named(route.protocol).direct(local)
         if route.protocol == "mysql":
-            options = [f"--{key.removeprefix('loose-')}={value}" for key, value in local.mysql().items()]
-            command = ["mysql", *(each for each in options if "verify-server-cert" not in each)]
+            said = local.mysql(mariadb=is_mariadb())
+            command = ["mysql", *(f"--{key}={value}" for key, value in said.items())]
     print(f"Connect to it:\n\n  {shlex.join(command)}\n", flush=True)

@@ -11,8 +11,8 @@ from urllib.parse import quote, urlencode
 
 from attrs import frozen
 
-from teleport_tw.base.errors import not_found
-from teleport_tw.clients.databases import POSTGRES, Connecting
+from teleport_tw.base.errors import TeleportError, not_found
+from teleport_tw.clients.databases import Connecting
 from teleport_tw.pki.identity import RouteToDatabase
 
 Which = Callable[[str], str | None]
@@ -129,11 +129,14 @@ def postgres_url(route: RouteToDatabase, host: str, port: int, parameters: dict[
     return f"postgres://{user}{host}:{port}/{quote(route.database, safe='')}?{urlencode(parameters)}"
 
 
-def is_postgres(protocol: str) -> bool:
+def is_mariadb(*, which: Which = shutil.which, flavour: Callable[[str], str] | None = None) -> bool:
     """
-    @return: whether PostgreSQL's words are spoken.
+    @return: whether the C{mysql} that is installed here is MariaDB's.
     """
-    return protocol in POSTGRES
+    try:
+        return native("mysql", which=which, flavour=flavour).mariadb
+    except TeleportError:
+        return False
 
 
 def _version(program: str) -> str:

@@ -10,7 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from teleport_tw.base.errors import bad_parameter
@@ -22,6 +22,7 @@ from teleport_tw.resources.metadata import format_labels
 
 if TYPE_CHECKING:
     from teleport_tw.clients.databases import DatabaseLogin, DatabaseLogins
+    from teleport_tw.clients.tsh.reach import Reachable
 
 EXAMPLES = """\
 tsh db ls
@@ -94,7 +95,7 @@ async def run_ls(context: UserContext, options: argparse.Namespace) -> None:
     """
     Filtered by auth; one line a database, however many agents serve it.
     """
-    from teleport_tw.clients.tsh.reach import Reachable, as_shown, logins, reachable
+    from teleport_tw.clients.tsh.reach import as_shown, logins, reachable
 
     found = await reachable(context, selection(options, accessible=True))
     if options.format != "text":
@@ -114,7 +115,7 @@ async def run_ls(context: UserContext, options: argparse.Namespace) -> None:
             said = [f"{what}: {value}" for what, value in (("user", route.username), ("db", route.database)) if value]
             name, connect = f"> {name}" + (f" ({', '.join(said)})" if said else ""), f"tsh db connect {database.name}"
         users = _users(target.users, target.automatic)
-        labels = format_labels(target.resource.metadata.labels)
+        labels = format_labels(labels_of(target, options.verbose))
         cells: tuple[str, ...] = (name, database.description, users, labels, connect)
         if options.verbose:
             roles = f"[{' '.join(target.roles)}]" if target.automatic else ""
@@ -129,6 +130,14 @@ async def run_ls(context: UserContext, options: argparse.Namespace) -> None:
     sys.stdout.write(table(columns, map(row, found), width=0 if options.verbose else terminal_width()))
 
 
+def labels_of(target: Reachable, verbose: bool) -> Mapping[str, str]:
+    """
+    @return: those that people gave; with C{verbose} the cluster's own as well.
+    """
+    labels = target.resource.metadata.labels
+    return labels if verbose else {name: value for name, value in labels.items() if not name.startswith("teleport.")}
+
+
 def _users(users: Sequence[str], automatic: bool) -> str:
     listed = f"[{' '.join(users)}]" if users else "(none)"
     return f"{listed} (Auto-provisioned)" if automatic else listed
@@ -138,13 +147,14 @@ async def run_login(context: UserContext, options: argparse.Namespace) -> None:
     """
     The certificate is for this database, user and name alone.
     """
+    from teleport_tw.clients.tsh.native import is_mariadb
     from teleport_tw.clients.tsh.reach import chosen, find, logins, sign_in, wanted
 
     stored = logins(context)
     target = await find(context, options.db, chosen(options))
     known = stored.valid(target.database.name, utc_now())
     login = await sign_in(context, wanted(target, options, known, whole=False))
-    written = stored.announce(login)
+    written = stored.announce(login, mariadb=is_mariadb())
     route = login.route
     print(f'Connection information for database "{login.name}" has been saved, until {format_time(login.expires)}.')
     missing = [
@@ -222,18 +232,10 @@ async def _run(context: UserContext, command: Sequence[str]) -> int:
     """
     from twisted.internet.threads import deferToThreadPool
 
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def restored() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    def wait() -> int:
-        child = subprocess.Popen(command, preexec_fn=restored)  # what the user asked for; nothing else runs between
-        return child.wait()
-
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)  # which, unlike SIG_IGN, a child does not inherit
     try:
         reactor = context.reactor
-        return int(await deferToThreadPool(reactor, reactor.getThreadPool(), wait))
+        return int(await deferToThreadPool(reactor, reactor.getThreadPool(), subprocess.call, command))
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -242,6 +244,8 @@ def run_env(options: argparse.Namespace) -> int:
     """
     For C{eval}: PostgreSQL's and MySQL's clients read variables, the others none.
     """
+    from teleport_tw.clients.tsh.native import is_mariadb
+
     stored = _logins(options)
     login = _login(stored, options.db)
     connecting = stored.connecting(login)
@@ -259,7 +263,7 @@ def run_env(options: argparse.Namespace) -> int:
             }
             values = {names[key]: value for key, value in connecting.postgres().items()}
         case "mysql" if connecting.port:
-            stored.announce(login)
+            stored.announce(login, mariadb=is_mariadb())
             values = {"MYSQL_GROUP_SUFFIX": f"_{connecting.service}"}
         case protocol:
             raise bad_parameter(
