@@ -86,7 +86,7 @@ class Chain:
         """
         @return: processor time of the servers and of all they started, so far.
         """
-        return sum(_with_children(pid) for pid in self.servers)
+        return sum(with_children(pid) for pid in self.servers)
 
     def memory(self) -> int:
         """
@@ -96,7 +96,7 @@ class Chain:
         found = set(self.servers)
         for pid in self.servers:
             found |= {child for child in _descendants(pid) if _name(child) in ("sshd", "sshd-session")}
-        return sum(_proportional(pid) for pid in found)
+        return sum(memory_of(pid) for pid in found)
 
 
 def have_openssh() -> bool:
@@ -177,7 +177,10 @@ def _descendants(pid: int) -> list[int]:
     return found
 
 
-def _with_children(pid: int) -> float:
+def with_children(pid: int) -> float:
+    """
+    @return: processor seconds of a process and all it started, so far.
+    """
     total = 0.0
     for each in (pid, *_descendants(pid)):
         try:
@@ -195,7 +198,10 @@ def _name(pid: int) -> str:
         return ""
 
 
-def _proportional(pid: int) -> int:
+def memory_of(pid: int) -> int:
+    """
+    @return: bytes of a process; what several share is divided among them.
+    """
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except (FileNotFoundError, ProcessLookupError):

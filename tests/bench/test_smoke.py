@@ -23,7 +23,9 @@ from bench.harness import OURS, ROOT, Row, as_json, table, tool
 pytestmark = pytest.mark.servers
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(bench.__path__) if module.name not in NOT_BENCHMARKS)
-NEEDS = {"ssh": ("ssh", "sshd")}
+NEEDS = {"ssh": ("ssh", "sshd"), "db": ("pg_ctlcluster", "psql", "redis-server")}
+SECONDS = {"db": 400}
+"""Where two minutes are not enough: three databases and as many ways to them are started."""
 
 
 class SmokeTests(unittest.TestCase):
@@ -39,7 +41,7 @@ class SmokeTests(unittest.TestCase):
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=SECONDS.get(name, 120),
                 check=False,
             )
             self.assertEqual(done.returncode, 0, done.stderr)

@@ -59,6 +59,7 @@ class Service:
     One C{twistd} process.
 
     @ivar folder: holds configuration, data and log.
+    @ivar command: that starts it.
     """
 
     def __init__(self, folder: Path, plugin: str, configuration: Mapping[str, Any], *flags: str) -> None:
@@ -68,7 +69,7 @@ class Service:
         self.configuration.write_text(yaml.safe_dump(dict(configuration), sort_keys=False))
         self.diag = int(str(configuration["teleport"]["diag_addr"]).rpartition(":")[2])
         self.log = folder / "service.log"
-        self._command = [
+        self.command = [
             *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
             *("-n", "--pidfile=", plugin, *flags, "-c", str(self.configuration)),
         ]
@@ -88,7 +89,7 @@ class Service:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, cwd=self.folder
+                self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, cwd=self.folder
             )
 
     def is_ready(self) -> bool:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from teleport_tw.pki import der, x509
 from teleport_tw.pki.authority import Authority, AuthorityType, create
@@ -141,16 +140,5 @@ def signed_by(cluster: Any, folder: Path, *, form: str = "db") -> ServerFiles:
     """
     base = folder / "server"
     cluster.tctl("auth", "sign", f"--format={form}", f"--host={','.join(NAMES)}", f"--out={base}", "--ttl=24h")
-    written = {path.name: path.read_bytes() for path in folder.iterdir()}
-    if form in ("mongodb", "redis") and "server.key" not in written:
-        pem = written["server.crt"]
-        load_pem_private_key(pem, None)
-        return ServerFiles(certificate=pem, key=pem, clients=written["server.cas"])
-    return ServerFiles(
-        certificate=written["server.crt"],
-        key=written["server.key"],
-        clients=written.get("server.cas") or written["server.ca.crt"],
-    )
-
-
-__all__ = ["Authorities", "ClientFiles", "ServerFiles", "authorities", "signed_by"]
+    certificate, key, clients = (Path(f"{base}.{ending}").read_bytes() for ending in ("crt", "key", "cas"))
+    return ServerFiles(certificate=certificate, key=key, clients=clients)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tests.peers.certificates import ServerFiles
 from tests.peers.process import Peer, found
 
 _SETTINGS = """\
@@ -37,6 +38,13 @@ class MariaDB(Peer):
     name = "mariadb"
     account = "mysql"
 
+    def __init__(self, files: ServerFiles | None = None, *, settings: Sequence[str] = ()) -> None:
+        """
+        @param settings: further lines of its configuration.
+        """
+        super().__init__(files)
+        self._more = tuple(settings)
+
     @classmethod
     def require(cls) -> None:
         """As Peer."""
@@ -46,7 +54,7 @@ class MariaDB(Peer):
 
     def prepare(self) -> None:
         """As Peer."""
-        (self.folder / "my.cnf").write_text(_SETTINGS.format(**vars(self)))
+        (self.folder / "my.cnf").write_text("\n".join((_SETTINGS.format(**vars(self)), *self._more, "")))
         if not (self.folder / "data").exists():
             self._hand_over()
             self.run(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from glob import glob
 from typing import ClassVar
 
+from tests.peers.certificates import ServerFiles
 from tests.peers.process import Peer, found
 
 _FOLDERS = sorted(glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[4]), reverse=True)
@@ -51,6 +52,13 @@ class Postgres(Peer):
     account = "postgres"
     ending: ClassVar[signal.Signals] = signal.SIGINT
 
+    def __init__(self, files: ServerFiles | None = None, *, rules: Sequence[str] = ()) -> None:
+        """
+        @param rules: lines of C{pg_hba.conf} in front of ours.
+        """
+        super().__init__(files)
+        self._more = tuple(rules)
+
     @classmethod
     def require(cls) -> None:
         """As Peer."""
@@ -76,7 +84,7 @@ class Postgres(Peer):
             )
         with (data / "postgresql.auto.conf").open("w") as settings:
             settings.write(_SETTINGS.format(**vars(self)))
-        (data / "pg_hba.conf").write_text(_RULES)
+        (data / "pg_hba.conf").write_text("\n".join((*self._more, _RULES)))
 
     def command(self) -> Sequence[str]:
         """As Peer."""
