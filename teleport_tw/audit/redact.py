@@ -23,8 +23,8 @@ class Outlet(Enum):
 
 
 _LETS_OUT = {
-    Outlet.AUDIT: frozenset({Rating.PUBLIC, Rating.SENSITIVE}),
-    Outlet.LOG: frozenset({Rating.PUBLIC}),
+    Outlet.AUDIT: (Rating.PUBLIC, Rating.SENSITIVE),
+    Outlet.LOG: (Rating.PUBLIC,),
 }
 
 

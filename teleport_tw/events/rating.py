@@ -72,6 +72,15 @@ REDACTED = "<redacted>"
 """What stands for a value that must not be seen."""
 
 
+MAX_GROUPS = 4096
+"""Groups whose fields are remembered; each event of a session has about four."""
+
+_AS_IS = frozenset({str, int, float, bool})
+"""Types that JSON carries as they are."""
+
+_groups: dict[int, tuple[Group, list[tuple[str, Any, Rating]]]] = {}
+"""By identity; holding the group keeps its identity from being another's."""
+
 _known: dict[type, tuple[Rated, ...]] = {}
 
 
@@ -106,10 +115,28 @@ def flattened(thing: Any) -> list[tuple[str, Any, Rating]]:
     found: list[tuple[str, Any, Rating]] = []
     for rated in rated_fields(type(thing)):
         value = getattr(thing, rated.attribute)
-        if isinstance(value, Group):
-            found += flattened(value)
+        if type(value) in _AS_IS:
+            if value != "":
+                found.append((rated.json, value, rated.rating))
+        elif isinstance(value, Group):
+            found += _of_group(value)
         elif value is not None and value != "" and value != () and value != {} and value != []:
             found.append((rated.json, plain(value), rated.rating))
+    return found
+
+
+def _of_group(group: Group) -> list[tuple[str, Any, Rating]]:
+    """
+    A session's groups are in each of its events, thousands a second in a busy one: what was found is kept while it is
+    the very same object that is asked about.
+    """
+    kept = _groups.get(id(group))
+    if kept is not None:
+        return kept[1]
+    found = flattened(group)
+    if len(_groups) >= MAX_GROUPS:
+        _groups.clear()
+    _groups[id(group)] = group, found
     return found
 
 
