@@ -137,6 +137,10 @@ class Changes:
             if found is not None:
                 await resources.delete(kind, host_id)
                 known = found if kind == "instance" else known
+        for kind in builtin.PER_TARGET:
+            served = [each.name async for each in resources.every(kind) if each.name.startswith(f"{host_id}.")]
+            for name in served:
+                await resources.delete(kind, name)
         await records.remove(self.core.backend, layout.known_host_key(host_id))
         if known is None:
             raise not_found(f"no host with the id {host_id!r} is known")

@@ -60,6 +60,21 @@ def _lock(event: Callable[..., Event]) -> Build:
     return build
 
 
+def _database(event: Callable[..., Event]) -> Build:
+    def build(actor: Actor, resource: Resource) -> Event:
+        return event(
+            actor=actor,
+            name=resource.name,
+            expires=resource.metadata.expires,
+            updated_by=actor.user,
+            protocol=str(resource.spec.get("protocol") or ""),
+            uri=str(resource.spec.get("uri") or ""),
+            labels=resource.metadata.labels,
+        )
+
+    return build
+
+
 def _strings(value: Any) -> tuple[str, ...]:
     return tuple(map(str, value)) if isinstance(value, list | tuple) else ()
 
@@ -74,12 +89,14 @@ _CREATED: Mapping[str, Build] = {
     "cluster_networking_config": _named(kinds.ClusterNetworkingConfigUpdate),
     "session_recording_config": _named(kinds.SessionRecordingConfigUpdate),
     "bot": _named(kinds.BotCreate),
+    "db": _database(kinds.DatabaseCreate),
 }
 _UPDATED: Mapping[str, Build] = {
     **_CREATED,
     "user": _user(kinds.UserUpdate),
     "role": _named(kinds.RoleUpdated),
     "bot": _named(kinds.BotUpdate),
+    "db": _database(kinds.DatabaseUpdate),
 }
 _DELETED: Mapping[str, Build] = {
     "user": _user(kinds.UserDelete),
@@ -89,6 +106,7 @@ _DELETED: Mapping[str, Build] = {
     "trusted_cluster": _named(kinds.TrustedClusterDelete),
     "bot": _named(kinds.BotDelete),
     "instance": _named(kinds.InstanceForget),
+    "db": _database(kinds.DatabaseDelete),
 }
 
 

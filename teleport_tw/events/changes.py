@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from attrs import field, frozen
 
 from teleport_tw.base.timing import Duration
 from teleport_tw.events.groups import Actor, Connection
-from teleport_tw.events.rating import Fact, Judged, Public, Sensitive, masked
+from teleport_tw.events.rating import Fact, Judged, Name, Public, Rating, Sensitive, masked
 
 
 @frozen(kw_only=True)
@@ -367,3 +367,47 @@ class Unknown(Fact):
     unknown_type: Public[str] = ""
     unknown_code: Public[str] = ""
     data: Sensitive[str] = ""
+
+
+@frozen(kw_only=True)
+class DatabaseChange(Change):
+    """
+    Somebody changed a dynamic database.
+    """
+
+    protocol: Annotated[str, Rating.PUBLIC, Name("db_protocol")] = ""
+    uri: Annotated[str, Rating.PUBLIC, Name("db_uri")] = ""
+    labels: Annotated[Mapping[str, str], Rating.PUBLIC, Name("db_labels")] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class DatabaseCreate(DatabaseChange):
+    """
+    A database was made known.
+    """
+
+    NAME: ClassVar[str] = "db.create"
+    CODE: ClassVar[str] = "TDB03I"
+    SAYS: ClassVar[str] = "Database [{name}] was created by [{user}]"
+
+
+@frozen(kw_only=True)
+class DatabaseUpdate(DatabaseChange):
+    """
+    A database was changed.
+    """
+
+    NAME: ClassVar[str] = "db.update"
+    CODE: ClassVar[str] = "TDB04I"
+    SAYS: ClassVar[str] = "Database [{name}] was updated by [{user}]"
+
+
+@frozen(kw_only=True)
+class DatabaseDelete(DatabaseChange):
+    """
+    A database was removed.
+    """
+
+    NAME: ClassVar[str] = "db.delete"
+    CODE: ClassVar[str] = "TDB05I"
+    SAYS: ClassVar[str] = "Database [{name}] was deleted by [{user}]"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from ssl import PEM_cert_to_DER_cert
 from typing import Any
 
 from attrs import evolve
@@ -16,11 +17,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from teleport_tw.api.contract import Api, DatabaseCertRequest, EventQuery
+from teleport_tw.api.contract import Api, DatabaseCertRequest, EventQuery, IssueRequest, PublicKeys
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.timing import utc_now
 from teleport_tw.pki.authority import AuthorityType
-from teleport_tw.pki.identity import Identity, SystemRole
+from teleport_tw.pki.identity import Identity, RouteToDatabase, SystemRole
 from teleport_tw.pki.keys import spki_pem
 from teleport_tw.resources.databases import Database, DatabaseServer
 from teleport_tw.resources.metadata import Metadata, Resource
@@ -168,3 +169,153 @@ class AnnouncementTests(DatabaseCase):
             identity = Identity(username="alice", cluster="example.com", roles=(env,))
             listed = await self.cluster.auth.api_for(identity).list("db_server")
             self.assertEqual(len(listed.items), seen)
+
+
+def described(name: str = "orders", **spec: Any) -> Resource:
+    said = {"protocol": "postgres", "uri": "localhost:5432", **spec}
+    return Resource("db", "v3", Metadata(name, labels={"env": "prod"}), said)
+
+
+class DynamicTests(DatabaseCase):
+    """
+    Databases as resources.
+    """
+
+    async def told(self, *types: str) -> list[dict[str, Any]]:
+        core = self.cluster.auth.core
+        assert core is not None
+        await core.events.flush()  # type: ignore[attr-defined]  # the emitter's
+        return [dict(event) for event in (await self.admin.search(EventQuery(types=types))).events]
+
+    async def test_changes_are_told(self) -> None:
+        """With where it leads; a wrong one is refused."""
+        await self.admin.create(described())
+        await self.admin.upsert(described(uri="localhost:5433"))
+        await self.admin.delete("db", "orders")
+        told = await self.told("db.create", "db.update", "db.delete")
+        self.assertEqual(
+            sorted((event["code"], event["name"], event["db_uri"]) for event in told),
+            [
+                ("TDB03I", "orders", "localhost:5432"),
+                ("TDB04I", "orders", "localhost:5433"),
+                ("TDB05I", "orders", "localhost:5433"),
+            ],
+        )
+        await self.refused(self.admin.create(described(protocol="oracle")), Kind.BAD_PARAMETER)
+
+    async def test_agents_see_them(self) -> None:
+        """And change nothing."""
+        await self.admin.create(described())
+        self.assertEqual(len((await self.agent.list("db")).items), 1)
+        await self.refused(self.agent.delete("db", "orders"), Kind.ACCESS_DENIED)
+
+
+class RouteTests(DatabaseCase):
+    """
+    Certificates for one database.
+    """
+
+    async def user(self, allow: dict[str, Any], deny: dict[str, Any] | None = None, **options: Any) -> Api:
+        spec = {"allow": {"db_labels": {"env": "prod"}, **allow}, "deny": deny or {}, "options": options}
+        await self.admin.upsert(Resource("role", "v7", Metadata("dba"), spec))
+        await self.cluster.user("alice", "dba")
+        identity = Identity(
+            username="alice", cluster="example.com", roles=("dba",), expires=utc_now() + timedelta(hours=1)
+        )
+        return self.cluster.auth.api_for(identity)
+
+    async def issued(self, api: Api, **route: Any) -> Identity:
+        asked = RouteToDatabase(**{"service": "orders", **route})
+        got = await api.issue(IssueRequest(keys=PublicKeys(tls=Keys().public.tls), database=asked))
+        core = self.cluster.auth.core
+        assert core is not None
+        return core.signing.identify(PEM_cert_to_DER_cert(got.tls.decode()), utc_now())
+
+    async def test_for_the_database_alone(self) -> None:
+        """It says which, is good for nothing else, and breeds no further ones."""
+        await self.admin.create(described())
+        api = await self.user({"db_users": ["app"], "db_names": ["main"]})
+        identity = await self.issued(api, username="app", database="main")
+        wanted = RouteToDatabase(service="orders", protocol="postgres", username="app", database="main")
+        self.assertEqual((identity.database, identity.usage), (wanted, ("usage:db",)))
+        narrow = self.cluster.auth.api_for(identity)
+        await self.refused(narrow.list("node"), Kind.ACCESS_DENIED)
+        await self.refused(self.issued(narrow, username="app"), Kind.ACCESS_DENIED)
+
+    async def test_refusals_help(self) -> None:
+        """They say what is allowed; a database out of reach is not known at all."""
+        await self.admin.create(described())
+        await self.admin.create(described("shop", protocol="mysql", uri="localhost:3306"))
+        hidden = evolve(described("hidden"), metadata=Metadata("hidden", labels={"env": "dev"}))
+        await self.admin.create(hidden)
+        api = await self.user({"db_users": ["app", "reader"], "db_names": ["main"]}, {"db_users": ["reader"]})
+        error = await self.refused(self.issued(api, username="root"), Kind.ACCESS_DENIED)
+        self.assertIn("'root'", error.message)
+        self.assertIn("they name users app", error.message)
+        self.assertNotIn("reader", error.message)
+        error = await self.refused(self.issued(api, username="app", database="other"), Kind.ACCESS_DENIED)
+        self.assertIn("names main", error.message)
+        error = await self.refused(self.issued(api, service="shop", username="root"), Kind.ACCESS_DENIED)
+        self.assertIn("mysql has no check of database names", error.message)
+        missing = await self.refused(self.issued(api, service="nothing"), Kind.NOT_FOUND)
+        unseen = await self.refused(self.issued(api, service="hidden"), Kind.NOT_FOUND)
+        self.assertEqual(missing.message.replace("nothing", "hidden"), unseen.message)
+
+    async def test_names_where_they_are_checked(self) -> None:
+        """MySQL's may be anything."""
+        await self.admin.create(described("shop", protocol="mysql", uri="localhost:3306"))
+        api = await self.user({"db_users": ["app"]})
+        identity = await self.issued(api, service="shop", username="app", database="anything")
+        assert identity.database is not None
+        self.assertEqual((identity.database.protocol, identity.database.database), ("mysql", "anything"))
+
+    async def test_what_does_not_fit(self) -> None:
+        """Another protocol; roles where no user is made."""
+        await self.admin.create(described())
+        api = await self.user({"db_users": ["*"], "db_names": ["*"]})
+        await self.refused(self.issued(api, protocol="mysql"), Kind.BAD_PARAMETER)
+        await self.refused(self.issued(api, roles=("reader",)), Kind.BAD_PARAMETER)
+
+    async def test_automatic_users(self) -> None:
+        """Under the person's own name, with roles that are offered; names are still checked."""
+        await self.admin.create(described(admin_user={"name": "boss"}))
+        api = await self.user(
+            {"db_roles": ["reader", "writer"], "db_names": ["main"]},
+            {"db_roles": ["writer"]},
+            create_db_user_mode="keep",
+        )
+        identity = await self.issued(api, database="main", roles=("reader",))
+        wanted = RouteToDatabase(
+            service="orders", protocol="postgres", username="alice", database="main", roles=("reader",)
+        )
+        self.assertEqual(identity.database, wanted)
+        error = await self.refused(self.issued(api, roles=("writer",)), Kind.ACCESS_DENIED)
+        self.assertIn("you may have reader", error.message)
+        await self.refused(self.issued(api, username="root"), Kind.BAD_PARAMETER)
+        await self.refused(self.issued(api, database="other"), Kind.ACCESS_DENIED)
+
+    async def test_as_agents_serve_it(self) -> None:
+        """Labels from commands count; what cannot be read is passed over."""
+        host_id = str(uuid.uuid4())
+        identity = Identity(username=f"{host_id}.example.com", cluster="example.com", system_roles=(SystemRole.DB,))
+        database = Database(name="orders", protocol="redis", uri="localhost:6379", labels={"env": "prod"})
+        server = DatabaseServer(host_id=host_id, hostname="h", database=database)
+        await self.cluster.auth.api_for(identity).heartbeat(server.to_resource(), timedelta(minutes=1))
+        api = await self.user({"db_users": ["default"]})
+        issued = await self.issued(api, username="default")
+        assert issued.database is not None
+        self.assertEqual(issued.database.protocol, "redis")
+
+    async def test_for_others(self) -> None:
+        """An administrator's C{tctl auth sign} is held to the user's roles as well."""
+        await self.admin.create(described())
+        await self.user({"db_users": ["app"], "db_names": ["*"]})
+        for user, good in (("app", True), ("root", False)):
+            route = RouteToDatabase(service="orders", username=user)
+            work = self.admin.issue(
+                IssueRequest(keys=PublicKeys(tls=Keys().public.tls), username="alice", database=route)
+            )
+            if good:
+                await work
+            else:
+                await self.refused(work, Kind.ACCESS_DENIED)

@@ -17,6 +17,7 @@ VERBS = (
     Verb("status", f"{_ROOM}.status", "the cluster, its version, its authorities"),
     Verb("users", f"{_ROOM}.users", "add, list, update, remove users; reset their password"),
     Verb("nodes", f"{_ROOM}.nodes", "list servers; a command line that adds one"),
+    Verb("db", f"{_ROOM}.db", "list databases, their agents and their health"),
     Verb("tokens", f"{_ROOM}.tokens", "invitations for servers to join"),
     Verb("get", f"{_ROOM}.get", "show resources as YAML, JSON or text"),
     Verb("create", f"{_ROOM}.create", "create resources out of a YAML file"),

@@ -13,6 +13,7 @@ from teleport_tw.base.addresses import host_of
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.timing import parse_duration
 from teleport_tw.clients.output import FORMATS, show, table
+from teleport_tw.clients.profile import write_private
 from teleport_tw.clients.program import Context
 from teleport_tw.clients.tctl.commands.users import words
 from teleport_tw.pki.authority import Authority
@@ -24,8 +25,9 @@ from teleport_tw.pki.trust import authorized_authority, bundle, known_hosts
 from teleport_tw.protocols.ssh import keys as ssh_keys
 
 USER_FORMATS = ("file", "openssh", "tls")
-DATABASE_FORMATS = ("db", "postgres", "mysql", "mongodb", "redis", "cockroach")
-
+DATABASE_FORMATS = ("db", "postgres", "mysql", "mongodb", "redis", "cockroachdb")
+DATABASE_TTL, USUAL_TTL = "2190h", "12h"
+"""Three months for a server's certificate, which somebody has to carry there."""
 
 EXAMPLES = """\
 tctl auth export --type=host --proxy=teleport.example.com   for known_hosts
@@ -33,7 +35,8 @@ tctl auth export --type=user                      for sshd's TrustedUserCAKeys
 tctl auth sign --user=ci --ttl=1h --out=ci        an identity file for tsh -i and tctl -i
 tctl auth sign --user=ci --format=openssh --out=ci   ci and ci-cert.pub, for ssh
 tctl auth sign --host=db.example.com --format=openssh --out=host   a host certificate for sshd
-tctl auth sign --host=db.example.com --format=db --out=server      server.crt, server.key, server.cas
+tctl auth sign --host=db.example.com --format=postgres --out=server      server.crt, server.key, server.cas
+tctl auth export --type=db-client                 whom a database must believe: the agents' certificates
 """
 
 
@@ -60,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     sign.add_argument("--host", default="", help="comma-separated names and addresses of a host")
     sign.add_argument("-o", "--out", required=True, help="file to write; endings are added as the format has them")
     sign.add_argument("--format", choices=(*USER_FORMATS, *DATABASE_FORMATS), default="file", help="[file]")
-    sign.add_argument("--ttl", default="12h", help="[12h]")
+    sign.add_argument("--ttl", default="", help=f"[{USUAL_TTL}; {DATABASE_TTL} for databases]")
     sign.add_argument("--overwrite", action="store_true", help="replace files that exist")
     sign.set_defaults(run=run_sign)
 
@@ -119,17 +122,25 @@ async def run_sign(context: Context, options: argparse.Namespace) -> None:
         print(_advice(options.format, target))
 
 
+COCKROACH = ("ca.crt", "ca-client.crt", "node.crt", "node.key")
+"""What C{cockroach start --certs-dir} looks for."""
+
+
 def _outputs(target: Path, form: str) -> list[Path]:
     if form == "file":
         return [target]
-    endings = ("", "-cert.pub") if form == "openssh" else (".key", ".crt", ".cas")
+    if form == "cockroachdb":
+        return [target / name for name in COCKROACH]
+    endings = {"openssh": ("", "-cert.pub"), "mongodb": (".crt", ".cas")}.get(form, (".key", ".crt", ".cas"))
     return [target.with_name(target.name + ending) for ending in endings]
 
 
 async def _sign_user(api: Api, options: argparse.Namespace, target: Path) -> tuple[Path, ...]:
     key = PrivateKey.generate_tls()
     keys = PublicKeys(ssh=ssh_keys.format_line(key.ssh_public).encode(), tls=spki_pem(key.public))
-    issued = await api.issue(IssueRequest(username=options.user, keys=keys, ttl=parse_duration(options.ttl)))
+    issued = await api.issue(
+        IssueRequest(username=options.user, keys=keys, ttl=parse_duration(options.ttl or USUAL_TTL))
+    )
     authorities = {found.type.value: found for found in map(Authority.parse, issued.authorities)}
     host = authorities["host"]
     identity = IdentityFile(
@@ -152,7 +163,7 @@ async def _sign_host(api: Api, options: argparse.Namespace, target: Path) -> tup
     request = HostIssueRequest(
         principals=tuple(words(options.host)),
         keys=keys,
-        ttl=parse_duration(options.ttl),
+        ttl=parse_duration(options.ttl or (DATABASE_TTL if database else USUAL_TTL)),
         authority="db" if database else "host",
     )
     issued = await api.issue_host(request)
@@ -163,6 +174,10 @@ async def _sign_host(api: Api, options: argparse.Namespace, target: Path) -> tup
         tls_certificate=issued.tls.decode(),
         tls_authorities=(bundle([trusted]).decode(),),
     )
+    if options.format == "mongodb":
+        return _write_mongodb(identity, target)
+    if options.format == "cockroachdb":
+        return _write_cockroach(identity, target, bundle([await _authority(api, "db")]))
     if options.format == "openssh":
         written = identity.write_openssh(target)
         openssh = target.with_name(target.name + "-user-ca.pub")
@@ -174,24 +189,59 @@ async def _sign_host(api: Api, options: argparse.Namespace, target: Path) -> tup
     return identity.write_tls(target)
 
 
+def _write_mongodb(identity: IdentityFile, target: Path) -> tuple[Path, ...]:
+    """
+    Certificate and key in one file, as C{mongod} wants them.
+    """
+    both, authorities = (target.with_name(target.name + ending) for ending in (".crt", ".cas"))
+    write_private(both, identity.tls_certificate.encode() + identity.key.reveal())
+    authorities.write_text("".join(identity.tls_authorities))
+    return both, authorities
+
+
+def _write_cockroach(identity: IdentityFile, folder: Path, servers: bytes) -> tuple[Path, ...]:
+    """
+    A folder for C{cockroach start --certs-dir}: nodes believe each other by one authority, clients by another.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    authority, clients, certificate, key = (folder / name for name in COCKROACH)
+    authority.write_bytes(servers)
+    clients.write_text("".join(identity.tls_authorities))
+    certificate.write_text(identity.tls_certificate)
+    write_private(key, identity.key.reveal())
+    return authority, clients, certificate, key
+
+
 def _advice(form: str, target: Path) -> str:
+    """
+    @return: what to paste into the server's configuration.
+    """
     name = target.resolve()
-    if form in ("db", "postgres"):
-        return (
-            "For postgresql.conf:\n"
-            f"  ssl = on\n  ssl_cert_file = '{name}.crt'\n  ssl_key_file = '{name}.key'\n  ssl_ca_file = '{name}.cas'\n"
-            "and pg_hba.conf:\n  hostssl all all all cert"
-        )
-    if form == "mysql":
-        return f"For my.cnf, section [mysqld]:\n  ssl-cert={name}.crt\n  ssl-key={name}.key\n  ssl-ca={name}.cas"
-    if form == "redis":
-        return (
-            f"For redis.conf:\n  tls-cert-file {name}.crt\n  tls-key-file {name}.key\n  tls-ca-cert-file {name}.cas\n"
-            "  tls-auth-clients yes"
-        )
-    if form == "mongodb":
-        return (
-            f"For mongod.conf, under net.tls:\n  mode: requireTLS\n  CAFile: {name}.cas\n"
-            f"  certificateKeyFile: {name}.pem (made by: cat {name}.crt {name}.key)"
-        )
-    return f"Start cockroach with certificates made of {name}.crt, {name}.key and {name}.cas"
+    match form:
+        case "db" | "postgres":
+            return (
+                "Paste into postgresql.conf:\n"
+                f"  ssl = on\n  ssl_cert_file = '{name}.crt'\n  ssl_key_file = '{name}.key'\n"
+                f"  ssl_ca_file = '{name}.cas'\n"
+                "and into pg_hba.conf, above other lines for the same users:\n"
+                "  hostssl all all 0.0.0.0/0 cert\n  hostssl all all ::/0 cert"
+            )
+        case "mysql":
+            return (
+                f"Paste into my.cnf, section [mysqld]:\n  require_secure_transport=ON\n  ssl-cert={name}.crt\n"
+                f"  ssl-key={name}.key\n  ssl-ca={name}.cas\n"
+                "and make users who show a certificate:\n  CREATE USER 'alice'@'%' REQUIRE SUBJECT '/CN=alice';"
+            )
+        case "redis":
+            return (
+                f"Paste into redis.conf:\n  port 0\n  tls-port 6379\n  tls-cert-file {name}.crt\n"
+                f"  tls-key-file {name}.key\n  tls-ca-cert-file {name}.cas\n  tls-auth-clients yes"
+            )
+        case "mongodb":
+            return (
+                "Paste into mongod.conf, under net:\n  tls:\n    mode: requireTLS\n"
+                f"    certificateKeyFile: {name}.crt\n    CAFile: {name}.cas\n"
+                "and make users who show a certificate:\n"
+                '  db.getSiblingDB("$external").createUser({user: "CN=alice", roles: [...]})'
+            )
+    return f"Start each node with:\n  cockroach start --certs-dir={name} ..."
