@@ -92,7 +92,7 @@ def _opening(packet: bytes) -> Opening:
         return CancelRequest(int.from_bytes(packet[4:8], "big"), packet[8:])
     if code >> 16 != 3:
         raise RemoteProtocolError(f"frontend protocol {code >> 16}.{code & 0xFFFF} is not supported", code="0A000")
-    if packet[-1:] != b"\0":
+    if len(packet) < 5 or packet[-1] != 0:
         raise RemoteProtocolError("a startup packet without its end", code="08P01")
     parts = packet[4:-1].split(b"\0")
     # each name and value ends in a zero, so the last piece is empty, and so is the only one of no parameters
@@ -115,11 +115,11 @@ def encode_opening(packet: Opening) -> bytes:
             rest = Code.GSSENC_REQUEST.to_bytes(4, "big")
         case CancelRequest(process, secret):
             rest = Code.CANCEL_REQUEST.to_bytes(4, "big") + process.to_bytes(4, "big") + secret
-        case StartupMessage(parameters, version):
-            if not all(name and b"\0" not in name + value for name, value in parameters):
+        case _:
+            if not all(name and b"\0" not in name + value for name, value in packet.parameters):
                 raise LocalProtocolError("a startup parameter that cannot be sent")
-            pairs = b"".join(name + b"\0" + value + b"\0" for name, value in parameters)
-            rest = version.to_bytes(4, "big") + pairs + b"\0"
+            pairs = b"".join(name + b"\0" + value + b"\0" for name, value in packet.parameters)
+            rest = packet.version.to_bytes(4, "big") + pairs + b"\0"
     return (len(rest) + 4).to_bytes(4, "big") + rest
 
 
