@@ -37,6 +37,7 @@ _WORD = 0xFFFFFFFF
 _FILLER = 10
 _TRACK_SCHEMA = 1
 _NONE = Capability(0)
+_NOT_A_SERVERS = 1 << 31
 
 
 # --- greeting --------------------------------------------------------------------------------------------------
@@ -125,12 +126,14 @@ def proxy_greeting(connection_id: int, scramble: bytes, version: str = DEFAULT_V
     """
     What a proxy says to whoever connects, when it cannot know yet which server is meant.
 
+    @param connection_id: told to the user with its highest bit set: servers count from 1 and never come that far, so
+        that whoever kills by it kills nobody else.
     @param scramble: 20 random bytes, none of them NUL.
     @return: the packet, whole; the stream to the agent opens with it.
     """
     greeting = Greeting(
         version=version,
-        connection_id=connection_id,
+        connection_id=connection_id | _NOT_A_SERVERS,
         scramble=scramble,
         capabilities=offered(None) | Capability.SSL,
         is_mariadb="mariadb" in version.lower(),

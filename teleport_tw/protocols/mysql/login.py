@@ -367,9 +367,9 @@ class ClientLogin:
                 # 20 or 32 bytes, which most plugins end with a NUL
                 self._plugin, self._scramble = plugin, data.removesuffix(b"\0") if len(data) % 4 else data
                 self._prove(scramble.first_answer(plugin, self.password, self._scramble), done)
-            case AuthMore(data):
+            case more:
                 self._step(Input.MORE)
-                self._more(data, done)
+                self._more(more.data, done)
 
     def _more(self, data: bytes, done: list[Say | Greeted | Welcome | Refused]) -> None:
         if self._plugin == scramble.CACHING_SHA2 and data == scramble.FAST_AUTH_OK:

@@ -4,9 +4,11 @@ The two connections of a session that stands, and what goes from one to the othe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from attrs import evolve
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -31,6 +33,9 @@ from teleport_tw.protocols.mysql.wire import packets
 MAX_EARLY_BYTES = 256 * 1024
 """Of commands that came before their turn; then the user is not read from until it is theirs."""
 MAX_PAYLOAD = 256
+
+MAX_KILL_BYTES = 64
+_KILL = re.compile(rb"(?i)(\s*kill\s+(?:(?:hard|soft)\s+)?(?:(?:connection|query)\s+)?)([0-9]{1,10})(\s*;?\s*)")
 
 _QUIT = packets(bytes((Command.COM_QUIT,)), 0)
 
@@ -119,11 +124,20 @@ class Relay:
 
     _log: ClassVar[Logger] = Logger()
 
-    def __init__(self, session: Session, user: Any, connected: Connected, response: HandshakeResponse) -> None:
+    def __init__(
+        self,
+        session: Session,
+        user: Any,
+        connected: Connected,
+        response: HandshakeResponse,
+        renumber: Callable[[int], int],
+    ) -> None:
         """
         @param user: the transport.
         @param response: what the user's client can do.
+        @param renumber: the target's number of a connection, for the one that a user was told.
         """
+        self._renumber = renumber
         self._session = session
         self._user = user
         self._target: Any = connected.transport
@@ -237,6 +251,7 @@ class Relay:
             self._close(self._target)
             self._close(self._user)
             return
+        piece = self._renumbered(piece)
         try:
             told = self._audit.tell(piece)
         except RemoteProtocolError as fault:
@@ -253,6 +268,23 @@ class Relay:
             self._told = None
         self._answers.sequence = piece.sequence
         self._to(piece.raw, first=first)
+
+    def _renumbered(self, piece: Piece) -> Piece:
+        """
+        Ctrl-C of a client is a connection of its own that kills the other one by its number.
+        """
+        if piece.size > MAX_KILL_BYTES or piece.code not in (Command.COM_QUERY, Command.COM_PROCESS_KILL):
+            return piece
+        if piece.code == Command.COM_PROCESS_KILL:
+            if piece.size != 4:
+                return piece
+            body = self._renumber(int.from_bytes(piece.body, "little")).to_bytes(4, "little")
+        else:
+            found = _KILL.fullmatch(piece.body)
+            if found is None:
+                return piece
+            body = b"%s%d%s" % (found[1], self._renumber(int(found[2])), found[3])
+        return evolve(piece, raw=packets(bytes((piece.code,)) + body, 0), body=body, size=len(body))
 
     def _refused(self, piece: Piece) -> None:
         why, self._refusing = self._refusing, ""

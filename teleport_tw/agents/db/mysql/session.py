@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -54,6 +55,7 @@ class MySQLEngine:
         """
         self.passwords = passwords
         self._greetings: dict[tuple[str, str], Greeting] = {}
+        self._numbers: dict[tuple[str, str, int], int] = {}
 
     def serve(self, session: Session) -> IProtocol:
         """
@@ -72,6 +74,27 @@ class MySQLEngine:
         A target has greeted.
         """
         self._greetings[database.name, database.uri] = greeting
+
+    def stands(self, session: Session, told: int, number: int) -> None:
+        """
+        A session stands whose user was told another number of their connection than the target's.
+
+        @param told: as the greeting had it, which a proxy may have sent before there was a connection.
+        """
+        if told != number:
+            self._numbers[session.database.name, session.identity.username, told] = number
+
+    def falls(self, session: Session, told: int) -> None:
+        """
+        It is over.
+        """
+        self._numbers.pop((session.database.name, session.identity.username, told), None)
+
+    def number(self, session: Session, told: int) -> int:
+        """
+        @return: the target's number of a connection of the same user, who kills it by the one that they were told.
+        """
+        return self._numbers.get((session.database.name, session.identity.username, told), told)
 
 
 def _greeting(database: Database, known: Greeting | None) -> Greeting:
@@ -102,6 +125,7 @@ class UserSide(Protocol):
         self._relay: Relay | None = None
         self._introduced = False
         self._early = b""
+        self._told = 0  # number of the connection, as the user knows it
         self._deadline: IDelayedCall | None = None
         self._over = False
         session.ending = self._goodbye
@@ -145,6 +169,7 @@ class UserSide(Protocol):
         self._stop_waiting()
         if self._relay is not None:
             self._relay.user_lost()
+            self._engine.falls(self.session, self._told)
         elif self._approach is not None:
             self._approach.abort()
         self.session.end("the client left")
@@ -230,7 +255,10 @@ class UserSide(Protocol):
         # nothing that concerns the state of a session which the user did not see begin
         ok = Ok(status=connected.ok.status & ~Status.SESSION_STATE_CHANGED, warnings=connected.ok.warnings)
         self._write(self._login.welcome(encode_ok(ok)))
-        self._relay = Relay(self.session, self.transport, connected, response)
+        self._told = self._login.greeting.connection_id
+        self._engine.stands(self.session, self._told, connected.greeting.connection_id)
+        renumber = partial(self._engine.number, self.session)
+        self._relay = Relay(self.session, self.transport, connected, response, renumber)
         self._relay.begin()
 
     # --- the way out ----------------------------------------------------------------------------------------------

@@ -1,0 +1,3 @@
+"""
+The MySQL protocol.
+"""
