@@ -11,6 +11,7 @@ from attrs import define
 
 from teleport_tw.agents.db.catalog import Catalog
 from teleport_tw.agents.db.engines import PROVISIONERS, engines
+from teleport_tw.agents.db.health import Dial, HealthChecks
 from teleport_tw.agents.db.policy import Keeping, Policy
 from teleport_tw.agents.db.service import DatabaseAgentService
 from teleport_tw.base.errors import bad_parameter
@@ -68,9 +69,13 @@ def database(host: Host, configuration: Configuration, threads: Threads) -> Data
         section=section,
         copy=host.copy,
         agent=agent,
+        health=lambda name: checks.health(name),
+    )
+    checks = HealthChecks(
+        reactor, Dial(reactor, agent.commons.view), lambda: catalog.served, lambda: catalog.announce_soon()
     )
     service = DatabaseService(host, agent, catalog)
-    for part in (Uploads(uploader), agent, catalog):
+    for part in (Uploads(uploader), agent, catalog, checks):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
     service.link(proxy, agent.acceptor)
     return service
