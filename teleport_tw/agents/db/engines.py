@@ -11,6 +11,7 @@ from teleport_tw.agents.db.mongodb.session import MongoDBEngine
 from teleport_tw.agents.db.mongodb.users import MongoDBUsers
 from teleport_tw.agents.db.mysql.session import MySQLEngine
 from teleport_tw.agents.db.postgres.session import PostgresEngine
+from teleport_tw.agents.db.postgres.users import PostgresUsers
 from teleport_tw.agents.db.redis.session import RedisEngine
 from teleport_tw.agents.db.target import Targets
 from teleport_tw.agents.db.users import Provisioner
@@ -30,5 +31,5 @@ def engines() -> Mapping[str, Engine]:
     }
 
 
-PROVISIONERS: Mapping[str, Callable[[Targets], Provisioner]] = {"mongodb": MongoDBUsers}
+PROVISIONERS: Mapping[str, Callable[[Targets], Provisioner]] = {"postgres": PostgresUsers, "mongodb": MongoDBUsers}
 """Who makes automatic users, by protocol."""

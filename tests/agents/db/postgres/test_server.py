@@ -4,8 +4,6 @@ A user's own clients, by way of us, with a real PostgreSQL.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import threading
 from typing import Any
 
@@ -15,6 +13,7 @@ from teleport_tw.agents.db.policy import Keeping, Policy
 from teleport_tw.agents.db.postgres.session import PostgresEngine
 from teleport_tw.dial.lifetime import Ending
 from teleport_tw.recordings.container import Output, Reader
+from tests.agents.db.postgres.clients import PsqlMixin
 from tests.agents.db.rig import DatabaseTestCase
 from tests.peers.postgres import Postgres
 
@@ -42,7 +41,7 @@ def tearDownModule() -> None:
         server.stop()
 
 
-class PostgresTestCase(DatabaseTestCase):
+class PostgresTestCase(PsqlMixin, DatabaseTestCase):
     """
     An agent in front of the server; alice may be alice in databases alice and postgres.
     """
@@ -58,22 +57,6 @@ class PostgresTestCase(DatabaseTestCase):
         assert server is not None
         await self.serve(PostgresEngine(), protocol, server.port, **more)
         return await self.listen(user="")
-
-    async def psql(self, port: int, script: str, where: str = "dbname=alice user=alice", code: int = 0) -> str:
-        """
-        What psql prints, its standard error included.
-        """
-        words = ["psql", "-X", "-q", "-A", "-t", f"host=127.0.0.1 port={port} sslmode=disable {where}"]
-
-        def run() -> subprocess.CompletedProcess[str]:
-            environment = {**os.environ, "PGCONNECT_TIMEOUT": "10"}
-            return subprocess.run(
-                words, input=script, capture_output=True, text=True, timeout=60, env=environment, check=False
-            )
-
-        done = await self.in_thread(run)
-        self.assertEqual(done.returncode, code, done.stderr)
-        return str(done.stdout + done.stderr)
 
 
 @pytest.mark.servers
