@@ -16,7 +16,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -35,6 +35,10 @@ MAX_EVENT_BYTES = 256 << 10
 MAX_WAITING_BYTES = 16 << 20
 """In memory, while the disk does not take any."""
 SYNC_SECONDS = 1.0
+WRITE_SECONDS = 0.02
+SEND_SECONDS = 0.1
+"""From one write, or batch, to the next. The first of a quiet time goes at once; of thousands of events a second each
+would otherwise wake two threads, auth and its disk."""
 MAX_SESSIONS = 10_000
 
 _INDEX = {"session.upload": 2**31 - 1, "session.data": 2**31 - 2}
@@ -47,6 +51,8 @@ class Emitter:
     An L{teleport_tw.events.sink.EventSink}.
 
     @ivar send: stores a batch, C{Audit.emit}; returns once it is safe.
+    @ivar write_seconds: from one write to the disk to the next.
+    @ivar send_seconds: from one batch to the next.
     @ivar on_failure: told why when an event could not be kept, as at a full disk; ends the sessions that must not go
         unrecorded.
     """
@@ -59,6 +65,8 @@ class Emitter:
     on_failure: Callable[[str], None] = field(default=lambda reason: None)
     now: Callable[[], datetime] = utc_now
     backoff: Backoff = field(factory=lambda: Backoff(Duration(seconds=0.2), Duration(seconds=30)))
+    write_seconds: float = WRITE_SECONDS
+    send_seconds: float = SEND_SECONDS
     lost: int = field(default=0, init=False)
     _waiting: list[bytes] = field(factory=list, init=False)
     _waiting_bytes: int = field(default=0, init=False)
@@ -72,6 +80,9 @@ class Emitter:
     _sync_due: bool = field(default=False, init=False)
     _stopping: bool = field(default=False, init=False)
     _idle: list[Deferred[None]] = field(factory=list, init=False)
+    _wrote_at: float = field(default=float("-inf"), init=False)
+    _sent_at: float = field(default=float("-inf"), init=False)
+    _pauses: list[tuple[Deferred[None], IDelayedCall]] = field(factory=list, init=False)
     _log = Logger()
 
     async def start(self) -> None:
@@ -103,6 +114,7 @@ class Emitter:
         while self._writing or self._sending:
             idle: Deferred[None] = Deferred()
             self._idle.append(idle)
+            self._hurry()
             await idle
 
     async def close(self, patience: float = 5.0) -> None:
@@ -114,6 +126,7 @@ class Emitter:
         await drained
         self._stopping = True
         self._sender.cancel()
+        self._hurry()
         while self._writing:
             settled: Deferred[None] = Deferred()
             self._idle.append(settled)
@@ -151,6 +164,8 @@ class Emitter:
     async def _write(self) -> None:
         try:
             while self._waiting:
+                await self._together(self._wrote_at + self.write_seconds)
+                self._wrote_at = self.clock.seconds()
                 lines, self._waiting, self._waiting_bytes = self._waiting, [], 0
                 try:
                     await self.threads.run(self._append, lines, self.clock.seconds())
@@ -195,6 +210,8 @@ class Emitter:
         waits, count = self.backoff.waits(), BATCH_EVENTS
         try:
             while True:
+                await self._together(self._sent_at + self.send_seconds)
+                self._sent_at = self.clock.seconds()
                 self._more = False
                 taken: Taken = await self.threads.run(self.spool.take, count, BATCH_BYTES)
                 if not taken.lines:
@@ -221,6 +238,28 @@ class Emitter:
         finally:
             self._sending = False
             self._tell_idle()
+
+    async def _together(self, until: float) -> None:
+        """
+        Let more events come, unless somebody waits for those there are.
+        """
+        left = until - self.clock.seconds()
+        if left <= 0 or self._idle or self._stopping:
+            return
+        waiting: Deferred[None] = Deferred(lambda _: call.cancel())
+        call = self.clock.callLater(left, waiting.callback, None)
+        pause = (waiting, call)
+        self._pauses.append(pause)
+        try:
+            await waiting
+        finally:
+            self._pauses.remove(pause)
+
+    def _hurry(self) -> None:
+        for waiting, call in tuple(self._pauses):
+            if call.active():
+                call.cancel()
+                waiting.callback(None)
 
     async def _pause(self, error: Exception, seconds: float) -> None:
         self._log.warn(

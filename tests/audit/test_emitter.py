@@ -60,8 +60,10 @@ class EmitterCase(SynchronousTestCase):
         self.directory = Path(self.mktemp())
         self.auth, self.clock, self.reasons = Auth(), Clock(), list[str]()
 
-    def emitter(self, **spool: Any) -> Emitter:
+    def emitter(self, *, gather: float = 0.0, **spool: Any) -> Emitter:
         made = Emitter(
+            write_seconds=gather,
+            send_seconds=gather * 5,
             cluster="example",
             spool=Spool(self.directory, **spool),
             send=self.auth.emit,
@@ -146,6 +148,38 @@ class EmitterTests(EmitterCase):
         again.emit(cut("3"))
         self.assertEqual(self.names(), ["1", "2", "3"])
         self.done(again.close())
+
+    def test_many_go_together(self) -> None:
+        """
+        The first at once; those that follow soon wait for company and go as one batch; whoever flushes waits for none.
+        """
+        batches: list[int] = []
+        emit = self.auth.emit
+
+        async def counted(events: Sequence[Json]) -> None:
+            batches.append(len(events))
+            await emit(events)
+
+        self.auth.emit = counted  # type: ignore[method-assign]
+        emitter = self.emitter(gather=0.02)
+        self.clock.advance(1)
+        emitter.emit(cut("1"))
+        self.assertEqual(self.names(), ["1"])
+        for number in range(2, 6):
+            emitter.emit(cut(str(number)))
+        self.clock.advance(0.019)
+        self.assertEqual(batches, [1])
+        self.clock.advance(0.002)
+        emitter.emit(cut("6"))
+        self.clock.advance(0.08)
+        self.assertEqual(batches, [1, 5])
+        emitter.emit(cut("7"))
+        self.done(emitter.flush())
+        self.assertEqual(self.names(), [str(number) for number in range(1, 8)])
+        emitter.emit(cut("8"))
+        self.done(emitter.close())
+        self.assertEqual(self.names()[-1], "8")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_an_event_that_auth_refuses_stops_nobody(self) -> None:
         """
