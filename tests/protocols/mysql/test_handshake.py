@@ -4,7 +4,7 @@ Packets of a login: captures, round trips, garbage.
 
 from __future__ import annotations
 
-from contextlib import suppress
+import contextlib
 
 from attrs import evolve
 from hypothesis import given
@@ -123,7 +123,7 @@ class GreetingTests(SynchronousTestCase):
                 b"\0\x02\0\0" + octets,
                 b"\xff\xff\xff\xff" + octets,
             ):
-                with suppress(RemoteProtocolError):
+                with contextlib.suppress(RemoteProtocolError):
                     parse(data)
 
 

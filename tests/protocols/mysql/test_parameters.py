@@ -4,7 +4,7 @@ Parameters as text.
 
 from __future__ import annotations
 
-from contextlib import suppress
+import contextlib
 from struct import pack
 
 from hypothesis import given
@@ -153,7 +153,7 @@ class ExecutionTests(SynchronousTestCase):
                 lambda body: bulk(body, Statement("", count), whole),
                 lambda body: query(body, capabilities),
             ):
-                with suppress(RemoteProtocolError):
+                with contextlib.suppress(RemoteProtocolError):
                     read(body)
 
 
