@@ -9,7 +9,6 @@ last byte goes on; what a client sends early waits. Answers pass by chunk, with 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -24,7 +23,6 @@ from teleport_tw.agents.db.mysql import faults
 from teleport_tw.agents.db.mysql.login import Approach, Connected, approach
 from teleport_tw.agents.db.mysql.relay import Relay
 from teleport_tw.base.errors import RemoteProtocolError, TeleportError
-from teleport_tw.base.secret import Secret
 from teleport_tw.dial.lifetime import Ending
 from teleport_tw.events.kinds import DatabaseMalformedPacket
 from teleport_tw.protocols.mysql.capabilities import Status, offered
@@ -40,20 +38,13 @@ INTRODUCTION_SECONDS = 30.0
 MAX_PAYLOAD = 256
 """Bytes of what was no MySQL that the audit log keeps."""
 
-Passwords = Callable[[str, str], Secret[str] | None]
-"""Name of database and of its user, to a password if we have it."""
-
 
 class MySQLEngine:
     """
     See L{teleport_tw.agents.db.flow.Engine}.
     """
 
-    def __init__(self, passwords: Passwords = lambda database, user: None) -> None:
-        """
-        @param passwords: of users of databases, where the agent has them and certificates do not do.
-        """
-        self.passwords = passwords
+    def __init__(self) -> None:
         self._greetings: dict[tuple[str, str], Greeting] = {}
         self._numbers: dict[tuple[str, str, int], int] = {}
 
@@ -235,9 +226,7 @@ class UserSide(Protocol):
             if self._approach is None:
                 self._approach = await approach(session.commons.targets, session.database)
                 self._engine.met(session.database, self._approach.greeting)
-            word = self._engine.passwords(session.database.name, permit.user)
-            password = None if word is None else Secret(word.reveal().encode())
-            connected = await self._approach.enter(permit, response, password)
+            connected = await self._approach.enter(permit, response, await session.password(permit))
         except CancelledError:
             raise
         except TeleportError as fault:
