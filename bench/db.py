@@ -109,7 +109,8 @@ def _transactions(all_of: World, pgbench: str, rounds: int, seconds: int, quick:
                 rows.append(Row(f"latency, 1 client, {mode}", "ms", late, more_is_better=False))
     measure = partial(_pgbench, program=pgbench, seconds=seconds)
     rows.append(_turns("TPC-B, 8 clients", "tx/s", ways, partial(measure, words=("-c", "8")), rounds))
-    again = partial(measure, words=("-S", "-C", "-c", "8"))
+    # pgbench waits for each connection, and so needs a thread a client
+    again = partial(measure, words=("-S", "-C", "-c", "8", "-j", "8"))
     rows.append(_turns("new sessions (pgbench -S -C), 8 clients", "sessions/s", ways, again, rounds))
     return rows
 
