@@ -4,13 +4,13 @@ Annotated configurations: C{teleport configure}, C{teleport node configure}, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import yaml
 
 from teleport_tw.config.sections import DATA_DIR
 
-AUTH, PROXY, SSH = "auth", "proxy", "node"
+AUTH, PROXY, SSH, DB = "auth", "proxy", "node", "db"
 
 
 def configure(
@@ -27,9 +27,13 @@ def configure(
     labels: Mapping[str, str] | None = None,
     cert_file: str = "",
     key_file: str = "",
+    databases: Sequence[Mapping[str, str]] = (),
+    db_resources: Mapping[str, str] | None = None,
 ) -> str:
     """
-    @param roles: of C{auth}, C{proxy}, C{node}; the others' sections say C{enabled: no}.
+    @param roles: of C{auth}, C{proxy}, C{node}, C{db}; the others' sections say C{enabled: no}.
+    @param databases: C{name}, C{protocol}, C{uri} and more of each, as in C{db_service.databases}.
+    @param db_resources: labels of the dynamic databases that are served.
     @param token: the secret or a path to it.
     @return: the text of a C{teleport.yaml} that L{teleport_tw.config.load} takes.
     """
@@ -103,7 +107,57 @@ def configure(
             "    command: [hostname]",
             "    period: 1m0s",
         ]
+    if DB in roles:
+        lines += _databases(databases, db_resources)
     return "\n".join(lines) + "\n"
+
+
+def _databases(databases: Sequence[Mapping[str, str]], resources: Mapping[str, str] | None) -> list[str]:
+    lines = ["", "db_service:", "  enabled: yes"]
+    if resources:
+        lines += ["  # db resources (tctl create) with these labels are served too.", "  resources:", "  - labels:"]
+        lines += [f"      {_quoted(key)}: {_quoted(value)}" for key, value in resources.items()]
+    if databases:
+        lines += [
+            "  # postgres, cockroachdb, mysql, mongodb or redis. Their servers must believe the db_client authority",
+            "  # (tctl auth export --type=db-client) and show a certificate of db (tctl auth sign --format=db).",
+            "  databases:",
+        ]
+    for database in databases:
+        lines += [f"  - {_put(0, 'name', database['name'])}"]
+        lines += [_put(4, key, database[key]) for key in ("description", "protocol", "uri") if database.get(key)]
+        labels = [part.partition("=") for part in database.get("labels", "").split(",") if part]
+        if labels:
+            lines += ["    static_labels:", *(_put(6, _quoted(key), value) for key, _, value in labels)]
+        tls = [(key, database[key]) for key in ("mode", "server_name", "ca_cert_file") if database.get(key)]
+        if tls:
+            lines += ["    tls:", *(_put(6, key, value) for key, value in tls)]
+    return lines
+
+
+def db_configure(
+    *,
+    token: str,
+    proxy_server: str,
+    ca_pins: tuple[str, ...] = (),
+    data_dir: str = DATA_DIR,
+    nodename: str = "",
+    databases: Sequence[Mapping[str, str]] = (),
+    resources: Mapping[str, str] | None = None,
+) -> str:
+    """
+    @return: the text for a host that serves databases and nothing else.
+    """
+    return configure(
+        roles=(DB,),
+        token=token,
+        proxy_server=proxy_server,
+        ca_pins=ca_pins,
+        data_dir=data_dir,
+        nodename=nodename,
+        databases=databases,
+        db_resources=resources,
+    )
 
 
 def node_configure(
@@ -148,6 +202,21 @@ def samples() -> dict[str, str]:
             token="put-the-token-here",  # noqa: S106  # a placeholder
             proxy_server="teleport.example.com:443",
             labels={"env": "example"},
+        ),
+        "database-agent.yaml": db_configure(
+            token="put-the-token-here",  # noqa: S106  # a placeholder
+            proxy_server="teleport.example.com:443",
+            databases=(
+                {
+                    "name": "orders",
+                    "description": "what was bought",
+                    "protocol": "postgres",
+                    "uri": "postgres.example.com:5432",
+                    "labels": "env=example",
+                },
+                {"name": "cache", "protocol": "redis", "uri": "rediss://redis.example.com:6379"},
+            ),
+            resources={"env": "example"},
         ),
     }
 

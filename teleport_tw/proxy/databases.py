@@ -143,7 +143,10 @@ class Databases:
         """
         @return: the text as clients of the protocol understand it before TLS.
         """
-        told = said(protocol, TeleportError(Kind.ACCESS_DENIED, text), data, greeted=True)
+        error = TeleportError(Kind.ACCESS_DENIED, text)
+        told = said(protocol, error, data, greeted=True)
+        if told is not None and not told.over:  # a request of TLS may be answered by an error as well
+            told = said(protocol, error, bytes(8), greeted=True)
         return told.answer if told is not None else b""
 
     # --- where databases are

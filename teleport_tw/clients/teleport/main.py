@@ -15,6 +15,7 @@ VERBS = (
     Verb("start", f"{_ROOM}.start", "run the services that the configuration enables"),
     Verb("configure", f"{_ROOM}.configure", "print a sample configuration"),
     Verb("node", f"{_ROOM}.node", "configure: print the configuration of a host that serves SSH"),
+    Verb("db", f"{_ROOM}.db", "serve databases; print the configuration of a host that does"),
     Verb("join", f"{_ROOM}.join", "openssh: register this host's OpenSSH server with a cluster"),
     Verb("status", f"{_ROOM}.status", "inside a session: whose it is, and which"),
     Verb("version", "teleport_tw.clients.tctl.commands.version", "print the version"),

@@ -14,7 +14,7 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.clients.teleport.commands.status import shown
-from teleport_tw.config.load import load_file
+from teleport_tw.config.load import load_file, load_text
 
 
 def teleport(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -66,6 +66,28 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(written["ssh_service"]["labels"], {"env": "prod"})
         self.assertFalse(written["auth_service"]["enabled"])
         self.assertIn("--token", teleport("node", "configure", "--proxy=t.example.com:443").stderr)
+
+    def test_db_configure(self) -> None:
+        """
+        A database by name, or those with labels; what is missing is told.
+        """
+        base = ("db", "configure", "create", "--token=abc", "--proxy=t.example.com:443")
+        named = ("--name=orders", "--protocol=postgres", "--uri=localhost:5432")
+        done = teleport(*base, *named, "--labels=env=prod", "--dynamic-resources-labels=*=*")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        section = load_text(done.stdout).db
+        self.assertTrue(section.enabled)
+        self.assertEqual([(each.name, each.labels) for each in section.databases], [("orders", {"env": "prod"})])
+        self.assertEqual(section.resources[0].labels, {"*": ("*",)})
+        self.assertFalse(load_text(done.stdout).ssh.enabled)
+        for words, said in (
+            (base, "--dynamic-resources-labels"),
+            ((*base, "--name=orders"), "--protocol and --uri"),
+            ((*base, *named, "--rds-discovery=eu-west-1"), "not served by this version"),
+            ((*base[:3], *named, "--proxy=t:443"), "--token"),
+            ((*base[:4], *named), "--proxy"),
+        ):
+            self.assertIn(said, teleport(*words).stderr)
 
     def test_status_of_a_session(self) -> None:
         """
