@@ -26,6 +26,7 @@ from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.tasks import Tasks, Threads
 from teleport_tw.base.timing import Backoff, Duration, format_time, utc_now
 from teleport_tw.events.kinds import Event
+from teleport_tw.events.worded import Worded
 from teleport_tw.resources.metadata import Json
 
 BATCH_EVENTS = 500
@@ -83,6 +84,10 @@ class Emitter:
     _wrote_at: float = field(default=float("-inf"), init=False)
     _sent_at: float = field(default=float("-inf"), init=False)
     _pauses: list[tuple[Deferred[None], IDelayedCall]] = field(factory=list, init=False)
+    _uids: str = field(factory=lambda: str(uuid.uuid4())[:24], init=False)
+    _serial: int = field(default=0, init=False)
+    _instant: int = field(default=-1, init=False)
+    _shown: str = field(default="", init=False)
     _log = Logger()
 
     async def start(self) -> None:
@@ -98,7 +103,7 @@ class Emitter:
         """
         Take the event in order.
         """
-        line = encoded(self._completed(event))
+        line = self._stamped(event) if isinstance(event, Worded) else encoded(self._completed(event))
         if self._stopping or self._waiting_bytes + len(line) > MAX_WAITING_BYTES:
             self._fail(1, "events come faster than the disk takes them" if not self._stopping else "we are stopping")
             return
@@ -144,6 +149,22 @@ class Emitter:
             "cluster_name": self.cluster,
         }
         return {**fields, **stored}
+
+    def _stamped(self, event: Worded) -> bytes:
+        """
+        As L{_completed} and L{encoded}, for an event that is in words already.
+        """
+        moment = self.now()
+        instant = int(moment.timestamp() * 1000)
+        if instant != self._instant:
+            self._instant, self._shown = instant, format_time(_milliseconds(moment))
+        self._serial += 1
+        line = (
+            f'{{{event.words},"event":"{event.NAME}","code":"{event.code}","time":"{self._shown}",'
+            f'"uid":"{self._uids}{self._serial:012x}","ei":{self._index(event.NAME, event.session)},'
+            f'"cluster_name":{json.dumps(self.cluster)}}}\n'
+        ).encode("ascii")
+        return line if len(line) <= MAX_EVENT_BYTES else encoded(json.loads(line))
 
     def _index(self, name: str, session: str) -> int:
         if name in _INDEX:

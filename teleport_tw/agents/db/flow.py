@@ -28,6 +28,7 @@ from teleport_tw.api.streams import StreamHeader
 from teleport_tw.audit.actor import actor_of
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.held import Held
+from teleport_tw.base.secret import Secret
 from teleport_tw.base.tasks import Tasks, Threads
 from teleport_tw.base.timing import Duration, format_time, from_timestamp
 from teleport_tw.dial.lifetime import Ending, Lease, Life, Lifetimes
@@ -42,10 +43,12 @@ from teleport_tw.events.kinds import (
     DatabaseSessionStart,
     DatabaseTarget,
     Event,
+    Fact,
     Recorded,
 )
 from teleport_tw.events.kinds import Session as SessionFacts
 from teleport_tw.events.sink import EventSink
+from teleport_tw.events.worded import worded, words_of
 from teleport_tw.pki.identity import Identity, RouteToDatabase
 from teleport_tw.recordings.capture import Recordings
 from teleport_tw.recordings.recorder import Recorder
@@ -151,6 +154,8 @@ class Session:
     startup: Mapping[str, str] = field(factory=dict, init=False)
     _agent: str = field(default="", init=False)
     _facts: dict[str, Any] = field(init=False)
+    _words: str = field(default="", init=False)
+    _worded_of: object = field(default=None, init=False)
     _running: list[Running] = field(factory=list, init=False)
     _life: Life | None = field(default=None, init=False)
     _lease: Lease | None = field(default=None, init=False)
@@ -299,6 +304,15 @@ class Session:
         """
         return await self.commons.targets.secure(permit.database, permit.user, plain, pending)
 
+    async def password(self, permit: Permit) -> Secret[bytes] | None:
+        """
+        @return: see L{Targets.password}; C{None} for an automatic user, whose name may be that of another's password.
+        @raise TeleportError: there is one that cannot be used.
+        """
+        if permit.grants is not None:
+            return None
+        return await self.commons.targets.password(permit.database, permit.user)
+
     async def prepare(self, permit: Permit) -> None:
         """
         Make the automatic user, where the session has one.
@@ -363,6 +377,24 @@ class Session:
         Tell the audit log.
         """
         self.commons.sink.emit(event)
+
+    def tell(self, kind: type[Fact], **own: Any) -> None:
+        """
+        Tell the audit log of something that happens often: faster than L{emit}, and just the same.
+
+        @param kind: of event, one that has the session's facts.
+        @param own: further fields of it, of plain JSON types.
+        """
+        self.commons.sink.emit(self.worded(kind, own))
+
+    def worded(self, kind: type[Fact], own: Mapping[str, Any]) -> Event:
+        """
+        @return: the event that L{tell} tells.
+        """
+        if self._worded_of is not self._facts:
+            self._worded_of = self._facts
+            self._words = words_of(self._facts.values())
+        return worded(kind)(self._words, self.id, own)
 
     def query(
         self,
@@ -465,18 +497,15 @@ class Session:
         if running.event is not None:
             self.emit(running.event(success=not error, error=error, duration_ms=took, affected=affected))
             return
-        kind = DatabaseQueryFailed if error else DatabaseQuery
-        self.emit(
-            kind(
-                **self._facts,
-                query=running.text,
-                parameters=running.parameters,
-                length=running.length,
-                success=not error,
-                error=error,
-                duration_ms=took,
-                affected=affected,
-            )
+        self.tell(
+            DatabaseQueryFailed if error else DatabaseQuery,
+            success=not error,
+            query=running.text,
+            parameters=running.parameters,
+            length=running.length,
+            error=error,
+            duration_ms=took,
+            affected=affected,
         )
 
     def _start(self, **facts: Any) -> DatabaseSessionStart:

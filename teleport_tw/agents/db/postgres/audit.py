@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from teleport_tw.agents.db.postgres import texts
 from teleport_tw.events.kinds import (
     DatabaseQueryFailed,
     Event,
+    Fact,
     PostgresBind,
     PostgresClose,
     PostgresExecute,
@@ -45,16 +46,15 @@ class Teller(Protocol):
     The part of L{teleport_tw.agents.db.flow.Session} that takes what is told.
     """
 
-    @property
-    def facts(self) -> dict[str, Any]:
+    def tell(self, kind: type[Fact], **own: Any) -> None:
         """
-        What every event has.
+        Tell the audit log.
         """
         ...
 
-    def emit(self, event: Event) -> None:
+    def worded(self, kind: type[Fact], own: Mapping[str, Any]) -> Event:
         """
-        Tell the audit log.
+        What L{tell} would tell.
         """
         ...
 
@@ -177,9 +177,7 @@ class Audit:
         while self._known_size > MAX_KNOWN and len(self._known) > 1:
             self._forget(next(iter(self._known)))
         self._last = text
-        self.teller.emit(
-            PostgresParse(**self.teller.facts, statement_name=self._name(message.name), query=text, length=length)
-        )
+        self.teller.tell(PostgresParse, statement_name=self._name(message.name), query=text, length=length)
 
     def _bind(self, message: m.Bind) -> None:
         known = self._known.get(message.statement)
@@ -190,31 +188,28 @@ class Audit:
         self._portals[message.portal] = (message.statement, shown)
         if len(self._portals) > MAX_PORTALS:
             self._portals.popitem(last=False)
-        self.teller.emit(
-            PostgresBind(
-                **self.teller.facts,
-                statement_name=self._name(message.statement),
-                portal_name=self._name(message.portal),
-                parameters=shown,
-            )
+        self.teller.tell(
+            PostgresBind,
+            statement_name=self._name(message.statement),
+            portal_name=self._name(message.portal),
+            parameters=shown,
         )
 
     def _execute(self, message: m.Execute) -> None:
         statement, shown = self._portals.get(message.portal, (b"", ()))
         known = self._known.get(statement)
         text = known.text if known is not None else ""
-        event = partial(
-            PostgresExecute,
-            **self.teller.facts,
-            portal_name=self._name(message.portal),
-            query=text,
-            parameters=shown,
-        )
+        event = partial(self._executed, self._name(message.portal), text, shown)
         running = self.teller.query(text or f"execute {self._name(statement)}", (), event=event)
         if self._skipping:
             self.teller.result(running, error=SKIPPED)
         else:
             self._waiting.append(_Executed(running))
+
+    def _executed(self, portal: str, text: str, parameters: tuple[str | None, ...], **outcome: Any) -> Event:
+        return self.teller.worded(
+            PostgresExecute, {"portal_name": portal, "query": text, "parameters": parameters, **outcome}
+        )
 
     def _describe(self, message: m.Describe) -> None:
         if message.kind == b"S" and not self._skipping:
@@ -223,11 +218,10 @@ class Audit:
     def _close(self, message: m.Close) -> None:
         if message.kind == b"S":
             self._forget(message.name)
-            event = PostgresClose(**self.teller.facts, statement_name=self._name(message.name))
+            self.teller.tell(PostgresClose, statement_name=self._name(message.name))
         else:
             self._portals.pop(message.name, None)
-            event = PostgresClose(**self.teller.facts, portal_name=self._name(message.name))
-        self.teller.emit(event)
+            self.teller.tell(PostgresClose, portal_name=self._name(message.name))
 
     def _sync(self, message: m.Sync) -> None:
         self._waiting.append(_SYNC)
@@ -235,7 +229,7 @@ class Audit:
 
     def _call(self, message: m.FunctionCall) -> None:
         shown = self.teller.kept(texts.parameters(message.arguments, message.formats, (), self.encoding))
-        self.teller.emit(PostgresFunctionCall(**self.teller.facts, function_oid=message.function, arguments=shown))
+        self.teller.tell(PostgresFunctionCall, function_oid=message.function, arguments=shown)
         self._waiting.append(_CALL)
 
     # --- what the database says ------------------------------------------------------------------------------
@@ -296,7 +290,7 @@ class Audit:
         self._skipping = not waiting
 
     def _untold(self, error: str, text: str) -> None:
-        self.teller.emit(DatabaseQueryFailed(**self.teller.facts, query=text, error=error))
+        self.teller.tell(DatabaseQueryFailed, success=False, query=text, error=error)
 
     def _ready(self, message: m.ReadyForQuery) -> None:
         waiting = self._waiting

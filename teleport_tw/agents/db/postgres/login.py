@@ -2,7 +2,8 @@
 How we prove ourselves to a PostgreSQL server.
 
 First of all by the client certificate that TLS shows. A server that asks for a password gets one where there is one:
-a token of the cloud's, or what the user types, who is asked for it inside the user's own TLS; it is kept nowhere.
+of this host (L{teleport_tw.agents.db.passwords}), else what the user types, who is asked for it inside the user's own
+TLS; that is kept nowhere.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from teleport_tw.agents.db.postgres.conversation import Conversation, ServerError, problem
-from teleport_tw.agents.db.target import server_end_point
+from teleport_tw.agents.db.target import Targets, server_end_point
 from teleport_tw.base.errors import RemoteProtocolError, access_denied
 from teleport_tw.base.held import Held
 from teleport_tw.base.secret import Secret
 from teleport_tw.protocols.postgres import messages as m
 from teleport_tw.protocols.postgres.machine import ClientSide
 from teleport_tw.protocols.sasl.scram import Binding, Client, Mechanism, prepared
+from teleport_tw.resources.databases import Database
 
 Ask = Callable[[], Awaitable[Secret[bytes]]]
 """Gives the password, once; raises L{TeleportError} where there is none."""
@@ -169,15 +171,18 @@ def md5(user: bytes, password: Secret[bytes], salt: bytes) -> bytes:
     return b"md5" + hashlib.md5(inner + salt, usedforsecurity=False).hexdigest().encode()
 
 
-def nobody() -> Ask:
+def unattended(targets: Targets, database: Database, user: str) -> Ask:
     """
-    @return: for who has no password.
+    @return: gives this host's password of the user; there is nobody else to ask.
     """
 
     async def ask() -> Secret[bytes]:
-        raise access_denied(
-            "the database asks for a password; have it accept our client certificate (pg_hba.conf: method cert)"
-        )
+        password = await targets.password(database, user)
+        if password is None:
+            raise access_denied(
+                "the database asks for a password; have it accept our client certificate (pg_hba.conf: method cert)"
+            )
+        return password
 
     return ask
 

@@ -229,9 +229,13 @@ class UserSide(Protocol):
 
     async def _ask(self) -> Secret[bytes]:
         """
-        The server wants a password, and only the user may know it.
+        The server wants a password: this host's, else only the user may know it.
         """
-        if self._session.permit is not None and self._session.permit.grants is not None:
+        permit = self._session.permit
+        ours = await self._session.password(permit) if permit is not None else None
+        if ours is not None:
+            return ours
+        if permit is not None and permit.grants is not None:
             raise access_denied("the database asks for a password of an automatic user; let it accept certificates")
         self._password = Deferred(lambda _: None)
         waiting = self._password.addTimeout(PASSWORD_SECONDS, self._session.clock)

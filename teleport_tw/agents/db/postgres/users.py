@@ -21,7 +21,7 @@ from attrs import define
 from teleport_tw.access import patterns
 from teleport_tw.agents.db.grants import Grants
 from teleport_tw.agents.db.postgres.conversation import Conversation, ServerError
-from teleport_tw.agents.db.postgres.login import Login, nobody
+from teleport_tw.agents.db.postgres.login import Login, unattended
 from teleport_tw.agents.db.target import Targets
 from teleport_tw.agents.db.users import Provisioning
 from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
@@ -195,7 +195,7 @@ class PostgresUsers:
             targets.reactor,
             lambda: targets.connect_plain(database),
             lambda plain: targets.secure(database, admin.name, plain),
-            nobody(),
+            unattended(targets, database, admin.name),
         )
         try:
             return (await login.run(startup)).conversation

@@ -150,7 +150,9 @@ class PsqlTests(PostgresTestCase):
         self.assertTrue(told["db_query"].endswith("… [truncated]"))
         self.assertLess(len(told["db_query"]), 40_000)
         self.assertEqual(told["db_query_length"], len(script) - 1)
-        self.assertEqual(told["affected_records"], 1)
+        await self.until(lambda: self.sink.named("db.session.end"))
+        ended = self.sink.named("db.session.result") or [told]  # where it took more than a second
+        self.assertEqual(ended[0]["affected_records"], 1)
 
     def transcript(self) -> str:
         """What the recordings show."""
