@@ -10,6 +10,7 @@ from teleport_tw.agents.db.flow import Engine
 from teleport_tw.agents.db.mongodb.session import MongoDBEngine
 from teleport_tw.agents.db.mongodb.users import MongoDBUsers
 from teleport_tw.agents.db.mysql.session import MySQLEngine
+from teleport_tw.agents.db.mysql.users import MySQLUsers
 from teleport_tw.agents.db.postgres.session import PostgresEngine
 from teleport_tw.agents.db.postgres.users import PostgresUsers
 from teleport_tw.agents.db.redis.session import RedisEngine
@@ -31,5 +32,9 @@ def engines() -> Mapping[str, Engine]:
     }
 
 
-PROVISIONERS: Mapping[str, Callable[[Targets], Provisioner]] = {"postgres": PostgresUsers, "mongodb": MongoDBUsers}
+PROVISIONERS: Mapping[str, Callable[[Targets], Provisioner]] = {
+    "postgres": PostgresUsers,
+    "mysql": MySQLUsers,
+    "mongodb": MongoDBUsers,
+}
 """Who makes automatic users, by protocol."""

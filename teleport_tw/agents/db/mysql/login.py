@@ -13,10 +13,8 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from teleport_tw.agents.db.flow import Permit
 from teleport_tw.agents.db.target import Targets
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
-from teleport_tw.base.held import Held
 from teleport_tw.base.secret import Secret
 from teleport_tw.protocols.mysql.capabilities import Capability, compression, missing, wanted
 from teleport_tw.protocols.mysql.login import ClientLogin, Greeted, Refused, Say, Welcome
@@ -52,16 +50,19 @@ class Connected:
     rest: bytes
 
 
-class _Listener(Protocol):
+class Listener(Protocol):
     """
     Bytes of a target, as they are asked for.
     """
 
-    def __init__(self, held: Held) -> None:
-        self._bytes = held.early
+    def __init__(self, transport: Any, early: bytes = b"") -> None:
+        """
+        @param transport: paused.
+        @param early: bytes that were read from it.
+        """
+        self._bytes = early
         self._waiting: Deferred[bytes] | None = None
         self._lost: BaseException | None = None
-        transport: Any = held.transport
         self.makeConnection(transport)  # type: ignore[no-untyped-call]
         transport.protocol = self
         transport.resumeProducing()
@@ -122,7 +123,7 @@ class Approach:
     greeting: Greeting
     _targets: Targets
     _login: ClientLogin
-    _listener: _Listener
+    _listener: Listener
     _transport: Any
 
     def abort(self) -> None:
@@ -131,32 +132,37 @@ class Approach:
         """
         self._transport.abortConnection()
 
-    async def enter(self, permit: Permit, user: HandshakeResponse, password: Secret[bytes] | None) -> Connected:
+    async def enter(
+        self, database: Database, user: str, response: HandshakeResponse, password: Secret[bytes] | None
+    ) -> Connected:
         """
         Begin TLS and prove ourselves.
 
-        @param user: what the user's client said; the target hears the same, but for user and authentication.
+        @param user: whom the certificate is of.
+        @param response: what the user's client said; the target hears the same, but for authentication, and as far as
+            it can do that.
         @raise TeleportError: CONNECTION_PROBLEM, the target does not take us, or not as we are.
         """
         try:
-            return await self._enter(permit, user, password)
+            return await self._enter(database, user, response, password)
         except RemoteProtocolError as error:
             self.abort()
-            raise _problem(permit.database, str(error)) from error
+            raise _problem(database, str(error)) from error
         except BaseException:
             self.abort()
             raise
 
-    async def _enter(self, permit: Permit, user: HandshakeResponse, password: Secret[bytes] | None) -> Connected:
-        login, database = self._login, permit.database
-        if password is not None:
-            login.password = password
-        response = _response(database, permit, user, self.greeting)
+    async def _enter(
+        self, database: Database, user: str, response: HandshakeResponse, password: Secret[bytes] | None
+    ) -> Connected:
+        login = self._login
+        login.password = password or Secret(b"")
+        response = _response(database, response, self.greeting)
         self._transport.write(login.secure(response))
         pending = login.rest + self._listener.hold()
-        held = await self._targets.secure(database, permit.user, self._transport, pending)
+        held = await self._targets.secure(database, user, self._transport, pending)
         self._transport = held.transport
-        listener = _Listener(held)
+        listener = Listener(held.transport, held.early)
         self._transport.write(login.secured())
         while True:
             for outcome in await _heard(login, listener, self._targets, database, LOGIN_SECONDS):
@@ -182,7 +188,7 @@ async def approach(targets: Targets, database: Database, seconds: float = LOGIN_
     """
     held = await targets.connect_plain(database)
     transport: Any = held.transport
-    listener, login = _Listener(held), ClientLogin(Secret(b""), os.urandom(PARSEC_NONCE_BYTES))
+    listener, login = Listener(held.transport, held.early), ClientLogin(Secret(b""), os.urandom(PARSEC_NONCE_BYTES))
     try:
         for outcome in await _heard(login, listener, targets, database, seconds):
             if isinstance(outcome, Greeted):
@@ -196,20 +202,18 @@ async def approach(targets: Targets, database: Database, seconds: float = LOGIN_
     raise AssertionError("a target that greets is heard to greet")
 
 
-def _response(database: Database, permit: Permit, user: HandshakeResponse, greeting: Greeting) -> HandshakeResponse:
+def _response(database: Database, user: HandshakeResponse, greeting: Greeting) -> HandshakeResponse:
     lacking = missing(user.capabilities, greeting.capabilities)
     if lacking:
         raise _problem(database, f"it is too old for this client: it lacks {lacking!r}")
     both = user.capabilities & greeting.capabilities
     capabilities = wanted(user.capabilities, greeting.capabilities) | both & _COMPRESSION
-    if permit.name:
+    if user.database:
         capabilities |= Capability.CONNECT_WITH_DB
     unknown = greeting.is_mariadb and user.charset == _UTF8MB4_0900_AI_CI
     return evolve(
         user,
         capabilities=capabilities,
-        username=permit.user,
-        database=permit.name,
         auth=Secret(b""),
         plugin="",
         charset=UTF8MB4_GENERAL_CI if unknown else user.charset,
@@ -217,7 +221,7 @@ def _response(database: Database, permit: Permit, user: HandshakeResponse, greet
 
 
 async def _heard(
-    login: ClientLogin, listener: _Listener, targets: Targets, database: Database, seconds: float
+    login: ClientLogin, listener: Listener, targets: Targets, database: Database, seconds: float
 ) -> list[Any]:
     """
     @return: outcomes of a login, at least one of them; C{Any} since callers want different ones.

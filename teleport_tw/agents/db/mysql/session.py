@@ -12,6 +12,7 @@ import os
 from functools import partial
 from typing import Any, ClassVar
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IProtocol
 from twisted.internet.protocol import Protocol, connectionDone
@@ -22,6 +23,7 @@ from teleport_tw.agents.db.flow import Session
 from teleport_tw.agents.db.mysql import faults
 from teleport_tw.agents.db.mysql.login import Approach, Connected, approach
 from teleport_tw.agents.db.mysql.relay import Relay
+from teleport_tw.agents.db.mysql.users import account_of
 from teleport_tw.base.errors import RemoteProtocolError, TeleportError
 from teleport_tw.dial.lifetime import Ending
 from teleport_tw.events.kinds import DatabaseMalformedPacket
@@ -226,7 +228,10 @@ class UserSide(Protocol):
             if self._approach is None:
                 self._approach = await approach(session.commons.targets, session.database)
                 self._engine.met(session.database, self._approach.greeting)
-            connected = await self._approach.enter(permit, response, await session.password(permit))
+            account = permit.user if permit.grants is None else account_of(permit.user)
+            asked = evolve(response, username=account, database=permit.name)
+            password = await session.password(permit)
+            connected = await self._approach.enter(session.database, permit.user, asked, password)
         except CancelledError:
             raise
         except TeleportError as fault:

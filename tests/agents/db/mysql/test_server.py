@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from teleport_tw.agents.db.mysql.session import MySQLEngine
-from teleport_tw.base.secret import Secret
+from teleport_tw.agents.db.mysql.users import MySQLUsers, account_of
 from teleport_tw.protocols.mysql.capabilities import Capability
 from teleport_tw.protocols.mysql.compression import Unwrapper, Wrapper
 from teleport_tw.protocols.mysql.handshake import encode_response, parse_error, parse_greeting, proxy_greeting
 from teleport_tw.protocols.mysql.messages import HandshakeResponse
 from teleport_tw.protocols.mysql.wire import packets
+from teleport_tw.resources.databases import AdminUser
 from tests.agents.db.rig import DatabaseTestCase
 from tests.doubles.cluster import lock
 from tests.peers.mariadb import MariaDB
@@ -429,15 +430,15 @@ class PasswordTests(ServerTestCase):
         Native and Ed25519; the wrong one is refused.
         """
         peer = server()
-        peer.sql("install soname 'auth_ed25519'") if "ed25519" not in peer.sql("show plugins") else None
+        if "ed25519" not in peer.sql("show plugins"):
+            peer.sql("install soname 'auth_ed25519'")
         accounts = {"native": "by 'secret'", "curve": "via ed25519 using password('secret')"}
         for name, how in accounts.items():
             peer.sql(f"create or replace user {name}@'%' identified {how} require subject '/CN={name}'")
         self.role("access", allow={"db_users": ["*"]})
         for name in accounts:
-            for password, expected in ((b"secret", ((f"{name}@%",),)), (b"wrong", 1429)):
-                engine = MySQLEngine(lambda database, user, password=password: Secret(password.decode()))
-                await self.serve(engine, "mysql", peer.port)
+            for password, expected in (("secret", ((f"{name}@%",),)), ("wrong", 1429)):
+                await self.serve(MySQLEngine(), "mysql", peer.port, passwords={name: password})
                 port = await self.listen(user=name)
 
                 def work(name: str = name, port: int = port) -> Any:
@@ -450,6 +451,97 @@ class PasswordTests(ServerTestCase):
 
                 self.assertEqual(await self.in_thread(work), expected, name)
                 await self.stop()
+
+
+class UserTests(ServerTestCase):
+    """
+    Users made for a session.
+    """
+
+    async def started(self, mode: str = "best_effort_drop", who: str = "ann") -> int:
+        """
+        The port of one user.
+        """
+        self.peer = server()
+        if "admin" not in _made:
+            self.peer.user("admin", grants="all privileges on *.* ")
+            self.peer.sql("grant all privileges on *.* to admin@'%' with grant option")
+            self.peer.sql("create role reader with admin admin@'%'; grant select on app.* to reader")
+            self.peer.sql("create table if not exists app.readable as select 7 as a")
+            _made.add("admin")
+        self.role("auto", allow={"db_roles": ["reader"]}, create_db_user_mode=mode)
+        await self.serve(
+            MySQLEngine(),
+            "mysql",
+            self.peer.port,
+            provisioners={"mysql": MySQLUsers},
+            admin_user=AdminUser(name="admin"),
+        )
+        return await self.listen(who=who, user=who, roles=("auto",))
+
+    def ask(self, port: int, who: str, text: str) -> Any:
+        """
+        In a session of its own.
+        """
+        with connect(port, user=who) as connection, connection.cursor() as cursor:
+            cursor.execute(text)
+            return cursor.fetchall()
+
+    def accounts(self, name: str) -> str:
+        """
+        @return: what the server knows of them.
+        """
+        return self.peer.sql(f"select user from mysql.user where user like '{name}%' or user like 'tp-role-{name}%'")
+
+    async def test_made_and_dropped(self) -> None:
+        """
+        It may what its roles may, and is gone with its session.
+        """
+        port = await self.started()
+        for _ in range(2):
+            rows = await self.in_thread(self.ask, port, "ann", "select current_user(), a from app.readable")
+            self.assertEqual(rows, (("ann@%", 7),))
+            await self.until(lambda: self.accounts("ann") == "")
+        [made, _] = self.sink.named("db.session.user.create")
+        self.assertEqual((made["username"], made["roles"]), ("ann", ["reader"]))
+        [gone, _] = await self.until(
+            lambda: (found := self.sink.named("db.session.user.deactivate")) and len(found) == 2 and found
+        )
+        self.assertEqual((gone["code"], gone["delete"]), ("TDB09I", True))
+        self.assertEqual(list((self.root / "users").glob("*.json")), [])
+
+    async def test_kept_and_locked(self) -> None:
+        """
+        It has nothing then, and comes back with the next session; a long name has a short account.
+        """
+        who = "kim." + "x" * 40
+        account = account_of(who)
+        self.assertEqual(len(account), 23)
+        port = await self.started(mode="keep", who=who)
+        locked = f"select json_value(priv, '$.account_locked') from mysql.global_priv where user = '{account}'"
+        for _ in range(2):
+            rows = await self.in_thread(self.ask, port, who, "select current_user(), a from app.readable")
+            self.assertEqual(rows, ((f"{account}@%", 7),))
+            await self.until(lambda: self.peer.sql(locked) in ("1", "true"))
+        await self.until(lambda: len(self.sink.named("db.session.user.deactivate")) == 2)
+        roles = self.peer.sql(f"select role from mysql.roles_mapping where user = '{account}'")
+        self.assertEqual(roles, "teleport-auto-user")
+
+    async def test_somebody_elses(self) -> None:
+        """
+        Is left alone.
+        """
+        port = await self.started(who="alice")
+
+        def work() -> Any:
+            with self.assertRaises(pymysql.err.OperationalError) as caught:
+                self.ask(port, "alice", "select 1")
+            return caught.exception.args
+
+        code, text = await self.in_thread(work)
+        self.assertEqual(code, 1045)
+        self.assertIn("not made automatically", text)
+        self.assertEqual(self.peer.sql("select count(*) from mysql.user where user = 'alice'"), "1")
 
 
 class Wire:
