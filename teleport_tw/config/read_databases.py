@@ -30,7 +30,10 @@ def db_service(reader: Reader) -> DbService:
         databases=reader.each("databases", _database),
         resources=reader.each("resources", _matcher),
         record_parameters=reader.choice("record_parameters", _PARAMETERS, RecordParameters.FULL),
+        password_dir=reader.text("password_dir"),
     )
+    if section.password_dir and not Path(section.password_dir).is_absolute():
+        reader.wrong("password_dir", "must be an absolute path")
     seen: set[str] = set()
     for index, database in enumerate(section.databases):
         if database.name in seen:

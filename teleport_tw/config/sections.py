@@ -359,12 +359,15 @@ class DbService:
 
     @ivar databases: served because they stand in the file.
     @ivar resources: dynamic C{db} resources are served when one of these chooses them.
+    @ivar password_dir: an absolute path, where C{database/user} is a file with the password of a database user; empty
+        for none.
     """
 
     enabled: bool = False
     databases: tuple[DatabaseTarget, ...] = ()
     resources: tuple[ResourceMatcher, ...] = ()
     record_parameters: RecordParameters = RecordParameters.FULL
+    password_dir: str = ""
 
 
 @frozen(kw_only=True)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from teleport_tw.agents.db.catalog import Catalog
+from teleport_tw.agents.db.cloud import Tokens
 from teleport_tw.agents.db.engines import PROVISIONERS, engines
 from teleport_tw.agents.db.health import Dial, HealthChecks
+from teleport_tw.agents.db.passwords import Files, Passwords
 from teleport_tw.agents.db.policy import Keeping, Policy
 from teleport_tw.agents.db.service import DatabaseAgentService
 from teleport_tw.base.errors import bad_parameter
@@ -47,6 +49,7 @@ def database(host: Host, configuration: Configuration, threads: Threads) -> Data
     directory = data_dir / "log" / "upload" / "streaming" / "db"
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     uploader = Uploader(directory, host.api.put_recording, host.api.complete_recording, host.emitter, threads, reactor)
+    files = (Files(Path(section.password_dir), threads),) if section.password_dir else ()
     agent = DatabaseAgentService(
         reactor=reactor,
         threads=threads,
@@ -60,6 +63,7 @@ def database(host: Host, configuration: Configuration, threads: Threads) -> Data
         provisioners=PROVISIONERS,
         directory=data_dir / "db-users",
         policy=Policy(parameters=Keeping(section.record_parameters.value)),
+        passwords=Passwords((*files, Tokens(reactor, threads))),
     )
     catalog = Catalog(
         api=host.api,

@@ -30,6 +30,7 @@ proxy_service:
 db_service:
   enabled: yes
   record_parameters: masked
+  password_dir: /etc/teleport/passwords
   resources:
   - labels:
       env: [dev, test]
@@ -92,6 +93,7 @@ class DbServiceTests(SynchronousTestCase):
         section = configuration.db
         self.assertTrue(section.enabled)
         self.assertIs(section.record_parameters, RecordParameters.MASKED)
+        self.assertEqual(section.password_dir, "/etc/teleport/passwords")
         self.assertEqual(section.resources[0].labels, {"env": ("dev", "test"), "*": ("*",)})
         read = [
             Database.parse(Resource("db", "v3", Metadata(each.name, each.description, each.labels), each.spec))
@@ -125,6 +127,7 @@ class DbServiceTests(SynchronousTestCase):
         body = """
   enabled: yes
   record_parameters: some
+  password_dir: passwords
   aws: [{types: [rds]}]
   resources: [{aws: {assume_role_arn: x}}]
   databases:
@@ -141,6 +144,7 @@ class DbServiceTests(SynchronousTestCase):
         said = self.refused(body)
         for path in (
             "record_parameters",
+            "password_dir",
             "db_service.aws",
             "resources[0].aws",
             "resources[0].labels",

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from teleport_tw.agents.db.admit import DatabaseAdmission
 from teleport_tw.agents.db.flow import Commons, Engine, Session
+from teleport_tw.agents.db.passwords import Passwords
 from teleport_tw.agents.db.policy import Policy
 from teleport_tw.agents.db.target import Certifier, Targets
 from teleport_tw.agents.db.users import Provisioner, Users
@@ -65,6 +66,7 @@ class DatabaseAgentService(Service):
         provisioners: Mapping[str, Callable[[Targets], Provisioner]],
         directory: Path,
         policy: Policy | None = None,
+        passwords: Passwords | None = None,
         drain_timeout: Duration = DRAIN_TIMEOUT,
     ) -> None:
         """
@@ -74,9 +76,10 @@ class DatabaseAgentService(Service):
         @param engines: L{teleport_tw.agents.db.engines.engines} and nothing less, but for tests.
         @param provisioners: L{teleport_tw.agents.db.engines.PROVISIONERS}.
         @param directory: where automatic users are noted.
+        @param passwords: that this host has.
         """
         view = View(copy, identity.cluster)
-        targets = Targets(reactor, threads, view, certifier)
+        targets = Targets(reactor, threads, view, certifier, passwords=passwords or Passwords())
         users = Users(reactor, threads, directory, {name: make(targets) for name, make in provisioners.items()})
         self.commons = Commons(
             host_id=identity.host_id,

@@ -23,11 +23,13 @@ from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from teleport_tw.agents.db.passwords import Passwords
 from teleport_tw.api.contract import DatabaseCertificate, DatabaseCertRequest
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.held import Held, HoldingFactory
 from teleport_tw.base.net.endpoints import TCPClient, TLSClient
 from teleport_tw.base.net.tls import TLSError, start_tls
+from teleport_tw.base.secret import Secret
 from teleport_tw.base.tasks import Threads
 from teleport_tw.base.timing import Duration, from_timestamp
 from teleport_tw.dial.view import View
@@ -74,6 +76,7 @@ class Targets:
     All databases of one agent.
 
     @ivar api: gives certificates.
+    @ivar passwords: for who is not signed in by those.
     """
 
     reactor: IReactorTime
@@ -81,6 +84,7 @@ class Targets:
     view: View
     api: Certifier
     timeout: float = DIAL_SECONDS
+    passwords: Passwords = field(factory=Passwords)
     _kept: OrderedDict[tuple[str, str], _Kept] = field(factory=OrderedDict, init=False)
     _making: dict[tuple[str, str], list[Deferred[ssl.SSLContext]]] = field(factory=dict, init=False)
     _log = Logger()
@@ -110,6 +114,13 @@ class Targets:
         for one in self._making.pop(key):
             one.callback(context)
         return context
+
+    async def password(self, database: Database, user: str) -> Secret[bytes] | None:
+        """
+        @return: what proves the user beside the certificate, or in its place; C{None} where this host has nothing.
+        @raise TeleportError: it should have something, and that cannot be used.
+        """
+        return await self.passwords.password(database, user)
 
     def forget(self, database: str) -> None:
         """

@@ -21,6 +21,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from teleport_tw.agents.db.flow import Engine
+from teleport_tw.agents.db.passwords import Files, Passwords
 from teleport_tw.agents.db.policy import Policy
 from teleport_tw.agents.db.service import DatabaseAgentService
 from teleport_tw.api.contract import DatabaseCertificate, DatabaseCertRequest
@@ -114,10 +115,12 @@ class DatabaseTestCase(TestCase):
         *,
         policy: Policy | None = None,
         provisioners: dict[str, Any] | None = None,
+        passwords: dict[str, str] | None = None,
         **more: Any,
     ) -> Database:
         """
         @param port: of the target, on loopback.
+        @param passwords: by user of the database; in files of the agent's host.
         @param more: further fields of the L{Database}.
         """
         self.threads = Threads(reactor, reactor.getThreadPool())
@@ -134,6 +137,7 @@ class DatabaseTestCase(TestCase):
             provisioners=provisioners or {},
             directory=self.root / "users",
             policy=policy,
+            passwords=Passwords((Files(self._files(passwords), self.threads),)) if passwords is not None else None,
             drain_timeout=timedelta(0),
         )
         database = Database(
@@ -147,6 +151,16 @@ class DatabaseTestCase(TestCase):
         self.agent.startService()
         self.addCleanup(self.stop)
         return database
+
+    def _files(self, passwords: dict[str, str]) -> Path:
+        directory = self.root / "passwords"
+        folder = directory / "target"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for user, password in passwords.items():
+            file = folder / user
+            file.write_text(f"{password}\n", encoding="utf-8")
+            file.chmod(0o600)
+        return directory
 
     async def stop(self) -> None:
         """

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from teleport_tw.agents.db.flow import Permit, Running, Session
 from teleport_tw.agents.db.mongodb import faults
-from teleport_tw.agents.db.mongodb.login import login
+from teleport_tw.agents.db.mongodb.login import login, proof_of
 from teleport_tw.agents.db.mongodb.talk import Talk
 from teleport_tw.agents.db.policy import MAX_QUERY
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, access_denied
@@ -136,9 +136,12 @@ class UserSide(Protocol):
         try:
             agent = _agent(self._opening[0].request)
             permit = await session.begin(user=session.route.username, agent=agent)
+            proof = proof_of(session.database, await session.password(permit), session.commons.threads)
             talk = Talk(await session.dial(permit))
             try:
-                await Deferred.fromCoroutine(login(talk.ask, permit.user)).addTimeout(LOGIN_SECONDS, session.clock)
+                await Deferred.fromCoroutine(login(talk.ask, permit.user, proof)).addTimeout(
+                    LOGIN_SECONDS, session.clock
+                )
             except BaseException:
                 talk.close()
                 raise

@@ -15,7 +15,7 @@ from typing import Any
 from attrs import define
 
 from teleport_tw.agents.db.grants import Grants
-from teleport_tw.agents.db.mongodb.login import login
+from teleport_tw.agents.db.mongodb.login import login, proof_of
 from teleport_tw.agents.db.mongodb.talk import Talk
 from teleport_tw.agents.db.target import Targets
 from teleport_tw.agents.db.users import Provisioning
@@ -88,9 +88,11 @@ class MongoDBUsers:
         return True
 
     async def _talk(self, database: Database) -> Talk:
-        talk = Talk(await self.targets.connect(database, database.admin_user.name))
+        targets, admin = self.targets, database.admin_user.name
+        proof = proof_of(database, await targets.password(database, admin), targets.threads)
+        talk = Talk(await targets.connect(database, admin))
         try:
-            await login(talk.ask, database.admin_user.name)
+            await login(talk.ask, admin, proof)
         except BaseException:
             talk.close()
             raise

@@ -92,7 +92,7 @@ class MongoDBTests(DatabaseTestCase):
         starts = self.sink.named("db.session.start")
         self.assertEqual({event["code"] for event in starts}, {"TDB00I"})
         self.assertTrue(any("PyMongo" in str(event.get("user_agent", event)) for event in starts))
-        self.assertEqual(len(self.sink.named("db.session.end")), len(starts))
+        await self.until(lambda: len(self.sink.named("db.session.end")) == len(starts))
 
     async def test_compression(self) -> None:
         """Each kind; the log reads what was packed."""
