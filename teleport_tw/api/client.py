@@ -261,7 +261,13 @@ class RpcApi:
 
     async def emit(self, events: Sequence[Json]) -> None:
         """See the contract."""
-        request = audit_pb2.EmitRequest(events=[convert.json_to_text(event) for event in events])
+        await self.emit_text([convert.json_to_text(event) for event in events])
+
+    async def emit_text(self, events: Sequence[str]) -> None:
+        """
+        As L{emit}, for events that are JSON already.
+        """
+        request = audit_pb2.EmitRequest(events=events)
         await self.channel.call(self.channel.stub(AuditServiceStub).Emit, request)
 
     async def search(self, query: EventQuery) -> EventPage:

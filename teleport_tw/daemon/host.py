@@ -182,7 +182,8 @@ async def hosted(
             names=", ".join(missing),
         )
     spool = Spool(folder.data_dir / "spool-host" / role.value.lower())
-    emitter = Emitter(identity.cluster, spool, api.emit, threads, reactor)
+    in_text = api.emit_text if isinstance(api, RpcApi) else None
+    emitter = Emitter(identity.cluster, spool, api.emit, threads, reactor, send_text=in_text)
     copy = Mirror(api, KINDS[role], reactor)
     ssh = Algorithms.of(kex=teleport.kex_algos, ciphers=teleport.ciphers, macs=teleport.mac_algos)
     host = Host(identity, api, membership, copy, emitter, reactor, name, ssh)

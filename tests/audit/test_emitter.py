@@ -19,13 +19,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_tw.audit.emitter import MAX_EVENT_BYTES, Emitter
+from teleport_tw.audit.emitter import BATCH_EVENTS, MAX_EVENT_BYTES, Emitter
 from teleport_tw.audit.redact import Outlet, redacted
 from teleport_tw.audit.spool import Spool
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import Backoff
 from teleport_tw.events import kinds
+from teleport_tw.events.worded import worded, words_of
 from teleport_tw.resources.metadata import Json
 from tests.doubles.threads import in_place
 
@@ -109,6 +110,56 @@ class EmitterTests(EmitterCase):
         self.assertEqual(first["cluster_name"], "example")
         self.assertNotEqual(first["uid"], second["uid"])
         self.assertEqual([item["ei"] for item in (first, second, upload, other)], [0, 1, 2**31 - 1, 0])
+        self.done(emitter.close())
+
+    def test_events_in_words_are_completed_alike(self) -> None:
+        """
+        With the same indexes; one that is too long is cut like any other.
+        """
+        emitter = self.emitter()
+        session = kinds.Session(id="s1")
+        target = kinds.DatabaseTarget(service="pg")
+        facts: dict[str, Any] = {"actor": ALICE, "session": session, "database": target}
+        words = words_of(facts.values())
+        emitter.emit(kinds.DatabaseQuery(**facts, query="select 1"))
+        emitter.emit(worded(kinds.DatabaseQuery)(words, "s1", {"success": True, "query": "select 1"}))
+        emitter.emit(worded(kinds.DatabaseQuery)(words, "s1", {"query": "x" * MAX_EVENT_BYTES}))
+        typed, fast, long = self.auth.stored
+        self.assertEqual((typed["ei"], fast["ei"], long["ei"]), (0, 1, 2))
+        self.assertEqual(len({item["uid"] for item in self.auth.stored}), 3)
+        self.assertEqual(len(fast["uid"]), len(typed["uid"]))
+        for item in (typed, fast):
+            del item["ei"], item["uid"]
+        self.assertEqual(fast, typed)
+        self.assertTrue(long["truncated"])
+        self.done(emitter.close())
+
+    def test_events_go_as_text_where_that_is_taken(self) -> None:
+        """
+        The same JSON.
+        """
+        emitter, sent = self.emitter(), list[str]()
+
+        async def take(events: Sequence[str]) -> None:
+            sent.extend(events)
+
+        emitter.send_text = take
+        emitter.emit(cut("idle"))
+        self.assertEqual([json.loads(text)["reason"] for text in sent], ["idle"])
+        self.assertEqual(self.auth.stored, [])
+        self.done(emitter.close())
+
+    def test_a_full_batch_is_followed_at_once(self) -> None:
+        """
+        However long batches are gathered.
+        """
+        emitter = self.emitter(gather=1.0)
+        emitter.emit(cut("first"))
+        for number in range(2 * BATCH_EVENTS + 1):
+            emitter.emit(cut(str(number)))
+        self.clock.advance(1.0)  # written
+        self.clock.advance(4.1)  # and sent, five seconds after the first
+        self.assertEqual(len(self.auth.stored), 2 * BATCH_EVENTS + 2)
         self.done(emitter.close())
 
     def test_order_is_kept_while_auth_is_away(self) -> None:
