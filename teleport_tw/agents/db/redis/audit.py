@@ -15,6 +15,15 @@ from teleport_tw.protocols.redis.requests import Request
 HIDDEN = "****"
 """In place of a password."""
 
+DISCREET = (
+    "WRONGPASS ",
+    "NOAUTH ",
+    "NOPERM ",
+    "ERR AUTH <password> called without",
+    "ERR Client sent AUTH, but no password",
+)
+"""How errors begin that repeat nothing of what was sent."""
+
 _PLAIN = re.compile(rb"[\0!#-&(-\[\]-~]+")
 _SECRETS = frozenset(
     {b"REQUIREPASS", b"MASTERAUTH", b"TLS-KEY-FILE-PASS", b"TLS-CLIENT-KEY-FILE-PASS", b"AUTH-PASS", b"SENTINEL-PASS"}
@@ -66,6 +75,20 @@ def text(request: Request, keeping: Keeping = Keeping.FULL) -> tuple[str, int | 
     else:
         words = hide(arguments)
     return " ".join(words), cut
+
+
+def reason(kept: str, said: bytes) -> str:
+    """
+    Why a command failed. Servers repeat words of commands that they do not know or understand, so of one that may carry
+    a password only the error's code is kept, unless its text is known to repeat nothing.
+
+    @param kept: the command, as L{text} has it.
+    @param said: the server's error, from its first byte.
+    """
+    words = (said[1:] if said[:1] == b"-" else said.partition(b"\r\n")[2]).decode("utf-8", "replace").strip()
+    if kept.partition(" ")[0].upper().encode("utf-8") in _HIDE and not words.startswith(DISCREET):
+        return words.partition(" ")[0][:32]
+    return words
 
 
 def _beginning(arguments: Arguments) -> Arguments:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from teleport_tw.agents.db.redis.audit import DISCREET
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.secret import Secret
 from teleport_tw.protocols.redis.messages import Bulk, Error, Value
@@ -21,7 +22,7 @@ DEFAULT = "default"
 """Whom a connection is before it signs in as anybody."""
 
 
-async def login(ask: Ask, user: str, password: Secret[str] | None) -> bool:
+async def login(ask: Ask, user: str, password: Secret[bytes] | None) -> bool:
     """
     @param user: of the database.
     @param password: the user's, if we have it.
@@ -31,7 +32,7 @@ async def login(ask: Ask, user: str, password: Secret[str] | None) -> bool:
     if password is not None:
         answer = await ask(sign_in(user, password))
         if isinstance(answer, Error):
-            raise _problem(f"did not take our password for {user!r}: {_text(answer)}")
+            raise _problem(f"did not take our password for {user!r}: {_reason(answer)}")
         return True
     if user == DEFAULT:
         return True
@@ -41,7 +42,7 @@ async def login(ask: Ask, user: str, password: Secret[str] | None) -> bool:
     return isinstance(answer, Bulk) and answer.octets == user.encode("utf-8")
 
 
-def sign_in(user: str, password: Secret[str]) -> bytes:
+def sign_in(user: str, password: Secret[bytes]) -> bytes:
     """
     @return: the command; without a name for the default user, since servers before Redis 6 know no other.
     """
@@ -50,8 +51,12 @@ def sign_in(user: str, password: Secret[str]) -> bytes:
     return command("AUTH", user, password.reveal())
 
 
-def _text(error: Error) -> str:
-    return error.text.decode("utf-8", "replace")
+def _reason(error: Error) -> str:
+    """
+    @return: a text that is known to repeat nothing of what was sent, else its first word alone.
+    """
+    text = error.text.decode("utf-8", "replace")
+    return text if text.startswith(DISCREET) else text.partition(" ")[0][:32]
 
 
 def _problem(text: str) -> TeleportError:

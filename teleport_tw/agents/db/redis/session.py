@@ -10,7 +10,6 @@ server's C{default} user could do; and while it makes up its mind everything beh
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from attrs import define
@@ -46,9 +45,6 @@ MAX_WAITING = 10_000
 MAX_PAYLOAD = 256
 """Bytes of what was no Redis that the audit log keeps."""
 
-Passwords = Callable[[str, str], Secret[str] | None]
-"""Name of database and of its user, to a password if we have it."""
-
 _SIGNS = {b"AUTH": signing.auth, b"HELLO": signing.hello}
 _UNSIGNED = frozenset({b"AUTH", b"HELLO", b"QUIT", b"RESET"})
 
@@ -58,17 +54,11 @@ class RedisEngine:
     See L{teleport_tw.agents.db.flow.Engine}.
     """
 
-    def __init__(self, passwords: Passwords = lambda database, user: None) -> None:
-        """
-        @param passwords: of users of databases, where the agent has them and users need none.
-        """
-        self._passwords = passwords
-
     def serve(self, session: Session) -> IProtocol:
         """
         One connection.
         """
-        return UserSide(session, self._passwords)
+        return UserSide(session)
 
 
 @define(eq=False)
@@ -118,14 +108,14 @@ class UserSide(Protocol):
 
     _log: ClassVar[Logger] = Logger()
 
-    def __init__(self, session: Session, passwords: Passwords) -> None:
+    def __init__(self, session: Session) -> None:
         self.session = session
         self.target: TargetSide | None = None
         self._reader = Reader()
         self._refusal: TeleportError | None = None
         self._items: deque[Request | Rest] = deque()
         self._user = session.route.username or DEFAULT
-        self._password = passwords(session.database.name, self._user)
+        self._password: Secret[bytes] | None = None
         self._signed_in = False
         self._gate: _Pending | None = None
         self._dropping = False
@@ -180,6 +170,7 @@ class UserSide(Protocol):
         session = self.session
         try:
             permit = await session.begin(user=self._user)
+            self._password = await session.password(permit)
             held = await session.dial(permit)
             if self._over:
                 held.transport.abortConnection()  # type: ignore[union-attr]
@@ -306,7 +297,7 @@ class UserSide(Protocol):
                 self._decided(about, not fault)
                 about = about.running
             if about is not None:
-                result(about, error=fault[1:].decode("utf-8", "replace").strip() if fault else "")
+                result(about, error=audit.reason(about.text, fault) if fault else "")
         if self._items and self._gate is None:
             self._send(self._items)
             if not self._items:

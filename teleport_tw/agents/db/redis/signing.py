@@ -26,7 +26,7 @@ class Signing:
     signs_in: bool
 
 
-def auth(request: Request, user: str, password: Secret[str] | None) -> Signing:
+def auth(request: Request, user: str, password: Secret[bytes] | None) -> Signing:
     """
     @param user: whom the session is for.
     @param password: that takes the place of what was typed.
@@ -41,29 +41,34 @@ def auth(request: Request, user: str, password: Secret[str] | None) -> Signing:
     return Signing(sign_in(user, password) if password else request.octets, True)
 
 
-def hello(request: Request, user: str, password: Secret[str] | None) -> Signing:
+def hello(request: Request, user: str, password: Secret[bytes] | None) -> Signing:
     """
     C{HELLO [version [AUTH user password] [SETNAME name]]}.
+
+    Where we have the password we have signed in, so that C{AUTH} is left out: servers that do not know C{HELLO} repeat
+    what came behind it, to the user.
 
     @raise TeleportError: as L{auth}; BAD_PARAMETER, a form of it that Redis 7 does not have.
     """
     if not request.is_whole:
         raise bad_parameter("HELLO is too long")
     arguments = list(request.arguments)
-    index, signs_in = 2, False
+    index, signs_in, cut = 2, False, False
     while index < len(arguments):
         option, left = arguments[index].upper(), len(arguments) - index - 1
         if option == b"AUTH" and left >= 2:
             _own(arguments[index + 1], user)
-            signs_in = True
             if password:
-                arguments[index + 2] = password.reveal().encode("utf-8")
-            index += 3
+                del arguments[index : index + 3]
+                cut = True
+            else:
+                signs_in = True
+                index += 3
         elif option == b"SETNAME" and left:
             index += 2
         else:
             raise bad_parameter(f"syntax error in HELLO option '{option.decode('utf-8', 'replace')[:32]}'")
-    return Signing(command(*arguments) if signs_in and password else request.octets, signs_in)
+    return Signing(command(*arguments) if cut else request.octets, signs_in)
 
 
 def _own(named: bytes, user: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.agents.db.policy import MAX_QUERY, Keeping
-from teleport_tw.agents.db.redis.audit import shown, text
+from teleport_tw.agents.db.redis.audit import reason, shown, text
 from teleport_tw.protocols.redis.requests import Request
 from teleport_tw.protocols.redis.wire import command
 
@@ -72,6 +72,27 @@ class TextTests(SynchronousTestCase):
             for keeping in Keeping:
                 self.assertNotIn("S3CRET", text(request(*words), keeping)[0])
             self.assertEqual(text(request(*words))[0], kept)
+
+    def test_errors_do_not_repeat_secrets(self) -> None:
+        """
+        Servers tell what they did not understand, and that may be a password.
+        """
+        for kept, said, why in [
+            (
+                "HELLO 3 AUTH a ****",
+                b"-ERR unknown command 'HELLO', with args beginning with: 'AUTH' 'S3CRET'\r\n",
+                "ERR",
+            ),
+            ("ACL SETUSER a <****", b"-ERR Error in ACL SETUSER modifier '<S3CRET': no such password\r\n", "ERR"),
+            (
+                "auth a ****",
+                b"-WRONGPASS invalid username-password pair\r\n",
+                "WRONGPASS invalid username-password pair",
+            ),
+            ("GET a", b"-WRONGTYPE no\r\n", "WRONGTYPE no"),
+            ("GET a", b"!7\r\nERR two\r\n", "ERR two"),
+        ]:
+            self.assertEqual(reason(kept, said), why)
 
     def test_long(self) -> None:
         """

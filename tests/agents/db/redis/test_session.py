@@ -18,10 +18,8 @@ from redis.retry import Retry
 
 from teleport_tw.agents.db.policy import Keeping, Policy
 from teleport_tw.agents.db.redis.session import RedisEngine
-from teleport_tw.base.secret import Secret
 from teleport_tw.protocols.redis.messages import Value
 from teleport_tw.protocols.redis.wire import Decoder, command
-from teleport_tw.resources.databases import Database
 from tests.agents.db.rig import DatabaseTestCase
 from tests.doubles.cluster import lock
 from tests.peers.process import found, shared
@@ -99,14 +97,8 @@ class RedisCase(DatabaseTestCase):
         """
         @return: the port of a user.
         """
-        known = passwords or {}
-
-        def password(database: str, name: str) -> Secret[str] | None:
-            return Secret(known[name]) if name in known else None
-
-        self.target: Database = await self.serve(
-            RedisEngine(password), "redis", port or shared(Redis).port, policy=policy, **more
-        )
+        port = port or shared(Redis).port
+        await self.serve(RedisEngine(), "redis", port, policy=policy, passwords=passwords, **more)
         return await self.listen(user=user)
 
     async def wired(self, work: Callable[[Wire], Any], *, user: str = "alice", port: int = 0) -> Any:
