@@ -4,6 +4,7 @@ Databases one is signed in to, on disk; and what native clients are told.
 
 from __future__ import annotations
 
+import argparse
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from teleport_tw.base.errors import TeleportError
 from teleport_tw.clients.databases import DatabaseLogin, DatabaseLogins, only_login, tunnel_context
 from teleport_tw.clients.profile import Profile, ProfileFolder, write_private
+from teleport_tw.clients.tsh.commands.logout import run
 from teleport_tw.clients.tsh.native import Native, is_mariadb, named, native
 from teleport_tw.pki import x509
 from teleport_tw.pki.authority import AuthorityType, create
@@ -122,7 +124,11 @@ class LoginTests(DatabaseCase):
         """
         self.folder.write(PROFILE)
         login = self.sign_in()
-        self.folder.forget(PROFILE)
+        services = self.logins.announce(login)
+        assert services is not None
+        os.environ["TELEPORT_HOME"] = str(self.folder.root)
+        run(argparse.Namespace(proxy="", user="", forget_trust=False))
+        self.assertFalse(services.exists())
         self.assertFalse(login.certificate.exists())
         self.assertFalse(login.key.exists())
 

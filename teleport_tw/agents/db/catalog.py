@@ -201,7 +201,7 @@ class Catalog(Service):
         ]
 
     async def _beat(self) -> None:
-        while True:
+        while self.running:
             self._stale = False
             wait = self.every.total_seconds() * (0.9 + 0.2 * random.random())  # noqa: S311  # spreads load, hides nothing
             try:

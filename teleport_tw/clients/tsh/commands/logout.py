@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
         print("All users logged out." if not (wanted or options.user) else "Not logged in.")
         return 0
     for profile in profiles:
+        _leave_databases(folder, profile)
         folder.forget(profile, trust=options.forget_trust)
         _take_back(profile)
         if wanted or options.user:
@@ -53,6 +54,22 @@ def run(options: argparse.Namespace) -> int:
     if not (wanted or options.user):
         print("Logged out all users from all proxies.")
     return 0
+
+
+def _leave_databases(folder: ProfileFolder, profile: Profile) -> None:
+    """
+    Their sections in the files of native clients go with them.
+    """
+    if not folder.paths(profile).databases.is_dir():
+        return
+    from teleport_tw.clients.databases import DatabaseLogins
+
+    logins = DatabaseLogins(folder, profile)
+    for login in logins.list():
+        try:
+            logins.forget(login)
+        except TeleportError as error:
+            sys.stderr.write(f"WARNING: {error}\n")
 
 
 def _take_back(profile: Profile) -> None:
