@@ -36,7 +36,6 @@ _LOW = 0xFFFF
 _WORD = 0xFFFFFFFF
 _FILLER = 10
 _TRACK_SCHEMA = 1
-_NONE = Capability(0)
 _NOT_A_SERVERS = 1 << 31
 
 
@@ -275,16 +274,16 @@ def encode_ok(ok: Ok, first: int = OK) -> bytes:
     )
 
 
-def parse_ok(payload: bytes, capabilities: Capability = _NONE) -> Ok:
+def parse_ok(payload: bytes, tracked: bool = False) -> Ok:
     """
-    @param capabilities: of the connection; C{SESSION_TRACK} changes the layout.
+    @param tracked: whether both sides have C{SESSION_TRACK}, which changes the layout.
     @raise RemoteProtocolError: it ends early.
     """
     fields = Fields(payload, 1)
     affected, last_insert_id = fields.length(), fields.length()
     status, warnings = fields.number(2), fields.number(2)
     info, schema = b"", None
-    if not capabilities & Capability.SESSION_TRACK:
+    if not tracked:
         info = fields.rest()
     elif len(fields):
         info = fields.string()
@@ -366,7 +365,7 @@ def parse_answer(payload: bytes, capabilities: Capability) -> Answer:
     """
     first = payload[0] if payload else -1
     if first == OK:
-        return parse_ok(payload, capabilities)
+        return parse_ok(payload, bool(capabilities & Capability.SESSION_TRACK))
     if first == ERR:
         return parse_error(payload)
     if first == MORE:

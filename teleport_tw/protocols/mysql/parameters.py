@@ -18,7 +18,6 @@ from struct import Struct
 from attrs import define, field, frozen
 
 from teleport_tw.base.errors import RemoteProtocolError
-from teleport_tw.protocols.mysql.capabilities import Capability
 from teleport_tw.protocols.mysql.wire import Fields, malformed
 
 TRUNCATED = "… [truncated]"
@@ -125,14 +124,15 @@ class Query:
     attributes: tuple[tuple[str, str | None], ...] = ()
 
 
-def query(body: bytes, capabilities: Capability) -> Query:
+def query(body: bytes, named: bool) -> Query:
     """
     COM_QUERY: with C{QUERY_ATTRIBUTES}, length-encoded number of attributes and of sets of them; where there are any,
     a bitmap of NULLs, C{uint8} 1, per attribute C{uint16} type and length-encoded name, the values; then the text.
 
+    @param named: whether both sides have C{QUERY_ATTRIBUTES}.
     @raise RemoteProtocolError: the attributes cannot be read, so that nobody knows where the text begins.
     """
-    if not capabilities & Capability.QUERY_ATTRIBUTES:
+    if not named:
         return Query(body)
     fields = Fields(body)
     count, sets = fields.length(), fields.length()
@@ -148,13 +148,14 @@ def query(body: bytes, capabilities: Capability) -> Query:
     return Query(fields.rest(), tuple(zip(names, values, strict=True)))
 
 
-def execution(body: bytes, statement: Statement, capabilities: Capability, whole: bool) -> tuple[str | None, ...]:
+def execution(body: bytes, statement: Statement, named: bool, whole: bool) -> tuple[str | None, ...]:
     """
     COM_STMT_EXECUTE: C{uint32} statement; C{uint8} flags; C{uint32} 1; where there are parameters: with
     C{QUERY_ATTRIBUTES} their length-encoded number; a bitmap of NULLs; C{uint8} whether types follow; per parameter
     C{uint16} type and, with C{QUERY_ATTRIBUTES}, length-encoded name; the values.
 
     @param body: from the statement on.
+    @param named: whether both sides have C{QUERY_ATTRIBUTES}.
     @param whole: whether C{body} was not cut.
     @return: the values as text, base64 where they are no text; attributes come last.
     @raise RemoteProtocolError: they cannot be read.
@@ -162,7 +163,6 @@ def execution(body: bytes, statement: Statement, capabilities: Capability, whole
     fields = Fields(body, 4)
     flags, count = fields.number(1), statement.parameters
     fields.take(4)
-    named = bool(capabilities & Capability.QUERY_ATTRIBUTES)
     if named and (count or flags & _PARAMETER_COUNT_AVAILABLE):
         count = fields.length()
     if not count:

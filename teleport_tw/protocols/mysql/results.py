@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from enum import Enum
 from struct import Struct
 
-from attrs import evolve, frozen
+from attrs import define, frozen
 
 from teleport_tw.base.errors import RemoteProtocolError
 from teleport_tw.protocols.mysql.capabilities import Capability, Status
@@ -29,9 +29,10 @@ from teleport_tw.protocols.mysql.wire import HEADER_BYTES, MAX_PACKET, Fields, m
 MAX_CONTROL_BYTES = 64 * 1024
 """Of an OK, which may tell of many changed variables, and of all other packets that are read; what is beyond is not."""
 
-_WORD = Struct("<I")
+_ROW = Struct("<IB")
 _OK, _FILE, _EOF, _ERR = 0x00, 0xFB, 0xFE, 0xFF
 _MAX_EOF = 9
+_CURSOR_EXISTS, _MORE_RESULTS_EXISTS = int(Status.CURSOR_EXISTS), int(Status.MORE_RESULTS_EXISTS)
 
 
 class Expect(Enum):
@@ -87,10 +88,10 @@ class Prepared:
     columns: int
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Finished:
     """
-    A command has its whole answer.
+    A command has its whole answer. It is filled in on the way, and is the caller's then.
 
     @ivar rows: sent, C{None} where there were no rows to send.
     @ivar affected: rows that were changed.
@@ -151,6 +152,7 @@ _BEGIN = {
     Expect.PREPARED: _State.PREPARED,
     Expect.ROWS: _State.ROWS,
 }
+_EXECUTIONS = frozenset({int(Command.COM_STMT_EXECUTE), int(Command.COM_STMT_BULK_EXECUTE)})
 _KEPT_WHOLE = frozenset({_State.IDLE, _State.FIRST, _State.SINGLE, _State.TEXT, _State.PREPARED, _State.DEFINED})
 """States in which every packet is read; in the others those that begin with 0xFE or 0xFF."""
 
@@ -162,14 +164,17 @@ class Answers:
     @ivar sequence: of the packet that came last.
     """
 
-    __slots__ = ("_capabilities", "_continued", "_counts", "_cursors", "_deprecate_eof", "_done", "_first", "_flag",
-                 "_head", "_kept", "_left", "_max_eof", "_state", "sequence")  # fmt: skip
+    __slots__ = ("_continued", "_counts", "_cursors", "_deprecate_eof", "_done", "_files", "_first", "_flag", "_head",
+                 "_kept", "_left", "_max_eof", "_optional", "_state", "_tracked", "sequence")  # fmt: skip
 
     def __init__(self, capabilities: Capability) -> None:
         """
         @param capabilities: that the login to the target ended with.
         """
-        self._capabilities = capabilities
+        # numbers and no flags: flags cost more than all else here
+        self._files = bool(capabilities & Capability.LOCAL_FILES)
+        self._tracked = bool(capabilities & Capability.SESSION_TRACK)
+        self._optional = bool(capabilities & Capability.OPTIONAL_RESULTSET_METADATA)
         self._deprecate_eof = bool(capabilities & Capability.DEPRECATE_EOF)
         self._max_eof = MAX_PACKET if self._deprecate_eof else _MAX_EOF
         self._flag = bool(capabilities & (Capability.OPTIONAL_RESULTSET_METADATA | Capability.MARIADB_CACHE_METADATA))
@@ -209,7 +214,7 @@ class Answers:
         if expected is Expect.NOTHING:
             return False
         self._state = _BEGIN[expected]
-        self._cursors = code in (Command.COM_STMT_EXECUTE, Command.COM_STMT_BULK_EXECUTE)
+        self._cursors = code in _EXECUTIONS
         self._done = Finished(rows=0 if expected is Expect.ROWS else None)
         return True
 
@@ -238,22 +243,21 @@ class Answers:
 
         @return: the position of a header that wants a closer look, or of the end.
         """
-        count, word, unpack = 0, -1, _WORD.unpack_from
-        while end - position > HEADER_BYTES:
-            found = unpack(data, position)[0]
-            size = found & MAX_PACKET
-            if size == MAX_PACKET or not size or data[position + HEADER_BYTES] >= _EOF:
+        begin, limit, count, unpack = position, end - HEADER_BYTES, 0, _ROW.unpack_from
+        while position < limit:
+            word, first = unpack(data, position)
+            size = word & MAX_PACKET
+            if first >= _EOF or size == MAX_PACKET or not size:
                 break
-            word = found
+            begin = position
             position += HEADER_BYTES + size
             count += 1
-            if position > end:
-                self._left, self._kept = position - end, None
-                position = end
-                break
         if count:
-            self.sequence = word >> 24
-            self._done = evolve(self._done, rows=(self._done.rows or 0) + count)
+            self.sequence = data[begin + HEADER_BYTES - 1]
+            self._done.rows = (self._done.rows or 0) + count
+        if position > end:
+            self._left, self._kept = position - end, None
+            return end
         return position
 
     def _header(self, data: bytes, position: int, end: int, outcomes: list[Outcome]) -> int:
@@ -297,7 +301,7 @@ class Answers:
         A row or a definition has begun.
         """
         if self._state is _State.ROWS:
-            self._done = evolve(self._done, rows=(self._done.rows or 0) + 1)
+            self._done.rows = (self._done.rows or 0) + 1
         elif self._state is _State.DEFINITIONS:
             self._counts[0] -= 1
             if not self._counts[0]:
@@ -353,21 +357,21 @@ class Answers:
         if self._state is _State.IDLE:
             outcomes.append(Farewell(error))
             return
-        self._done = evolve(self._done, error=error)
+        self._done.error = error
         self._finish(outcomes)
 
     def _result(self, payload: bytes, outcomes: list[Outcome]) -> None:
         if self._first == _OK:
             self._went_well(payload, outcomes)
         elif self._first == _FILE:
-            if not self._capabilities & Capability.LOCAL_FILES:
+            if not self._files:
                 raise RemoteProtocolError("the server wants a file unasked", code=Errno.MALFORMED_PACKET)
             outcomes.append(FileWanted(payload[1:].decode("utf-8", "replace"), self.sequence))
         else:
             fields = Fields(payload)
             count = fields.length()
             if self._done.rows is None:
-                self._done = evolve(self._done, rows=0)
+                self._done.rows = 0
             follows = not self._flag or not len(fields) or fields.number(1)
             self._define([count] if follows else [])
 
@@ -376,9 +380,9 @@ class Answers:
         statement, columns, parameters = fields.number(4), fields.number(2), fields.number(2)
         if self._first != _OK:
             raise malformed("something else about a statement")
-        self._done = evolve(self._done, prepared=Prepared(statement, parameters, columns))
+        self._done.prepared = Prepared(statement, parameters, columns)
         follows = True
-        if self._capabilities & Capability.OPTIONAL_RESULTSET_METADATA:
+        if self._optional:
             fields.take(3)
             follows = not len(fields) or bool(fields.number(1))
         counts = [count for count in (parameters, columns) if count] if follows else []
@@ -401,7 +405,7 @@ class Answers:
         """
         if self._counts:
             self._state = _State.DEFINITIONS
-        elif self._done.prepared is not None or (self._cursors and status & Status.CURSOR_EXISTS):
+        elif self._done.prepared is not None or (self._cursors and status & _CURSOR_EXISTS):
             self._finish(outcomes)
         else:
             self._state = _State.ROWS
@@ -410,26 +414,24 @@ class Answers:
         if not self._deprecate_eof:
             self._next(_eof_status(payload), outcomes)
             return
-        ok = parse_ok(payload, self._capabilities if len(payload) < MAX_CONTROL_BYTES else Capability(0))
+        ok = parse_ok(payload, self._tracked and len(payload) < MAX_CONTROL_BYTES)
         if ok.schema is not None:
-            self._done = evolve(self._done, schema=ok.schema)
+            self._done.schema = ok.schema
         self._next(ok.status, outcomes)
 
     def _went_well(self, payload: bytes, outcomes: list[Outcome]) -> None:
-        ok = parse_ok(payload, self._capabilities if len(payload) < MAX_CONTROL_BYTES else Capability(0))
-        self._done = evolve(
-            self._done,
-            affected=self._done.affected + ok.affected,
-            schema=self._done.schema if ok.schema is None else ok.schema,
-        )
+        ok = parse_ok(payload, self._tracked and len(payload) < MAX_CONTROL_BYTES)
+        self._done.affected += ok.affected
+        if ok.schema is not None:
+            self._done.schema = ok.schema
         self._next(ok.status, outcomes)
 
     def _next(self, status: int, outcomes: list[Outcome]) -> None:
         """
         A result has ended; others may follow.
         """
-        self._done = evolve(self._done, status=status)
-        if status & Status.MORE_RESULTS_EXISTS:
+        self._done.status = status
+        if status & _MORE_RESULTS_EXISTS:
             self._state = _State.FIRST
         else:
             self._finish(outcomes)

@@ -229,16 +229,16 @@ class AnswerTests(SynchronousTestCase):
         """
         With the schema that the session is in, where it is told.
         """
-        ok = handshake.parse_ok(self.TRACKED, C.SESSION_TRACK)
+        ok = handshake.parse_ok(self.TRACKED, True)
         self.assertEqual((ok.schema, ok.status), ("app", 0x4002))
         for ok in (Ok(affected=3, last_insert_id=300, status=2, warnings=1, info="fine"), Ok()):
             self.assertEqual(handshake.parse_ok(handshake.encode_ok(ok)), ok)
-        self.assertEqual(handshake.parse_ok(handshake.encode_ok(Ok()), C.SESSION_TRACK), Ok())
-        self.assertEqual(handshake.parse_ok(b"\0\0\0\2\0\0\0\2hi", C.SESSION_TRACK), Ok(status=2, info="hi"))
+        self.assertEqual(handshake.parse_ok(handshake.encode_ok(Ok()), True), Ok())
+        self.assertEqual(handshake.parse_ok(b"\0\0\0\2\0\0\0\2hi", True), Ok(status=2, info="hi"))
         # a variable changed and no schema
         other = bytes.fromhex("000000024000000006000403617070")
-        self.assertIsNone(handshake.parse_ok(other, C.SESSION_TRACK).schema)
-        self.assertIsNone(handshake.parse_ok(bytes.fromhex("0000000240000000"), C.SESSION_TRACK).schema)
+        self.assertIsNone(handshake.parse_ok(other, True).schema)
+        self.assertIsNone(handshake.parse_ok(bytes.fromhex("0000000240000000"), True).schema)
 
     def test_errors(self) -> None:
         """

@@ -13,7 +13,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.base.errors import RemoteProtocolError
 from teleport_tw.protocols.mysql import wire
-from teleport_tw.protocols.mysql.capabilities import Capability
 from teleport_tw.protocols.mysql.parameters import (
     MAX_LONG_BYTES,
     MAX_ROWS,
@@ -26,7 +25,7 @@ from teleport_tw.protocols.mysql.parameters import (
     query,
 )
 
-NONE, NAMED = Capability(0), Capability.QUERY_ATTRIBUTES
+NONE, NAMED = False, True
 HEAD = b"\1\0\0\0" + b"\0" + b"\1\0\0\0"
 VAR_STRING, BLOB, UNSIGNED = 253, 252, 0x8000
 
@@ -143,15 +142,15 @@ class ExecutionTests(SynchronousTestCase):
         self.assertRaises(RemoteProtocolError, execution, body, statement, NONE, True)
 
     @given(st.binary(max_size=60), st.integers(0, 10), st.booleans(), st.sampled_from([NONE, NAMED]))
-    def test_garbage(self, octets: bytes, count: int, whole: bool, capabilities: Capability) -> None:
+    def test_garbage(self, octets: bytes, count: int, whole: bool, named: bool) -> None:
         """
         Ends in one kind of error only.
         """
         for body in (octets, HEAD + octets, b"\1\0\0\0\x80\0" + octets):
             for read in (
-                lambda body: execution(body, Statement("", count), capabilities, whole),
+                lambda body: execution(body, Statement("", count), named, whole),
                 lambda body: bulk(body, Statement("", count), whole),
-                lambda body: query(body, capabilities),
+                lambda body: query(body, named),
             ):
                 with contextlib.suppress(RemoteProtocolError):
                     read(body)

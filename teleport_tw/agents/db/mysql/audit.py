@@ -29,7 +29,6 @@ from teleport_tw.events.kinds import (
     MySQLStatementSendLongData,
 )
 from teleport_tw.protocols.mysql import parameters
-from teleport_tw.protocols.mysql.capabilities import Capability
 from teleport_tw.protocols.mysql.commands import CAPTURE_BYTES, Piece
 from teleport_tw.protocols.mysql.errors import Errno
 from teleport_tw.protocols.mysql.handshake import error
@@ -112,11 +111,12 @@ class Audit:
     """
     Of one session.
 
+    @ivar named: whether both sides have C{QUERY_ATTRIBUTES}.
     @ivar facts: of all its events, as they are now.
     @ivar kept: what of parameters may be stored.
     """
 
-    capabilities: Capability
+    named: bool
     facts: Callable[[], Mapping[str, Any]]
     kept: Callable[[tuple[str | None, ...]], tuple[str | None, ...]]
     statements: dict[int, Statement] = field(factory=dict, init=False)
@@ -190,7 +190,7 @@ class Audit:
     # --- inside --------------------------------------------------------------------------------------------------
 
     def _query(self, piece: Piece) -> Told:
-        query = parameters.query(piece.body, self.capabilities)
+        query = parameters.query(piece.body, self.named)
         text, length, secret = self._text(query.text, piece)
         attributes = tuple(f"{name}={value}" for name, value in query.attributes)
         return Told(
@@ -212,7 +212,7 @@ class Audit:
         if statement is None:
             event = partial(MySQLStatementExecute, **facts, statement_id=number)
             return Told(text=f"EXECUTE: unknown statement {number}", event=event)
-        values = parameters.execution(piece.body, statement, self.capabilities, piece.whole)
+        values = parameters.execution(piece.body, statement, self.named, piece.whole)
         if statement.secret:
             values = (MASK,) * len(values)
         event = partial(
