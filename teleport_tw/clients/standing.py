@@ -7,7 +7,7 @@ The certificate is one's own, so it is read and not verified; neither Twisted no
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -111,8 +111,17 @@ def shown_time(moment: datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %z %Z").rstrip()
 
 
-def described(profile: Profile, standing: Standing, now: datetime, *, active: bool, verbose: bool = False) -> str:
+def described(
+    profile: Profile,
+    standing: Standing,
+    now: datetime,
+    *,
+    active: bool,
+    verbose: bool = False,
+    databases: Sequence[str] = (),
+) -> str:
     """
+    @param databases: names of those that certificates are kept for.
     @return: the block of lines of C{tsh status}.
     """
     left = standing.left(now)
@@ -127,6 +136,8 @@ def described(profile: Profile, standing: Standing, now: datetime, *, active: bo
         ]
     lines.append(("Logins", ", ".join(standing.logins)))
     lines.append(("Kubernetes", "disabled"))
+    if databases:
+        lines.append(("Databases", ", ".join(databases)))
     valid = f"valid for {format_duration(Duration(seconds=int(left.total_seconds())))}" if left else "EXPIRED"
     lines.append(("Valid until", f"{shown_time(standing.expires)} [{valid}]"))
     lines.append(("Extensions", ", ".join(standing.extensions)))
@@ -137,8 +148,9 @@ def described(profile: Profile, standing: Standing, now: datetime, *, active: bo
     return text
 
 
-def as_value(profile: Profile, standing: Standing) -> dict[str, Any]:
+def as_value(profile: Profile, standing: Standing, databases: Sequence[str] = ()) -> dict[str, Any]:
     """
+    @param databases: as L{described} has them.
     @return: the same for JSON and YAML.
     """
     from teleport_tw.base.timing import format_time
@@ -152,6 +164,7 @@ def as_value(profile: Profile, standing: Standing) -> dict[str, Any]:
         "logins": list(standing.logins),
         "active_requests": list(standing.requests),
         "kubernetes_enabled": False,
+        "databases": list(databases),
         "valid_until": format_time(standing.expires),
         "extensions": list(standing.extensions),
     }

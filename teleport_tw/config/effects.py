@@ -39,6 +39,7 @@ _NAMES: Mapping[str, str] = {
     "auth": "auth_service",
     "proxy": "proxy_service",
     "ssh": "ssh_service",
+    "db": "db_service",
     "teleport.join": "teleport.join_params",
     "teleport.join.token": "teleport.join_params.token_name",
     "teleport.ca_pins": "teleport.ca_pin",

@@ -228,6 +228,7 @@ class Turned(Protocol):
         self._error = error
         self._greeted = greeted
         self._data = b""
+        self._over = False
         self._deadline: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
@@ -241,8 +242,9 @@ class Turned(Protocol):
         """
         What the client says does not matter, but that it does.
         """
-        self._data += data[:_MAX_SAID]
-        self._look()
+        if not self._over:
+            self._data += data[:_MAX_SAID]
+            self._look()
 
     def _look(self) -> None:
         transport: Any = self.transport
@@ -251,6 +253,7 @@ class Turned(Protocol):
             if told.answer:
                 transport.write(told.answer)
             if told.over:
+                self._over = True
                 transport.loseConnection()
                 return
 

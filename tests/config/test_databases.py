@@ -10,6 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.base.errors import TeleportError
+from teleport_tw.config.effects import changed
 from teleport_tw.config.load import load_text
 from teleport_tw.config.read_databases import PROTOCOLS
 from teleport_tw.config.sections import DbService, RecordParameters
@@ -176,6 +177,15 @@ class DbServiceTests(SynchronousTestCase):
         Two rooms that do not know each other say the same.
         """
         self.assertEqual(set(PROTOCOLS), set(DEFAULT_PORTS))
+
+    def test_changes_are_named_as_the_file_has_them(self) -> None:
+        """
+        For who is told that they wait for a restart.
+        """
+        before, after = (
+            load_text(f"version: v3\ndb_service:\n  record_parameters: {each}\n") for each in ("off", "full")
+        )
+        self.assertEqual(changed(before, after), ("db_service.record_parameters",))
 
     def parameters(self, value: Any) -> RecordParameters:
         """

@@ -84,6 +84,7 @@ class TshDbJourney(unittest.TestCase):
         where += f" sslrootcert={facts['ca']} sslcert={facts['cert']} sslkey={facts['key']}"
         self.assertEqual(self.psql(where, "select 1").stdout, "1\n")
         self.assertIn("> pg (user: app, db: orders)", self.tsh("db", "ls").stdout)
+        self.assertRegex(self.tsh("status").stdout, r"Databases: +.*pg")
         exported = self.tsh("db", "env", "pg").stdout
         self.assertIn("export PGUSER=app\n", exported)
         self.assertEqual(self.tsh("db", "logout").returncode, 0)

@@ -133,6 +133,16 @@ class TurnedTests(SynchronousTestCase):
         turned.connectionLost()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_told_once(self) -> None:
+        """
+        Whatever it goes on to say.
+        """
+        turned = self.turned("redis")
+        turned.dataReceived(b"PING\r\n")
+        told = self.transport.value()
+        turned.dataReceived(b"PING\r\n" * 100)
+        self.assertEqual(self.transport.value(), told)
+
     def test_told_at_once(self) -> None:
         """
         Where the server speaks first.

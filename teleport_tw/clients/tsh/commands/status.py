@@ -44,15 +44,29 @@ def run(options: argparse.Namespace) -> int:
     now, current = utc_now(), folder.current()
     known.sort(key=lambda pair: (pair[0].name != current, pair[0].name))
     blocks = [
-        standing.described(profile, found, now, active=profile.name == current, verbose=options.verbose)
+        standing.described(
+            profile,
+            found,
+            now,
+            active=profile.name == current,
+            verbose=options.verbose,
+            databases=_databases(folder, profile),
+        )
         for profile, found in known
     ]
-    values = [standing.as_value(profile, found) for profile, found in known]
+    values = [standing.as_value(profile, found, _databases(folder, profile)) for profile, found in known]
     active = values[0] if known[0][0].name == current else None
     rest = values[1:] if active else values
     text = "\n".join("\n".join(map(harmless, block.splitlines())) + "\n" for block in blocks)
     show(options.format, {"active": active, "profiles": rest}, text)
     return 0 if known[0][1].left(now) else 1
+
+
+def _databases(folder: ProfileFolder, profile: Profile) -> list[str]:
+    """
+    Their certificates are not read, which would take as long as all the rest.
+    """
+    return sorted(path.name.removesuffix(".crt") for path in folder.paths(profile).databases.glob("*.crt"))
 
 
 def _known(folder: ProfileFolder) -> list[tuple[Profile, standing.Standing]]:
