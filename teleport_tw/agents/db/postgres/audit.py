@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from attrs import define, field
 
 from teleport_tw.agents.db.flow import Running
+from teleport_tw.agents.db.policy import MAX_QUERY
 from teleport_tw.agents.db.postgres import texts
 from teleport_tw.events.kinds import (
     DatabaseQueryFailed,
@@ -162,15 +163,16 @@ class Audit:
             handler(self, message)
 
     def _query(self, message: m.Query) -> None:
-        text = texts.statement(message.text, self.encoding)
-        running = self.teller.query(text, length=message.size or None)
+        text, length = texts.statement(message.text, self.encoding, MAX_QUERY)
+        running = self.teller.query(text, length=message.size or length)
         if self._skipping:
             self.teller.result(running, error=SKIPPED)
         else:
             self._waiting.append(_Simple(running))
 
     def _parse(self, message: m.Parse) -> None:
-        text, length = self.teller.cut(texts.statement(message.text, self.encoding), message.size or None)
+        text, length = texts.statement(message.text, self.encoding, MAX_QUERY)
+        text, length = self.teller.cut(text, message.size or length)
         self._forget(message.name)
         self._known[message.name] = _Prepared(text, length, message.types)
         self._known_size += len(text) + KNOWN_COST

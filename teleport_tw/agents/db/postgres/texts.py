@@ -27,21 +27,30 @@ ENCODINGS: Mapping[str, str] = {
 }
 """PostgreSQL's names, upper case and without punctuation, where Python has others."""
 
-_PASSWORD = re.compile(rb"password", re.IGNORECASE)
-_GAP = r"(?:\s|/\*.*?\*/|--[^\n]*(?:\n|\Z))*"
-_LITERAL = r"""(?:
-      ''(?:[^']|'''')*(?:''|\Z)            # inside a literal itself
-    | (?:[eE])'(?:[^'\\]|''|\\.)*(?:'|\Z)
-    | (?:[uU]&|[nNxXbB])?'(?:[^']|'')*(?:'|\Z)
-    | \$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z)
-)"""
-_LITERALS = re.compile(
-    rf"(?P<word>\bpassword\b{_GAP}(?:=>?|:=)?{_GAP}){_LITERAL}", re.IGNORECASE | re.DOTALL | re.VERBOSE
+_PASSWORD = re.compile(rb"password|://", re.IGNORECASE)
+_TOKEN = re.compile(
+    r"""
+      (?P<space>\s+|--[^\n]*|=>?|:=)
+    | (?P<comment>/\*)
+    | (?P<escaped>[eE]'(?P<escaped_body>(?:[^'\\]|''|\\.)*)(?P<escaped_end>'|\Z))
+    | (?P<plain>(?:[uU]&|[nNxXbB])?'(?P<plain_body>(?:[^']|'')*)(?P<plain_end>'|\Z))
+    | (?P<dollar>\$(?P<tag>(?:[^\W\d]\w*)?)\$(?P<dollar_body>.*?)(?P<dollar_end>\$(?P=tag)\$|\Z))
+    | (?P<quoted>"(?:[^"]|"")*(?:"|\Z))
+    | (?P<word>[^\W\d][\w$]*)
+    | (?P<number>\d[\w.]*)
+    | (?P<other>.)
+    """,
+    re.DOTALL | re.VERBOSE,
 )
-_IN_CONNECTION = re.compile(r"(?P<word>\bpassword\s*=\s*)(?!\s*[$'])[^\s'\"&;]+", re.IGNORECASE)
-_IN_URL = re.compile(r"(?P<word>\b[a-z][a-z0-9+.]*://[^\s:/@'\"]*:)[^\s@'\"]+(?=@)", re.IGNORECASE)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+_IN_CONNECTION = re.compile(r"(\bpassword\s*=\s*)[^\s'\"&;$]+", re.IGNORECASE)
+_IN_URL = re.compile(r"(\b[a-z][a-z0-9+.]{1,20}://[^\s:/@'\"]{0,200}:)[^\s@'\";]+(?=@)", re.IGNORECASE)
+_AMBIGUOUS = "\\'"
+"""By the setting C{standard_conforming_strings} the quote ends a literal or does not; we cannot know in time."""
 
 MASK = "'***'"
+MAX_DEPTH = 3
+"""Of statements in literals in statements that are looked into."""
 
 
 def encoding_of(name: bytes) -> str:
@@ -56,21 +65,96 @@ def encoding_of(name: bytes) -> str:
         return "utf-8"
 
 
-def statement(text: bytes, encoding: str) -> str:
+def statement(text: bytes, encoding: str, most: int) -> tuple[str, int | None]:
     """
-    @return: the statement, passwords masked; bytes that the encoding does not know are shown as C{\\xNN}.
+    @param most: characters that are of interest.
+    @return: the statement, passwords masked, and its length where not all of it is there; bytes that the encoding does
+        not know are shown as C{\\xNN}.
     """
     decoded = text.decode(encoding, "backslashreplace")
-    return masked(decoded) if _PASSWORD.search(text) or b"://" in text else decoded
+    if not _PASSWORD.search(text):
+        return decoded, None
+    return masked(decoded[:most]), len(decoded) if len(decoded) > most else None
 
 
-def masked(text: str) -> str:
+def masked(text: str, depth: int = 0) -> str:
     """
-    @return: the same with every literal behind the word PASSWORD hidden, and passwords of connection strings.
+    @return: the same with every literal behind the word PASSWORD hidden, and passwords of connection strings within
+        literals. The text is read as the server reads it, so that nothing else can be hidden by looking like one.
     """
-    hidden = _LITERALS.sub(rf"\g<word>{MASK}", text)
-    hidden = _IN_CONNECTION.sub(r"\g<word>***", hidden)
-    return _IN_URL.sub(r"\g<word>***", hidden)
+    careful = _AMBIGUOUS in text
+    found: list[str] = []
+    at, wanted = 0, False
+    while at < len(text):
+        token = _TOKEN.match(text, at)
+        assert token is not None  # any character is a token
+        whole = token[0]
+        at = token.end()
+        if token["space"] is not None:
+            found.append(whole)
+            continue
+        if token["comment"] is not None:
+            end = _comment_end(text, at)
+            found.append(text[at - 2 : end])
+            at = end
+            continue
+        body, quote = _body(token)
+        if body is None:
+            wanted = whole.strip('"').lower() == "password"
+            found.append(whole)
+        elif wanted and not (careful and ";" in body):
+            found.append(MASK)
+            wanted = False
+        else:
+            found.append(_inner(whole, body, quote, depth))
+            wanted = False
+    return "".join(found)
+
+
+def _comment_end(text: str, at: int) -> int:
+    """
+    Comments nest.
+    """
+    depth = 1
+    while depth:
+        edge = _COMMENT_EDGE.search(text, at)
+        if edge is None:
+            return len(text)
+        depth += 1 if edge[0] == "/*" else -1
+        at = edge.end()
+    return at
+
+
+def _body(token: re.Match[str]) -> tuple[str | None, str]:
+    """
+    @return: what a literal says, and what it is quoted with; C{None} for what is none.
+    """
+    if token["plain"] is not None:
+        return token["plain_body"].replace("''", "'"), "'"
+    if token["escaped"] is not None:
+        return re.sub(r"\\(.)", r"\1", token["escaped_body"], flags=re.DOTALL).replace("''", "'"), "E'"
+    if token["dollar"] is not None:
+        return token["dollar_body"], f"${token['tag']}$"
+    return None, ""
+
+
+def _inner(whole: str, body: str, quote: str, depth: int) -> str:
+    """
+    @return: a literal, what it says masked in its turn.
+    """
+    if depth >= MAX_DEPTH or ("assword" not in body.lower() and "://" not in body):
+        return whole
+    hidden = body
+    if quote[0] != "$":  # which quotes code, and not connection strings
+        hidden = _IN_URL.sub(r"\1***", _IN_CONNECTION.sub(r"\1***", body))
+    if "'" in hidden or "$" in hidden:
+        hidden = masked(hidden, depth + 1)
+    if hidden == body:
+        return whole
+    if quote[0] == "$":
+        return f"{quote}{hidden}{quote}"
+    doubled = hidden.replace("'", "''")
+    return f"'{doubled}'" if quote == "'" else "E'" + doubled.replace("\\", "\\\\") + "'"
 
 
 # --- parameters --------------------------------------------------------------------------------------------------
