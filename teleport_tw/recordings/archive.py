@@ -5,6 +5,7 @@ What auth does with recordings: keep, give out, and find by content.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import TypeVar
 
@@ -23,9 +24,11 @@ T = TypeVar("T")
 MAX_REMEMBERED = 10_000
 """Closed recordings that are not read again when their sender says so again."""
 MAX_INDEXED = 32 << 20
-"""Characters of one recording that can be searched for, its beginning; the recording itself has everything."""
+"""Bytes of one recording's output that can be searched, its beginning; the recording itself has everything."""
 LINE_COST = 100
-"""What a line counts beside its characters, since many are empty."""
+"""What a line counts beside its bytes, since many are empty."""
+SLICE_BYTES = 16 << 10
+"""Output that is looked at in one go, well below a millisecond's worth: sessions are relayed in the same process."""
 ABANDONED_SECONDS = 35 * 60.0
 """No part for this long: the sender is gone."""
 
@@ -150,34 +153,48 @@ class Archive:
         return checked
 
     async def _read(self, session: str) -> tuple[Checked, list[Line]]:
-        reader, screen, lines = Reader(), LineReader(), list[Line]()
-        problem, indexed = "", 0
+        intake, problem = _Intake(), ""
         async for data in self.storage.stream(session):
             try:
-                fresh = await self.threads.run(_fed, reader, screen, data, MAX_INDEXED - indexed)
-                indexed += sum(len(line.text) + LINE_COST for line in fresh)
-                lines += fresh
+                await self.threads.run(intake.feed, data)
             except RemoteProtocolError as error:
                 problem = str(error)
                 break
-        lines += screen.end()
-        digest = reader.digest.hex()
-        return Checked(digest=digest, complete=reader.complete, frames=reader.frames, problem=problem), lines
+        reader = intake.reader
+        checked = Checked(digest=reader.digest.hex(), complete=reader.complete, frames=reader.frames, problem=problem)
+        return checked, intake.lines + intake.screen.end()
 
     def _in_turn(self, call: Callable[[], T]) -> T:
         with self._turn:
             return call()
 
 
-def _fed(reader: Reader, screen: LineReader, data: bytes, left: int) -> list[Line]:
+@define(eq=False)
+class _Intake:
     """
-    @param left: characters that may still be kept; all is read, to check it.
+    One recording's way into the index. It works in a thread and pauses for as long as it worked, a slice at a time, so
+    that the reactor has the interpreter when it wants it: nobody waits for the index, people wait for the relay.
+
+    @ivar lines: what was written, of the first C{MAX_INDEXED} bytes; all is read, to check it.
     """
-    found: list[Line] = []
-    for record in reader.read(data):
-        if left <= 0 or not isinstance(record.fact, Output):
-            continue
-        for line in screen.feed(record.fact.data, record.ms):
-            left -= len(line.text) + LINE_COST
-            found.append(line)
-    return found
+
+    reader: Reader = field(factory=Reader)
+    screen: LineReader = field(factory=LineReader)
+    lines: list[Line] = field(factory=list)
+    _left: int = field(factory=lambda: MAX_INDEXED)
+
+    def feed(self, data: bytes) -> None:
+        """
+        @raise RemoteProtocolError: it was tampered with.
+        """
+        for record in self.reader.read(data):
+            if self._left > 0 and isinstance(record.fact, Output):
+                for start in range(0, len(record.fact.data), SLICE_BYTES):
+                    self._look_at(record.fact.data[start : start + SLICE_BYTES], record.ms)
+
+    def _look_at(self, data: bytes, ms: int) -> None:
+        started = time.monotonic()
+        lines = self.screen.feed(data, ms)
+        self.lines += lines
+        self._left -= len(data) + LINE_COST * len(lines)
+        time.sleep(time.monotonic() - started)

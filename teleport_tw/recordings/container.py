@@ -206,20 +206,21 @@ class Reader:
         @return: to be read to its end before more is fed.
         """
         self._buffer += data
-        while len(self._buffer) >= HEADER_BYTES:
-            header = Header.parse(bytes(self._buffer[:HEADER_BYTES]))
-            end = HEADER_BYTES + header.packed
-            if len(self._buffer) < end:
-                break
-            body = bytes(self._buffer[HEADER_BYTES:end])
-            wanted = _digest(self.digest, bytes(self._buffer[: _HEADER.size]), body)
-            if self.complete or header.number != self.frames or not hmac.compare_digest(wanted, header.digest):
-                raise RemoteProtocolError(f"the recording was changed or cut at frame {header.number}")
-            del self._buffer[:end]
+        while (frame := self._next()) is not None:
+            header, body = frame
             records = unpack(header, body)
-            self.digest, self.frames = header.digest, self.frames + 1
-            self.complete = bool(header.flags & LAST)
+            self._passed(header)
             yield from records
+
+    def verify(self, data: bytes) -> None:
+        """
+        As L{feed}, but nothing is unpacked, which costs little however much is in it.
+
+        @raise RemoteProtocolError: a frame was changed, cut out or is none.
+        """
+        self._buffer += data
+        while (frame := self._next()) is not None:
+            self._passed(frame[0])
 
     @property
     def torn_bytes(self) -> int:
@@ -227,6 +228,24 @@ class Reader:
         Bytes at the end that are no whole frame: left by a crash, or still to come.
         """
         return len(self._buffer)
+
+    def _next(self) -> tuple[Header, bytes] | None:
+        if len(self._buffer) < HEADER_BYTES:
+            return None
+        header = Header.parse(bytes(self._buffer[:HEADER_BYTES]))
+        end = HEADER_BYTES + header.packed
+        if len(self._buffer) < end:
+            return None
+        body = bytes(self._buffer[HEADER_BYTES:end])
+        wanted = _digest(self.digest, bytes(self._buffer[: _HEADER.size]), body)
+        if self.complete or header.number != self.frames or not hmac.compare_digest(wanted, header.digest):
+            raise RemoteProtocolError(f"the recording was changed or cut at frame {header.number}")
+        del self._buffer[:end]
+        return header, body
+
+    def _passed(self, header: Header) -> None:
+        self.digest, self.frames = header.digest, self.frames + 1
+        self.complete = bool(header.flags & LAST)
 
 
 def unpack(header: Header, body: bytes) -> list[Timed]:

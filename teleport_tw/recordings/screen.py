@@ -27,6 +27,10 @@ _ESCAPE = re.compile(
     r")"
 )
 _STOP = re.compile(r"[\x00-\x1f\x7f]")
+_PLAIN = re.compile(rf"([^\x00-\x1f\x7f]{{0,{MAX_LINE - 1}}})\r*\n")
+"""A whole line, as most are."""
+_SILENT = re.compile(r"(?:[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f]+|\x1b\[[0-;]*m)+")
+"""Control characters and colours, which change nothing here; raw data is full of the first, shells of the others."""
 
 
 @frozen
@@ -61,6 +65,11 @@ class LineReader:
         self._rest = ""
         position = 0
         while position < len(text):
+            if not self._cells and not self._column and (plain := _PLAIN.match(text, position)):
+                position = plain.end()
+                if line := plain[1].rstrip():
+                    found.append(Line(ms, line))
+                continue
             stop = _STOP.search(text, position)
             end = stop.start() if stop else len(text)
             if end > position:
@@ -68,6 +77,9 @@ class LineReader:
                 position = end
                 continue
             char = text[position]
+            if char not in "\r\n\b\t" and (silent := _SILENT.match(text, position)):
+                position = silent.end()
+                continue
             if char == "\x1b":
                 sequence = _ESCAPE.match(text, position)
                 if sequence is None:

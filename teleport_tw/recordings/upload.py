@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from teleport_tw.base.errors import RemoteProtocolError
 from teleport_tw.base.tasks import Tasks, Threads
 from teleport_tw.base.timing import Backoff, Duration
 from teleport_tw.events.kinds import Event, Recorded, Session, SessionUpload
@@ -125,8 +126,8 @@ class Uploader:
             await self.put_part(session, part, data)
             if not broken:
                 try:
-                    reader.feed(data)
-                except Exception as error:
+                    await self.threads.run(reader.verify, data)
+                except RemoteProtocolError as error:
                     broken = str(error)  # still worth keeping: auth stores what there is
         if part:
             await self.complete(session, part)

@@ -135,7 +135,28 @@ class ScreenTests(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(
-        st.lists(st.sampled_from([b"\x1b", b"[", b"]", b"3", b"K", b"m", b"x", b"\r", b"\n", b"\xc3", b"\xa4", b"P"]))
+        st.lists(
+            st.sampled_from(
+                [
+                    b"\x1b",
+                    b"[",
+                    b"]",
+                    b"3",
+                    b"K",
+                    b"m",
+                    b"x",
+                    b"\r",
+                    b"\n",
+                    b"\xc3",
+                    b"\xa4",
+                    b"P",
+                    b"\0",
+                    b"\b",
+                    b"yz",
+                    b"m\r\n",
+                ]
+            )
+        )
     )
     def test_splits_make_no_difference(self, pieces: list[bytes]) -> None:
         """

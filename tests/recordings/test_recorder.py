@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.events.kinds import Event
+from teleport_tw.recordings import archive as archive_module
 from teleport_tw.recordings import recorder as recorder_module
 from teleport_tw.recordings.archive import ABANDONED_SECONDS, Archive
 from teleport_tw.recordings.container import End, Note, Output, Reader, Resized, Timed
@@ -286,6 +287,24 @@ class StorageTests(RecordingCase):
         self.done(self.archive.put("s1", 1, bytes(data)))
         checked = self.done(self.archive.complete("s1", 1))
         self.assertIn("changed or cut", checked.problem)
+
+    def test_the_index_has_a_bounded_beginning(self) -> None:
+        """
+        Whatever is written, even what makes no lines; the rest is checked all the same.
+        """
+        self.patch(archive_module, "MAX_INDEXED", 64 << 10)
+        recorder = self.recorder("long")
+        recorder.print(b"early words\r\n")
+        for _ in range(5):
+            recorder.print(bytes(16 << 10))
+        recorder.print(b"late words\r\n")
+        self.done(recorder.close())
+        [file] = self.spool.iterdir()
+        self.done(self.archive.put("long", 1, file.read_bytes()))
+        checked = self.done(self.archive.complete("long", 1))
+        self.assertEqual((checked.complete, checked.problem), (True, ""))
+        self.assertEqual(len(self.done(self.archive.search("early words"))), 1)
+        self.assertEqual(self.done(self.archive.search("late words")), [])
 
 
 class UploaderTests(RecordingCase):
