@@ -192,9 +192,7 @@ class Connection:
 
     def _pause_again(self) -> None:
         if self._paused and self._native is not None:
-            # asyncio of Python 3.11.2 holds it for paused and reads all the same: a second pause alone does nothing.
-            self._resume_native(self._native)
-            self._pause_native(self._native)
+            self._pause_anew(self._native)
 
     def _deliver_kept(self) -> None:
         kept, protocol = self._kept, self._protocol
@@ -462,6 +460,11 @@ class Connection:
         self.loseConnection()
 
     def _pause_native(self, native: asyncio.Transport) -> None:
+        native.pause_reading()
+
+    def _pause_anew(self, native: asyncio.Transport) -> None:
+        # asyncio of Python 3.11.2 holds it for paused and reads all the same: a second pause alone does nothing.
+        native.resume_reading()
         native.pause_reading()
 
     def _resume_native(self, native: asyncio.Transport) -> None:

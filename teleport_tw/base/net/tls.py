@@ -51,18 +51,20 @@ class TLSConnection(Connection):
     A connection whose bytes TLS carries.
     """
 
-    __slots__ = ("_ssl",)
+    __slots__ = ("_resumed", "_ssl")
 
     _half_closes: ClassVar[bool] = False
     TLS: ClassVar[bool] = True
 
     _ssl: ssl.SSLObject | None
+    _resumed: int
 
     def connection_made(self, native: asyncio.BaseTransport) -> None:
         """
         The handshake is done.
         """
         self._ssl = native.get_extra_info("ssl_object")
+        self._resumed = 0
         super().connection_made(native)
 
     def eof_received(self) -> bool:
@@ -123,9 +125,19 @@ class TLSConnection(Connection):
         cast(Any, native).set_read_buffer_limits(1, 0)  # of TLS transports only; asyncio's base class lacks it
         native.pause_reading()
 
+    def _pause_anew(self, native: asyncio.Transport) -> None:
+        self._pause_native(native)
+
     def _resume_native(self, native: asyncio.Transport) -> None:
-        cast(Any, native).set_read_buffer_limits(_READ_AHEAD_BYTES)  # as above
+        # What is there is decrypted in the loop's next turn, and only then may more be read: an end of file read before
+        # that would drop it.
         native.resume_reading()
+        self._resumed += 1
+        self._loop.call_soon(self._read_ahead, native, self._resumed)
+
+    def _read_ahead(self, native: asyncio.Transport, resumed: int) -> None:
+        if native is self._native and not self._paused and resumed == self._resumed:
+            cast(Any, native).set_read_buffer_limits(_READ_AHEAD_BYTES)  # as above
 
 
 def start_tls(
