@@ -22,7 +22,7 @@ from teleport_tw.daemon.metrics import Figures, LoopLag
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "operations.rst").read_text()
-SECTIONS = ("teleport", "auth_service", "proxy_service", "ssh_service")
+SECTIONS = ("teleport", "auth_service", "proxy_service", "ssh_service", "db_service")
 
 
 def table(section: str) -> dict[str, str]:

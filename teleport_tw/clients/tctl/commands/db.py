@@ -17,7 +17,7 @@ from teleport_tw.resources.metadata import Resource, format_labels
 EXAMPLES = """\
 tctl db ls
 tctl db ls env=prod --format=json
-tctl create db.yaml, tctl get db, tctl rm db/NAME     dynamic databases
+tctl get db                                  dynamic databases; tctl create and tctl rm change them
 """
 
 

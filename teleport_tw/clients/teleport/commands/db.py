@@ -17,10 +17,9 @@ from teleport_tw.config.overrides import parse_labels
 from teleport_tw.config.read_databases import PROTOCOLS
 
 EXAMPLES = """\
-teleport db configure create --token=/etc/teleport.token --proxy=teleport.example.com:443 \\
-    --name=orders --protocol=postgres --uri=postgres.example.com:5432 --labels=env=prod -o file
-teleport db configure create --token=… --proxy=… --dynamic-resources-labels=env=prod
-teleport db start --token=… --proxy=… --name=orders --protocol=postgres --uri=localhost:5432
+teleport db configure create --token=/etc/token --proxy=t.example.com --name=pg --protocol=postgres --uri=db:5432
+teleport db configure create --token=/etc/token --proxy=t.example.com --dynamic-resources-labels=env=prod -o file
+teleport db start --token=/etc/token --proxy=t.example.com --name=pg --protocol=postgres --uri=localhost:5432
 """
 
 LATER = (
