@@ -12,12 +12,12 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from teleport_tw.api.admin import connect_admin
-from teleport_tw.api.contract import Api, Change, EventQuery, Query, SemaphoreRequest, every
+from teleport_tw.api.contract import Api, Change, DatabaseCertRequest, EventQuery, Query, SemaphoreRequest, every
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.timing import utc_now
 from teleport_tw.pki.identity import SystemRole
 from teleport_tw.resources.metadata import Metadata, Resource
-from tests.auth.cluster import Cluster
+from tests.auth.cluster import Cluster, Keys
 
 
 def role(name: str, **allow: Any) -> Resource:
@@ -81,6 +81,19 @@ class ApiContract:
         await self.api.delete("user", "alice")
         await self.api.delete("role", "dev")
         await self.refused(self.api.delete("role", "dev"), Kind.NOT_FOUND)
+
+    async def test_databases(self: Any) -> None:
+        """Certificates for databases are for agents; what users get names the database."""
+        await self.refused(
+            self.api.issue_database(DatabaseCertRequest(key=Keys().public.tls, username="app")), Kind.ACCESS_DENIED
+        )
+        spec = {"protocol": "postgres", "uri": "localhost:5432"}
+        made = await self.api.create(Resource("db", "v3", Metadata("orders", labels={"env": "prod"}), spec))
+        self.assertEqual(await self.api.get("db", "orders"), made)
+        error = await self.refused(
+            self.api.create(Resource("db", "v3", Metadata("shop"), {**spec, "protocol": "oracle"})), Kind.BAD_PARAMETER
+        )
+        self.assertIn("spec.protocol", error.message)
 
     async def test_wrong(self: Any) -> None:
         """A wrong resource is refused with every wrong key named."""
