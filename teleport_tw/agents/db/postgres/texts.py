@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 
+from teleport_tw.agents.db.policy import MAX_PARAMETERS
+
 ENCODINGS: Mapping[str, str] = {
     "SQLASCII": "utf-8",
     "UNICODE": "utf-8",
@@ -43,8 +45,9 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
-_IN_CONNECTION = re.compile(r"(\bpassword\s*=\s*)[^\s'\"&;$]+", re.IGNORECASE)
-_IN_URL = re.compile(r"(\b[a-z][a-z0-9+.]{1,20}://[^\s:/@'\"]{0,200}:)[^\s@'\";]+(?=@)", re.IGNORECASE)
+_IN_CONNECTION = re.compile(r"(password\s*+=\s*+)(?:\\.|[^\s'\"&;$\\])++", re.IGNORECASE | re.DOTALL)
+_IN_URL = re.compile(r"(\b[a-z][a-z0-9+.]{1,20}://[^\s:/@'\"]{0,200}:)[^\s/@'\";]++(?=@)", re.IGNORECASE)
+"""Neither goes twice over what it has read: the time is linear, whatever somebody sends."""
 _AMBIGUOUS = "\\'"
 """By the setting C{standard_conforming_strings} the quote ends a literal or does not; we cannot know in time."""
 
@@ -100,11 +103,10 @@ def masked(text: str, depth: int = 0) -> str:
             continue
         body, quote = _body(token)
         if body is None:
-            wanted = whole.strip('"').lower() == "password"
+            wanted = whole.strip('"')[-8:].lower() == "password"  # sslpassword, too
             found.append(whole)
         elif wanted and not (careful and ";" in body):
-            found.append(MASK)
-            wanted = False
+            found.append(MASK)  # and the next likewise, if nothing stands between: they are one text in several lines
         else:
             found.append(_inner(whole, body, quote, depth))
             wanted = False
@@ -160,6 +162,8 @@ def _inner(whole: str, body: str, quote: str, depth: int) -> str:
 # --- parameters --------------------------------------------------------------------------------------------------
 
 _EPOCH = datetime(2000, 1, 1)
+MAX_GROUPS = 1000
+"""Of four digits each, of a number that is written out."""
 
 
 def _number(form: str) -> Callable[[bytes], str]:
@@ -199,6 +203,8 @@ def _numeric(data: bytes) -> str:
     C{int16} count of digits of base 10,000; C{int16} weight of the first; C{uint16} sign; C{int16} scale; digits.
     """
     count, weight, sign, scale = struct.unpack_from(">hhHh", data)
+    if weight > MAX_GROUPS or scale > 4 * MAX_GROUPS:
+        raise ValueError("a few bytes that would be pages of zeros")
     digits = struct.unpack_from(f">{count}h", data, 8)
     special = {0xC000: "NaN", 0xD000: "Infinity", 0xF000: "-Infinity"}.get(sign)
     if special is not None:
@@ -235,8 +241,11 @@ def parameters(
     """
     @param formats: none for all text, one for all, or one each.
     @param types: object ids, as far as they are known.
-    @return: as text; binary ones of types that are not known in base64.
+    @return: as text; binary ones of types that are not known in base64, and for those that nobody keeps C{None}.
     """
+    if len(values) > MAX_PARAMETERS:
+        beyond = (None,) * (len(values) - MAX_PARAMETERS)
+        return parameters(values[:MAX_PARAMETERS], formats, types, encoding) + beyond
     if not formats:
         return tuple(None if value is None else value.decode(encoding, "backslashreplace") for value in values)
     each = formats * len(values) if len(formats) == 1 else formats
