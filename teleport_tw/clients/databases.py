@@ -133,21 +133,28 @@ class Connecting:
 class DatabaseLogins:
     """
     All databases of one profile.
+
+    @ivar elsewhere: where certificates are kept in place of the profile, for a login that is not to be remembered.
     """
 
     folder: ProfileFolder
     profile: Profile
+    elsewhere: Path | None = None
 
     @property
     def _paths(self) -> KeyPaths:
         return self.folder.paths(self.profile)
+
+    @property
+    def _kept(self) -> Path:
+        return self.elsewhere or self._paths.databases
 
     def store(self, route: RouteToDatabase, key: Secret[bytes], certificate: bytes) -> DatabaseLogin:
         """
         @param key: PEM.
         @param certificate: PEM.
         """
-        base = self._paths.databases
+        base = self._kept
         name = _plain(route.service)
         write_private(base / f"{name}.key", key.reveal())
         write_private(base / f"{name}.crt", certificate)
@@ -159,7 +166,7 @@ class DatabaseLogins:
         """
         @raise TeleportError: NOT_FOUND, not signed in to it; BAD_PARAMETER, the files cannot be read.
         """
-        path = self._paths.databases / f"{_plain(name)}.crt"
+        path = self._kept / f"{_plain(name)}.crt"
         try:
             found = x509.load_pem_x509_certificate(path.read_bytes())
         except FileNotFoundError:
@@ -188,7 +195,7 @@ class DatabaseLogins:
         @return: all that can be read, by name.
         """
         found = []
-        for path in sorted(self._paths.databases.glob("*.crt")):
+        for path in sorted(self._kept.glob("*.crt")):
             try:
                 found.append(self.get(path.name.removesuffix(".crt")))
             except TeleportError:

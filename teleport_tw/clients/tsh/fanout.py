@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
@@ -103,13 +104,15 @@ def _agreed(targets: Sequence[Reachable], statement: str) -> bool:
 async def _one(context: UserContext, options: argparse.Namespace, target: Reachable, folder: Path | None) -> Outcome:
     name = target.database.name
     try:
-        login = await signed_in(context, target, options)
-        async with tunnel(context, login) as port:
-            command = native(target.database.protocol).through(login.route, port, options.statement)
-            file = folder / f"{name}.output" if folder is not None else None
-            reactor = context.reactor
-            code, output = await deferToThreadPool(reactor, reactor.getThreadPool(), _run, command, file)
-            return Outcome(name=name, output=output, code=code, file=str(file or ""))
+        # What is typed for many databases is not what one of them is used with from now on.
+        with TemporaryDirectory(prefix="tsh-") as passing:
+            login = await signed_in(context, target, options, folder=Path(passing))
+            async with tunnel(context, login) as port:
+                command = native(target.database.protocol).through(login.route, port, options.statement)
+                file = folder / f"{name}.output" if folder is not None else None
+                reactor = context.reactor
+                code, output = await deferToThreadPool(reactor, reactor.getThreadPool(), _run, command, file)
+                return Outcome(name=name, output=output, code=code, file=str(file or ""))
     except TeleportError as error:
         return Outcome(name=name, error=error.message)
 

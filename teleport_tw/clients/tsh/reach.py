@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from attrs import evolve, frozen
 
@@ -186,13 +187,14 @@ def _only(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 and not set("*?^") & set(names[0]) else ""
 
 
-async def sign_in(context: UserContext, route: RouteToDatabase) -> DatabaseLogin:
+async def sign_in(context: UserContext, route: RouteToDatabase, folder: Path | None = None) -> DatabaseLogin:
     """
     Have a certificate made for one database, with a key of its own, and keep both.
 
+    @param folder: where, if not in the profile.
     @raise TeleportError: ACCESS_DENIED, with what the roles allow.
     """
-    stored = logins(context)
+    stored = evolve(logins(context), elsewhere=folder)
     key = PrivateKey.generate_tls()
     api = await context.api()
     issued = await api.issue(
@@ -204,16 +206,22 @@ async def sign_in(context: UserContext, route: RouteToDatabase) -> DatabaseLogin
 
 
 async def signed_in(
-    context: UserContext, target: Reachable, options: argparse.Namespace, *, whole: bool = True
+    context: UserContext,
+    target: Reachable,
+    options: argparse.Namespace,
+    *,
+    whole: bool = True,
+    folder: Path | None = None,
 ) -> DatabaseLogin:
     """
+    @param folder: where a new login is kept, if not in the profile.
     @return: the login there is, where it fits what was typed; else a new one.
     """
     known = logins(context).valid(target.database.name, utc_now())
     route = wanted(target, options, known, whole=whole)
     if known is not None and known.route == route:
         return known
-    return await sign_in(context, route)
+    return await sign_in(context, route, folder)
 
 
 @asynccontextmanager
