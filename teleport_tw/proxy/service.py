@@ -24,8 +24,9 @@ from teleport_tw.api.streams import StreamHeader, address_text
 from teleport_tw.base.addresses import split_address
 from teleport_tw.base.errors import TeleportError
 from teleport_tw.base.limits import ConnectionLimit
+from teleport_tw.base.net.adapter import Address
 from teleport_tw.base.net.endpoints import TCPServer
-from teleport_tw.base.net.peeking import PEEK_SECONDS, PeekingServer, RawRoute
+from teleport_tw.base.net.peeking import PEEK_SECONDS, GoOn, PeekingServer, RawRoute
 from teleport_tw.base.net.tls import TLSConnection
 from teleport_tw.base.tasks import Tasks
 from teleport_tw.base.timing import Duration
@@ -305,9 +306,17 @@ class ProxyService(Service):
             port=port,
         )
         host, number = split_address(getattr(self.section, port.value))
-        decide = behind(self.section.proxy_protocol, only.decide)
-        greet = only.greet if port is Port.MYSQL else None
-        return await PeekingServer(self.reactor, host, number, decide=decide, greet=greet).start()
+        policy = self.section.proxy_protocol
+
+        def greet(peer: Address) -> GoOn:
+            # A load balancer's header may come before or after the greeting; the client waits for that.
+            said = only.greet(peer)
+            return evolve(said, then=behind(policy, said.then)) if callable(said.then) else said
+
+        decide = behind(policy, only.decide)
+        return await PeekingServer(
+            self.reactor, host, number, decide=decide, greet=greet if port is Port.MYSQL else None
+        ).start()
 
     async def _listen_for_ssh(self) -> IListeningPort:
         host, port = split_address(self.section.listen_addr)

@@ -22,6 +22,7 @@ from teleport_tw.api.streams import StreamHeader
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.net.endpoints import TCPClient, TCPServer, TLSClient
 from teleport_tw.base.net.tls import start_tls
+from teleport_tw.config.sections import ProxyProtocol
 from teleport_tw.pki.identity import RouteToDatabase
 from teleport_tw.protocols.mysql import handshake
 from teleport_tw.proxy.detect import Port
@@ -281,6 +282,26 @@ class ReachedTests(DatabaseCase):
         self.addCleanup(self.hang_up, client)
         header = await self.reached(client)
         self.assertEqual(header.opening, plain.data)
+
+    async def test_behind_a_load_balancer(self) -> None:
+        """Its header tells the client's address, where the server speaks first as well, and is required then."""
+        proxy: Any = self.world.proxy
+        proxy.section = evolve(proxy.section, proxy_protocol=ProxyProtocol.ON)
+        for port, said in ((Port.MYSQL, MYSQL_SSL), (Port.POSTGRES, SSL_REQUEST)):
+            opened = await proxy._listen_for_databases(port)
+            proxy.ports.append(opened)
+            self.port[port] = opened.getHost().port
+            context = await self.context("mysql" if port is Port.MYSQL else "postgres")
+            plain = await self.connect(None, port)
+            transport: Any = plain.transport
+            transport.write(b"PROXY TCP4 192.0.2.7 192.0.2.1 4242 443\r\n" + said)
+            answered = 70 if port is Port.MYSQL else 1
+            await until(lambda plain=plain, answered=answered: len(plain.data) >= answered)
+            client = Client()
+            await upgraded(plain, client, context)
+            self.addCleanup(self.hang_up, client)
+            header = await self.reached(client)
+            self.assertEqual(header.client_address, "192.0.2.7:4242")
 
     async def test_another_agent(self) -> None:
         """When one cannot, the next is asked; those that find the database unwell come last."""
