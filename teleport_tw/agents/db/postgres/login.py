@@ -19,6 +19,7 @@ from teleport_tw.agents.db.target import Targets, server_end_point
 from teleport_tw.base.errors import RemoteProtocolError, access_denied
 from teleport_tw.base.held import Held
 from teleport_tw.base.secret import Secret
+from teleport_tw.base.tasks import Threads
 from teleport_tw.protocols.postgres import messages as m
 from teleport_tw.protocols.postgres.machine import ClientSide
 from teleport_tw.protocols.sasl.scram import Binding, Client, Mechanism, prepared
@@ -64,10 +65,12 @@ class Login:
 
     @ivar dial: gives a TCP connection.
     @ivar secure: makes it TLS.
+    @ivar threads: that a password's many rounds of hashing are done in: as many as the server says.
     @ivar ask: for a password.
     """
 
     clock: IReactorTime
+    threads: Threads
     dial: Callable[[], Awaitable[Held]]
     secure: Callable[[object], Awaitable[Held]]
     ask: Ask
@@ -133,7 +136,8 @@ class Login:
                     scram, first = await self._scram(conversation, offer)
                     conversation.say(m.PasswordMessage(Secret(first)))
                 case m.Authentication(m.Auth.SASL_CONTINUE, challenge) if scram is not None:
-                    conversation.say(m.PasswordMessage(Secret(_checked(scram.final, challenge))))
+                    final = await self.threads.run(_checked, scram.final, challenge)
+                    conversation.say(m.PasswordMessage(Secret(final)))
                 case m.Authentication(m.Auth.SASL_FINAL, outcome) if scram is not None:
                     _checked(scram.finish, outcome)
                 case m.Authentication(code):

@@ -151,6 +151,7 @@ class UserSide(Protocol):
             session.startup = wanted.shown
             login = Login(
                 session.clock,
+                session.commons.threads,
                 lambda: session.dial_plain(permit),
                 lambda plain: session.secure(permit, plain),
                 self._ask,

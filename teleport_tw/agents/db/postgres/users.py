@@ -193,6 +193,7 @@ class PostgresUsers:
         targets = self.targets
         login = Login(
             targets.reactor,
+            targets.threads,
             lambda: targets.connect_plain(database),
             lambda plain: targets.secure(database, admin.name, plain),
             unattended(targets, database, admin.name),
