@@ -23,6 +23,7 @@ from teleport_tw.recordings.storage import MAX_PART_BYTES
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.rpc.peer import Peer
 from teleport_tw.rpc.server import Incoming, Limits, Routes
+from teleport_tw.rpc.turnstile import Quota
 
 BATCH = 200
 """Pieces of news in one message of a watch."""
@@ -36,12 +37,14 @@ def routes(
     admit: Callable[[Peer], LocalApi],
     limits: Limits | None = None,
     called: Callable[[str, str, float], None] | None = None,
+    quota: Quota | None = None,
 ) -> Routes[Api]:
     """
     @param admit: the API of whoever is at the other end; raises where nobody may be.
     @param called: told of each call, to count them.
+    @param quota: how many calls each caller may have at once.
     """
-    table: Routes[Api] = Routes(admit, to_fault, limits or Limits(), called)
+    table: Routes[Api] = Routes(admit, to_fault, limits or Limits(), called, quota)
     for schema, name, calls in (
         (resource_pb2, "ResourceService", ResourceCalls()),
         (auth_pb2, "AuthService", AuthCalls()),

@@ -58,7 +58,7 @@ from teleport_tw.backends.measure import MeasuredBackend
 from teleport_tw.backends.memory import MemoryBackend
 from teleport_tw.backends.sqlite import open_sqlite
 from teleport_tw.base.addresses import host_of, split_address
-from teleport_tw.base.errors import bad_parameter
+from teleport_tw.base.errors import TeleportError, bad_parameter
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.tasks import Tasks, Threads
 from teleport_tw.base.timing import Duration
@@ -92,6 +92,10 @@ ANNOUNCE_TTL: Duration = timedelta(minutes=10)
 """Of auth's own place in the list of servers."""
 
 STRANGER = Identity(username="")
+MAX_CALLS_OF_USER = 500
+"""At once, watches included: a person's programs have a dozen, and the server has room for some eighty such."""
+MAX_CALLS_OF_HOST = 5000
+"""Of a proxy, which asks for everybody who comes by it; agents have a few."""
 """Who has no certificate: may ping and join, and nothing else."""
 
 
@@ -292,7 +296,9 @@ class AuthService(Service):
         files = AdminFiles(self.data_dir)
         tls = self._renewed(core)
         path = files.socket
-        self._rpc = RpcServer(grpc.routes(self._admit, called=self.metrics.called), tls, [f"unix:{path}"])
+        self._rpc = RpcServer(
+            grpc.routes(self._admit, called=self.metrics.called, quota=self._quota), tls, [f"unix:{path}"]
+        )
         self._rpc.startService()
         path.chmod(0o600)
         self._closers.append(self._rpc.stopService)
@@ -316,16 +322,33 @@ class AuthService(Service):
         self._log.info("auth of cluster {cluster} listens on port {port}", cluster=core.cluster, port=self.port)
 
     def _admit(self, peer: Peer) -> LocalApi:
+        return self.api_for(self._identity(peer), peer.host)
+
+    def _identity(self, peer: Peer) -> Identity:
         assert self.core is not None
         now = self.core.now()
         known = self.core.signing.recall(peer.certificate, now)
         if known is not None:
-            return self.api_for(known, peer.host)
+            return known
         try:
             der = ssl.PEM_cert_to_DER_cert(peer.certificate.decode("ascii"))
         except ValueError as error:
             raise bad_parameter("the client's certificate cannot be read") from error
-        return self.api_for(self.core.signing.identify(der, now, peer.certificate), peer.host)
+        return self.core.signing.identify(der, now, peer.certificate)
+
+    def _quota(self, peer: Peer) -> tuple[str, int] | None:
+        """
+        How many calls a user, or a host, may have at once; see L{teleport_tw.rpc.turnstile.Quota}.
+        """
+        try:
+            identity = self._identity(peer)
+        except TeleportError:
+            return "nobody", MAX_CALLS_OF_USER  # and will be told why, all of them together
+        if not identity.is_host:
+            return f"user {identity.username}", MAX_CALLS_OF_USER
+        if any(role in (SystemRole.ADMIN, SystemRole.AUTH) for role in identity.system_roles):
+            return None
+        return f"host {identity.host_id}", MAX_CALLS_OF_HOST
 
     def _authority_changed(self, news: Watched) -> None:
         """

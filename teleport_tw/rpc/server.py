@@ -32,6 +32,7 @@ from teleport_tw.base.secret import Secret
 from teleport_tw.rpc.bridge import run, wait
 from teleport_tw.rpc.faults import Fault, ToFault
 from teleport_tw.rpc.peer import Peer, peer_of
+from teleport_tw.rpc.turnstile import Quota, Turnstile
 
 C = TypeVar("C")
 _log = Logger()
@@ -119,12 +120,14 @@ class Routes(Generic[C]):
     @ivar to_fault: words errors.
     @ivar called: told of each call's end: service and method, gRPC's word for the outcome, and seconds, negative for
         a stream.
+    @ivar quota: whose a call is and how many they may have at once, health checks and reflection included.
     """
 
     admit: Callable[[Peer], C]
     to_fault: ToFault
     limits: Limits = field(factory=Limits)
     called: Callable[[str, str, float], None] | None = None
+    quota: Quota | None = None
     _services: list[str] = field(factory=list, init=False)
     _handlers: list[grpc.GenericRpcHandler[Any, Any]] = field(factory=list, init=False)
 
@@ -289,7 +292,12 @@ class RpcServer(Service):
         """
         if self._server is not None:
             return
-        self._server = server = aio.server(options=self.limits.options(), maximum_concurrent_rpcs=self.limits.max_calls)
+        quota = self.routes.quota
+        self._server = server = aio.server(
+            interceptors=(Turnstile(quota, self.routes.to_fault),) if quota is not None else (),
+            options=self.limits.options(),
+            maximum_concurrent_rpcs=self.limits.max_calls,
+        )
         server.add_generic_rpc_handlers(self.routes.handlers)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -107,7 +107,7 @@ class RpcTests(TestCase):
     def setUp(self) -> None:
         self.hosts, self.users = Root("hosts"), Root("users")
         self.handlers = Handlers()
-        routes: Routes[str] = Routes(self.admit, to_fault, Limits(call_timeout=0.5))
+        routes: Routes[str] = Routes(self.admit, to_fault, Limits(call_timeout=0.5), quota=self.quota)
         routes.add(presence_pb2.DESCRIPTOR.services_by_name["PresenceService"], self.handlers)
         routes.add(audit_pb2.DESCRIPTOR.services_by_name["AuditService"], self.handlers)
         chain, key = self.hosts.leaf("auth", AUTH_NAME, f"*.{AUTH_NAME}")
@@ -122,6 +122,10 @@ class RpcTests(TestCase):
         if name == "mallory":
             raise TeleportError(Kind.ACCESS_DENIED, "access denied", details="locked")
         return name
+
+    def quota(self, peer: Peer) -> tuple[str, int] | None:
+        name = common_name(peer.certificate)
+        return (name, 2) if name == "greedy" else None
 
     def channel(self, name: str = "alice", root: Root | None = None, **more: Any) -> Channel:
         chain, key = (root or self.users).leaf(name)
@@ -299,6 +303,36 @@ class RpcTests(TestCase):
         with socket.create_connection(("127.0.0.1", self.server.ports[0]), 5) as garbage:
             garbage.sendall(b"SSH-2.0-hello\r\n" + os.urandom(4096))
         self.assertEqual(await self.acquire(channel), "alice")
+
+    async def test_a_caller_takes_so_many_places(self) -> None:
+        """
+        Streams count, whichever connection they come by; others go on, and a place that is given back can be had.
+        """
+        first, second, other = self.channel("greedy"), self.channel("greedy"), self.channel("bob")
+        stub = first.stub(AuditServiceStub)
+        stream = first.read(stub.GetRecording, audit_pb2.GetRecordingRequest(session="one wait"))
+        self.assertEqual((await stream.__anext__()).data, b"one")
+        reflection = second.stub(reflection_pb2_grpc.ServerReflectionStub).ServerReflectionInfo()
+        await wait(reflection.write(reflection_pb2.ServerReflectionRequest(list_services="*")))
+        self.assertTrue((await wait(reflection.read())).list_services_response.service)
+        health = second.stub(health_pb2_grpc.HealthStub)
+        for call in (
+            self.acquire(second),
+            second.call(health.Check, health_pb2.HealthCheckRequest()),
+            anext(second.read(health.Watch, health_pb2.HealthCheckRequest())),
+        ):
+            with self.assertRaises(TeleportError) as caught:
+                await call
+            self.assertIs(caught.exception.kind, Kind.LIMIT_EXCEEDED)
+        self.assertEqual(await self.acquire(other), "bob")
+        await stream.aclose()
+        while True:  # until the server has seen it
+            try:
+                self.assertEqual(await self.acquire(second), "greedy")
+                break
+            except TeleportError as error:
+                self.assertIs(error.kind, Kind.LIMIT_EXCEEDED)
+        reflection.cancel()
 
     def test_port_taken(self) -> None:
         """A taken port is an error that says so."""
