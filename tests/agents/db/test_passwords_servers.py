@@ -14,14 +14,17 @@ import pytest
 from pymongo.errors import OperationFailure, PyMongoError
 from twisted.logger import formatEvent, globalLogPublisher
 
+from teleport_tw.agents.db.cloud import Tokens
 from teleport_tw.agents.db.mongodb.session import MongoDBEngine
 from teleport_tw.agents.db.mongodb.users import MongoDBUsers
 from teleport_tw.agents.db.mysql.session import MySQLEngine
+from teleport_tw.agents.db.passwords import Passwords
 from teleport_tw.agents.db.postgres.session import PostgresEngine
 from teleport_tw.agents.db.postgres.users import PostgresUsers
 from teleport_tw.agents.db.redis.session import RedisEngine
+from teleport_tw.base.secret import Secret
 from teleport_tw.protocols.sasl.scram import Client
-from teleport_tw.resources.databases import AdminUser
+from teleport_tw.resources.databases import AWS, AdminUser
 from tests.agents.db.postgres.clients import PsqlMixin
 from tests.agents.db.redis.test_session import Wire
 from tests.agents.db.rig import DatabaseTestCase
@@ -364,4 +367,33 @@ class MongoDBTests(SecretTestCase):
         )
         self.assertEqual(await self.asked(port), [("CN=alice", "$external")])
         await self.until(lambda: self.sink.named("db.session.user.deactivate"))
+        await self.settled()
+
+
+class TokenTests(PsqlMixin, SecretTestCase):
+    """
+    Tokens of a cloud, where a password is asked for; the server takes them for passwords.
+    """
+
+    skip = Postgres.missing() or None
+
+    async def test_a_long_token(self) -> None:
+        """A file goes before a token; a token of a thousand characters passes, and is told to nobody."""
+        token = SECRET + "&X-Amz-Security-Token=" + "x" * 1200
+        peer = shared(Postgres)
+        peer.role("agent_token", password=token, group="by_password")
+        aws = AWS(region="eu-west-1")
+        await self.serve(PostgresEngine(), "postgres", peer.port, passwords={"other": WRONG}, aws=aws)
+        targets = self.agent.commons.targets
+        tokens = Tokens(targets.reactor, targets.threads, lambda order: Secret(token.encode()))
+        targets.passwords = Passwords((*targets.passwords.sources, tokens))
+        port = await self.listen(user="")
+        where = "dbname=postgres user=agent_token"
+        self.said.append(await self.psql(port, "select current_user", where))
+        self.assertEqual(self.said, ["agent_token\n"])
+        file = self.root / "passwords" / "target" / "agent_token"
+        file.touch(0o600)
+        file.write_text(WRONG)
+        self.said.append(await self.psql(port, "", where, 2))
+        self.assertIn("password authentication failed", self.said[1])
         await self.settled()
