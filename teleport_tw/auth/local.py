@@ -57,6 +57,8 @@ from teleport_tw.stores.authorities import Authorities
 _ALL = Query()
 _SECRET_KINDS = frozenset({"token", "cert_authority"})
 """Kinds with anything to show to who may read secrets."""
+_TAKING_PART = ("session.start", "session.join", "session.end", "db.session.start", "db.session.end")
+"""Events that say whose session it is."""
 MAX_WATCHED = 32
 """Kinds in one watch."""
 
@@ -434,9 +436,7 @@ class LocalApi:
             return False
         if gate.may("session", builtin.READ):
             return True
-        page = await self._core.trail.search(
-            EventQuery(session=session, types=("session.start", "session.join", "session.end"), limit=100)
-        )
+        page = await self._core.trail.search(EventQuery(session=session, types=_TAKING_PART, limit=100))
         owner = await self._parts.ownership.owner(session)
         told = [event for event in page.events if not owner or event.get(delivery.DELIVERED_BY, owner) == owner]
         people = {str(name) for event in told for name in (event.get("user"), *(event.get("participants") or ()))}

@@ -80,7 +80,10 @@ class Service:
         Start, and wait until it is ready.
         """
         self.launch()
-        until(self.is_ready, f"{self.folder.name} to be ready; its log ends:\n{self.log_tail()}")
+        try:
+            until(self.is_ready, f"{self.folder.name} to be ready")
+        except AssertionError as failure:
+            raise AssertionError(f"{failure}; its log ends:\n{self.log_tail()}") from None
 
     def launch(self) -> None:
         """

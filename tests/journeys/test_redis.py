@@ -57,10 +57,25 @@ class RedisJourney(unittest.TestCase):
         self.assertNotIn("builder", log)
         codes = [event["code"] for event in self.cluster.events("db.session.start")]
         self.assertEqual(sorted(codes), ["TDB00I", "TDB00I"])
+
+    def test_the_recording(self) -> None:
+        """
+        Who had the session may play it, as a transcript of what was typed and what came of it.
+        """
+        code = self.cluster.sign_up("alice")
+        self.cluster.tctl("users", "update", "alice", "--set-db-users=alice")
+        self.cluster.log_in("alice", code)
+        self.cluster.tsh("db", "login", "cache", "--db-user=alice")
+        typed = "auth alice wonderland\nset greeting 'good day'\nlpush greeting x\n"
+        said = self.cluster.tsh("db", "connect", "cache", stdin=typed).stdout
+        self.assertIn("WRONGTYPE", said)
         recordings = until(
             lambda: json.loads(self.cluster.tctl("recordings", "ls", "--format=json")), "the recording's upload"
         )
-        self.assertTrue(recordings)
+        played = self.cluster.tsh("play", "--format=text", recordings[0]["sid"]).stdout
+        self.assertIn('=> set greeting "good day"', played)
+        self.assertIn("ERROR: WRONGTYPE", played)
+        self.assertNotIn("wonderland", played)
 
     def test_a_database_that_goes(self) -> None:
         """
