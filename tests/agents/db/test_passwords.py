@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -191,12 +192,16 @@ class FilesTests(SynchronousTestCase):
         self.assertIn("symbolic link", self.refused())
 
     def test_what_is_no_file(self) -> None:
-        """A directory, and a FIFO that would never end."""
+        """A directory, a FIFO that would never end, a socket."""
         (self.top / "orders" / "alice").mkdir(mode=0o700)
         self.assertIn("is no file", self.refused())
         (self.top / "orders" / "alice").rmdir()
         os.mkfifo(self.top / "orders" / "alice", 0o600)
         self.assertIn("is no file", self.refused())
+        (self.top / "orders" / "alice").unlink()
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(self.top / "orders" / "alice"))
+            self.assertIn("No such device", self.refused())
 
     def test_what_is_no_password(self) -> None:
         """Nothing, several lines, a NUL that would end it early, or no end; it is not repeated in the reason."""
