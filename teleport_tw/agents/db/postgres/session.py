@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IProtocol
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from teleport_tw.agents.db.flow import Session
 from teleport_tw.agents.db.postgres import faults, texts
@@ -26,7 +27,7 @@ from teleport_tw.base.secret import Secret
 from teleport_tw.dial.lifetime import Ending
 from teleport_tw.events.kinds import DatabaseMalformedPacket
 from teleport_tw.protocols.postgres import messages as m
-from teleport_tw.protocols.postgres.machine import ServerSide
+from teleport_tw.protocols.postgres.machine import ServerSide, State
 from teleport_tw.protocols.postgres.wire import Decoder, OpeningDecoder, Walker
 
 OPENING_SECONDS = 30.0
@@ -89,6 +90,8 @@ class UserSide(Protocol):
         Something from the user.
         """
         self._session.received += len(data)
+        if self._machine.state is State.CLOSED:  # it was told so, or has said so itself
+            return
         try:
             if self._opening is not None:
                 self._open(self._opening, data)
@@ -206,7 +209,7 @@ class UserSide(Protocol):
         transport.protocol = database
         user: Any = self.transport
         user.registerProducer(transport, True)
-        transport.registerProducer(user, True)
+        transport.registerProducer(Reading(user), True)
         if early:
             database.dataReceived(early)
         if self._decoder.waiting:
@@ -281,10 +284,13 @@ class UserSide(Protocol):
             self._held_back = False
             self.transport.resumeProducing()  # type: ignore[union-attr]
 
-    def database_lost(self) -> None:
+    def database_lost(self, told: bool) -> None:
         """
-        The database has closed the connection; it has said why, or there is nothing to say.
+        The database has closed the connection, without a word if it could not say one.
         """
+        if not told and self._machine.state is State.ACTIVE:
+            text = "the database has closed the connection; it may be restarting"
+            self._write(self._machine.send(faults.fatal("08006", text)))
         self._close()
 
     # --- ends ------------------------------------------------------------------------------------------------------
@@ -293,6 +299,9 @@ class UserSide(Protocol):
         """
         A lock, idleness, expiry: say so at the next message's end, and have the server stop what it does.
         """
+        if self._machine.state is State.CLOSED:
+            self._close()
+            return
         farewell = faults.goodbye(ending)
         standing, database = self._standing, self._database
         if standing is None or database is None:
@@ -320,7 +329,7 @@ class UserSide(Protocol):
             self._fail(faults.error_of(error))
 
     def _fail(self, error: m.ErrorResponse) -> None:
-        if self._machine.state.name != "CLOSED":
+        if self._machine.state is not State.CLOSED:
             self._write(self._machine.send(error))
         self._close()
 
@@ -348,6 +357,23 @@ class UserSide(Protocol):
         user.loseConnection()
 
 
+@implementer(IPushProducer)
+class Reading:
+    """
+    The user's transport as the producer of what the database is sent: when the database is lost, the user is still to
+    hear of it, so it does not stop with it.
+    """
+
+    def __init__(self, user: Any) -> None:
+        self.pauseProducing = user.pauseProducing
+        self.resumeProducing = user.resumeProducing
+
+    def stopProducing(self) -> None:
+        """
+        L{UserSide.database_lost} will do that.
+        """
+
+
 def encode_late(message: Any) -> bytes:
     """
     @return: a message that came behind the server's first ReadyForQuery, as it was.
@@ -370,6 +396,7 @@ class DatabaseSide(Protocol):
         self._session = session
         self._walker = Walker()
         self._farewell = b""
+        self._told = False
         self._lost = False
         self.write: Any = None
 
@@ -400,6 +427,8 @@ class DatabaseSide(Protocol):
             audit = self._audit
             for message in told:
                 audit.database(message)
+                if type(message) is m.ErrorResponse and message.fatal:
+                    self._told = True
             self._user.answered()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -408,8 +437,7 @@ class DatabaseSide(Protocol):
         """
         self._lost = True
         self.write = lambda data: None
-        if self._user.transport is not None:
-            self._user.database_lost()
+        self._user.database_lost(self._told or self._walker.ahead != 0)
 
     def leave(self) -> None:
         """
@@ -435,7 +463,7 @@ class DatabaseSide(Protocol):
             self._walker.feed(data)
             return
         self._user.transport.write(data[:ahead] + self._farewell)  # type: ignore[union-attr]
-        self._user.database_lost()
+        self._user.database_lost(told=True)
         self.leave()
 
     def _close(self) -> None:

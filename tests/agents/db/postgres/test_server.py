@@ -4,7 +4,11 @@ A user's own clients, by way of us, with a real PostgreSQL.
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -376,6 +380,68 @@ class EndingTests(PostgresTestCase):
         count = "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and pid <> pg_backend_pid()"
         peer = server
         await self.until(lambda: peer.sql(count) == "0")
+
+    async def test_a_server_that_dies_is_a_clear_error(self) -> None:
+        """
+        Its process for the session is killed, and cannot say a word itself.
+        """
+        import psycopg
+
+        assert server is not None
+        peer, port = server, await self.started()
+        said: list[str] = []
+
+        def work() -> None:
+            where = f"host=127.0.0.1 port={port} sslmode=disable dbname=alice user=alice"
+            with psycopg.connect(where, autocommit=True) as connection:
+                os.kill(connection.info.backend_pid, signal.SIGKILL)
+                try:
+                    connection.execute("select 1")
+                except psycopg.OperationalError as error:
+                    said.append(f"{error.sqlstate} {error}")
+
+        await self.in_thread(work)
+        self.assertIn("08006 the database has closed the connection", said[0])
+        await self.until(lambda: self.sink.named("db.session.end"))
+        await self.in_thread(lambda: self.recovered(peer))
+
+    @staticmethod
+    def recovered(peer: Postgres) -> None:
+        """PostgreSQL starts anew after such a death."""
+        for _ in range(100):
+            if peer.is_ready():
+                return
+            time.sleep(0.1)
+
+    async def test_nonsense_is_refused_and_told(self) -> None:
+        """
+        In the middle of a session, and in place of its beginning; others do not notice.
+        """
+        port = await self.started()
+
+        def work() -> list[bytes]:
+            found = []
+            opening = b"user\0alice\0database\0alice\0\0"
+            startup = (len(opening) + 8).to_bytes(4, "big") + b"\0\3\0\0" + opening
+            for data in (b"GET / HTTP/1.0\r\n\r\n", startup, startup[:4] + b"\0\2\0\0" + opening):
+                with socket.create_connection(("127.0.0.1", port), 20) as connection:
+                    connection.sendall(data)
+                    if data is startup:
+                        while not (got := connection.recv(65536)).endswith(b"Z\0\0\0\5I"):
+                            self.assertTrue(got)
+                        connection.sendall(b"p\0\0\0\4" + b"Q\0\0\0\x0dselect 1\0")
+                    said = b""
+                    while got := connection.recv(65536):
+                        said += got
+                    found.append(said)
+            return found
+
+        http, session, old = await self.in_thread(work)
+        for said, code in ((http, b"08P01"), (session, b"08P01"), (old, b"0A000")):
+            self.assertEqual((said[:1], said.count(code)), (b"E", 1))
+        self.assertEqual(len(await self.until(lambda: self.sink.named("db.session.malformed_packet"))), 1)
+        self.assertEqual(self.queries(), [])
+        self.assertEqual(await self.psql(port, "select 1"), "1\n")
 
 
 def _asyncpg(port: int) -> None:
