@@ -24,7 +24,7 @@ TRUNCATED = "… [truncated]"
 MAX_LONG_BYTES = 4 * 1024
 """Of one parameter's long data; an audit event keeps no more characters of any."""
 MAX_ROWS = 200
-"""Of a bulk execution that are told of; an audit event keeps no more parameters."""
+"""Values that are told of; an audit event keeps no more parameters."""
 
 _UNSIGNED = 0x80
 _PARAMETER_COUNT_AVAILABLE = 8
@@ -104,7 +104,8 @@ class Statement:
         if number >= self.parameters:
             return  # the server will say so at the execution
         known = self.long.setdefault(number, _Long())
-        known.head += data[: MAX_LONG_BYTES - len(known.head)]
+        if number < MAX_ROWS:
+            known.head += data[: MAX_LONG_BYTES - len(known.head)]
         known.size += size
 
     def reset(self) -> None:

@@ -119,6 +119,15 @@ class ExecutionTests(SynchronousTestCase):
         again = execution(bound((BLOB, b"\1y"), (Type.TINY, b"\1")), statement, NONE, True)
         self.assertEqual(again, ("y", "1"))
 
+    def test_long_data_of_many(self) -> None:
+        """
+        Of those that no event keeps only the size is known.
+        """
+        statement = Statement("insert", 300)
+        statement.send_long(299, b"abc", 3)
+        body = bound(*[(Type.NULL, b"")] * 299, (BLOB, b""))
+        self.assertEqual(execution(body, statement, NONE, True)[-1], TRUNCATED)
+
     def test_attributes(self) -> None:
         """
         MySQL 8: further values with names, whose number is told.

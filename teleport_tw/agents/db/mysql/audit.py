@@ -36,12 +36,18 @@ from teleport_tw.protocols.mysql.masking import mask
 from teleport_tw.protocols.mysql.messages import Command
 from teleport_tw.protocols.mysql.parameters import Statement
 from teleport_tw.protocols.mysql.results import ANSWERS, Finished
-from teleport_tw.protocols.mysql.wire import Fields
+from teleport_tw.protocols.mysql.wire import Fields, malformed
 
 MAX_STATEMENTS = 16_382
 """Prepared statements of one session: as many as servers allow to all sessions together."""
 MAX_STATEMENT_TEXT = 4 << 10
 """Characters kept of each, to name it at its executions."""
+MAX_TEXTS, SHORT_TEXT = 4 << 20, 128
+"""Characters kept of all together; of those that come then little is kept."""
+MAX_PARAMETERS = 1 << 20
+"""Of all prepared statements of a session together, their types being remembered."""
+MAX_LONG = 100_000
+"""Parameters sent ahead as long data for executions that have not come."""
 
 _LAST = 0xFFFFFFFF
 """MariaDB: the statement that was prepared last, so that an execution can be sent behind without knowing its number."""
@@ -122,6 +128,9 @@ class Audit:
     statements: dict[int, Statement] = field(factory=dict, init=False)
     schema: str | None = field(default=None, init=False)
     _last: int = field(default=0, init=False)
+    _parameters: int = field(default=0, init=False)
+    _texts: int = field(default=0, init=False)
+    _long: int = field(default=0, init=False)
     _preparing: tuple[str, bool] = field(default=("", False), init=False)
 
     @property
@@ -129,7 +138,7 @@ class Audit:
         """
         Whether no further statement may be prepared.
         """
-        return len(self.statements) >= MAX_STATEMENTS
+        return len(self.statements) >= MAX_STATEMENTS or self._parameters >= MAX_PARAMETERS
 
     def tell(self, piece: Piece) -> Told:
         """
@@ -152,18 +161,23 @@ class Audit:
                 number, parameter = fields.number(4), fields.number(2)
                 statement, size = self._statement(number), piece.size - 6
                 if statement is not None:
+                    before = len(statement.long)
                     statement.send_long(parameter, fields.rest(), size)
+                    self._long += len(statement.long) - before
+                if self._long > MAX_LONG:
+                    raise malformed("long data for more parameters than anybody executes")
                 return Told(
                     fact=MySQLStatementSendLongData(**facts, statement_id=number, parameter_id=parameter, size=size)
                 )
             case Command.COM_STMT_CLOSE:
                 number = Fields(body).number(4)
-                self.statements.pop(self._number(number), None)
+                self._forget(self.statements.pop(self._number(number), None))
                 return Told(fact=MySQLStatementClose(**facts, statement_id=number))
             case Command.COM_STMT_RESET:
                 number = Fields(body).number(4)
                 statement = self._statement(number)
                 if statement is not None:
+                    self._long -= len(statement.long)
                     statement.reset()
                 return Told(fact=MySQLStatementReset(**facts, statement_id=number))
             case Command.COM_STMT_FETCH:
@@ -172,6 +186,7 @@ class Audit:
                 return Told(fact=MySQLStatementFetch(**facts, statement_id=number, rows=rows))
             case Command.COM_RESET_CONNECTION:
                 self.statements.clear()
+                self._parameters = self._texts = self._long = 0
                 return Told()
             case _:
                 return Told(fact=self._other(code, body, facts))
@@ -183,11 +198,21 @@ class Audit:
         prepared = finished.prepared
         if prepared is not None:
             text, secret = self._preparing
-            self.statements[prepared.statement] = Statement(text[:MAX_STATEMENT_TEXT], prepared.parameters, secret)
+            text = text[: MAX_STATEMENT_TEXT if self._texts < MAX_TEXTS else SHORT_TEXT]
+            self._forget(self.statements.get(prepared.statement))
+            self.statements[prepared.statement] = Statement(text, prepared.parameters, secret)
+            self._texts += len(text)
+            self._parameters += prepared.parameters
             self._last = prepared.statement
         self._preparing = ("", False)
 
     # --- inside --------------------------------------------------------------------------------------------------
+
+    def _forget(self, statement: Statement | None) -> None:
+        if statement is not None:
+            self._texts -= len(statement.query)
+            self._parameters -= statement.parameters
+            self._long -= len(statement.long)
 
     def _query(self, piece: Piece) -> Told:
         query = parameters.query(piece.body, self.named)
@@ -212,7 +237,9 @@ class Audit:
         if statement is None:
             event = partial(MySQLStatementExecute, **facts, statement_id=number)
             return Told(text=f"EXECUTE: unknown statement {number}", event=event)
+        before = len(statement.long)
         values = parameters.execution(piece.body, statement, self.named, piece.whole)
+        self._long -= before - len(statement.long)
         if statement.secret:
             values = (MASK,) * len(values)
         event = partial(

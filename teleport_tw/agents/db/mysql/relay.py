@@ -27,7 +27,7 @@ from teleport_tw.protocols.mysql.compression import Unwrapper, Wrapper
 from teleport_tw.protocols.mysql.errors import Errno
 from teleport_tw.protocols.mysql.handshake import error
 from teleport_tw.protocols.mysql.messages import Command, HandshakeResponse
-from teleport_tw.protocols.mysql.results import Answers, Farewell, FileWanted, Finished, Outcome
+from teleport_tw.protocols.mysql.results import ANSWERS, Answers, Expect, Farewell, FileWanted, Finished, Outcome
 from teleport_tw.protocols.mysql.wire import packets
 
 MAX_EARLY_BYTES = 256 * 1024
@@ -256,8 +256,8 @@ class Relay:
         try:
             told = self._audit.tell(piece)
         except RemoteProtocolError as fault:
-            if not first:
-                raise
+            if not first or ANSWERS[piece.code] is Expect.NOTHING:
+                raise  # part of it is at the target, or the client expects no answer
             self._malformed(piece, fault)
             return
         if told.fact is not None:
@@ -362,7 +362,11 @@ class Relay:
     def _done(self, outcome: Outcome) -> None:
         match outcome:
             case Finished():
+                early = self._file
                 self._finished(outcome)
+                if early:
+                    # servers read a file to its end whatever they think of it; the rest would be commands to this one
+                    self._target_fault(RemoteProtocolError("the server answered before the file's end"))
             case FileWanted(name, sequence):
                 self._commands.file(sequence)
                 self._file = True
@@ -376,8 +380,8 @@ class Relay:
     def _finished(self, done: Finished) -> None:
         told, self._told = self._told, None
         running, self._running = self._running, None
-        if self._file:
-            self._file = False
+        early, self._file = self._file, False
+        if early:
             self._content_ended("the database did not want it")
         self._audit.answered(done)
         text = "" if done.error is None else str(done.error)
@@ -449,6 +453,8 @@ class Relay:
         return data if missing is None else data[:missing]
 
     def _say_farewell(self, told: bool = True) -> None:
+        if self._over:
+            return
         self._over = True
         if told:
             # a client that asks nothing now reads this as the answer to what it asks next
