@@ -63,13 +63,16 @@ def read(message: bytes | memoryview) -> Compressed:
     return Compressed(op_code, size, compressor)
 
 
-def unpack(message: bytes | memoryview) -> tuple[Compressed, bytes]:
+def unpack(message: bytes | memoryview, most: int = MAX_MESSAGE_BYTES) -> tuple[Compressed, bytes]:
     """
     @param message: whole, with its header.
+    @param most: bytes that it may have when unpacked.
     @return: what it said, and the body, without any header.
     @raise RemoteProtocolError: it cannot be unpacked, or to another size than announced.
     """
     told = read(message)
+    if told.size > most:
+        raise RemoteProtocolError(f"a message of {told.size} bytes when unpacked")
     packed = bytes(message[HEADER_BYTES + FIELDS.size :])
     try:
         body = _unpacked(told, packed)

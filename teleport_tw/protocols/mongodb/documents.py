@@ -22,6 +22,11 @@ from teleport_tw.base.errors import RemoteProtocolError
 MIN_BYTES = 5
 """A length and the closing zero."""
 
+MAX_FIELDS = 10_000
+"""Of the first level of what is judged; commands have a dozen. A message has room for millions."""
+MAX_DOCUMENTS = 100_000
+"""Beside one another, which is what servers take in a batch (C{maxWriteBatchSize})."""
+
 _SHALLOW: CodecOptions[RawBSONDocument] = CodecOptions(
     document_class=RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
@@ -42,19 +47,20 @@ def shallow(document: bytes) -> Document:
     @raise RemoteProtocolError: it is none, or has a field twice.
     """
     _check_size(document)
+    count = _count(document)
     try:
         read = RawBSONDocument(document, _SHALLOW)
         names = list(read)
     except (InvalidBSON, ValueError, RecursionError, OverflowError, TypeError) as error:
         raise RemoteProtocolError(f"a document that cannot be read: {error}") from error
-    if len(names) != _count(document):
+    if len(names) != count:
         raise RemoteProtocolError("a document with a field of one name twice")
     return read
 
 
 def deep(document: bytes | RawBSONDocument) -> dict[str, Any]:
     """
-    @return: all levels.
+    @return: all levels; for what has a bound on its length.
     @raise RemoteProtocolError: it is none.
     """
     raw = bytes(document.raw) if isinstance(document, RawBSONDocument) else document
@@ -75,10 +81,13 @@ def encode(document: Document) -> bytes:
 def split(documents: bytes) -> Iterator[bytes]:
     """
     @param documents: one behind the other.
-    @raise RemoteProtocolError: the last is cut short.
+    @raise RemoteProtocolError: the last is cut short, or there are too many.
     """
-    start, end = 0, len(documents)
+    start, end, count = 0, len(documents), 0
     while start < end:
+        count += 1
+        if count > MAX_DOCUMENTS:
+            raise RemoteProtocolError(f"more than {MAX_DOCUMENTS} documents at once")
         size = int.from_bytes(documents[start : start + 4], "little", signed=True)
         if size < MIN_BYTES or size > end - start:
             raise RemoteProtocolError(f"a document of {size} bytes in {end - start}")
@@ -134,7 +143,10 @@ def _first_level(body: bytes, most: int, mask: frozenset[str]) -> dict[str, Any]
     for name, value in shallow(body).items():
         if isinstance(value, RawBSONDocument):
             found[name] = deep(value) if len(value.raw) <= most else f"… {len(value.raw)} bytes"
-        elif isinstance(value, (str, bytes, list)):
+        elif isinstance(value, list):
+            short = len(value) <= most // 16 and len(bson.encode({"": value})) <= most
+            found[name] = value if short else f"… {len(value)} long"
+        elif isinstance(value, (str, bytes)):
             found[name] = value if len(value) <= most // 16 else f"… {len(value)} long"
         else:
             found[name] = value
@@ -165,6 +177,8 @@ def _count(document: bytes) -> int:
             raise RemoteProtocolError("a document whose field has no end")
         position = _behind(document, kind, name_end + 1, end)
         count += 1
+        if count > MAX_FIELDS:
+            raise RemoteProtocolError(f"a document with more than {MAX_FIELDS} fields")
     return count
 
 

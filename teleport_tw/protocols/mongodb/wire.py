@@ -90,22 +90,23 @@ class Decoder:
                 raise RemoteProtocolError(f"a message of {length} bytes")
             if len(buffer) - start < length:
                 break
-            found.append(incoming(bytes(buffer[start : start + length])))
+            found.append(incoming(bytes(buffer[start : start + length]), self.max_bytes))
             start += length
             self.max_bytes = MAX_MESSAGE_BYTES
         del buffer[:start]
         return found
 
 
-def incoming(raw: bytes) -> Incoming:
+def incoming(raw: bytes, most: int = MAX_MESSAGE_BYTES) -> Incoming:
     """
     @param raw: one message with its header.
+    @param most: bytes that it may have when it is unpacked.
     @raise RemoteProtocolError: it is none of a user's.
     """
     header = Header(*HEADER.unpack_from(raw))
     if header.op_code != OpCode.OP_COMPRESSED:
         return Incoming(request(header, raw[HEADER_BYTES:], raw), raw)
-    told, body = compression.unpack(raw)
+    told, body = compression.unpack(raw, most)
     inner = Header(header.length, header.request_id, header.response_to, told.op_code)
     return Incoming(request(inner, body), raw, told.compressor)
 

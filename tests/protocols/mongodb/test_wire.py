@@ -17,7 +17,7 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.base.errors import RemoteProtocolError
-from teleport_tw.protocols.mongodb import compression, wire
+from teleport_tw.protocols.mongodb import compression, documents, wire
 from teleport_tw.protocols.mongodb.compression import Compressor
 from teleport_tw.protocols.mongodb.messages import HEADER, Flag, Header, Legacy, Message, OpCode, Query, Sequence
 
@@ -211,6 +211,52 @@ class CompressionTests(SynchronousTestCase):
         for raw in (packed(message, 9), packed(packed(message, Compressor.ZLIB), Compressor.ZLIB)):
             with self.assertRaises(RemoteProtocolError):
                 wire.Decoder().feed(raw)
+
+
+class FloodTests(SynchronousTestCase):
+    """
+    Few bytes that would be much work.
+    """
+
+    def test_first_messages_are_short_when_unpacked(self) -> None:
+        """A hello says who one is; what is packed into it does not get round the bound."""
+        long = packed(framed(OpCode.OP_MSG, command({"hello": 1, "$db": "a", "x": "y" * wire.MAX_FIRST_BYTES})), 2)
+        self.assertLess(len(long), 64 * 1024)
+        with self.assertRaises(RemoteProtocolError):
+            wire.Decoder().feed(long)
+        decoder = wire.Decoder()
+        decoder.feed(framed(OpCode.OP_MSG, command(PING)))
+        self.assertEqual(len(decoder.feed(long)), 1)
+
+    def test_fields_are_counted_before_they_are_made(self) -> None:
+        """A command has a dozen, and not as many as there is room for; nor does it matter what they are called."""
+        inside = b"\x0aa\0" * (documents.MAX_FIELDS + 1)
+        document = struct.pack("<i", 5 + len(inside)) + inside + b"\0"
+        self.patch(documents, "RawBSONDocument", None)  # is not reached
+        with self.assertRaisesRegex(RemoteProtocolError, "fields"):
+            documents.shallow(document)
+
+    def test_what_is_counted_may_be_no_document(self) -> None:
+        """The end of it is missing, which the count does not look at."""
+        with self.assertRaisesRegex(RemoteProtocolError, "cannot be read"):
+            documents.shallow(b"\5\0\0\0\1")
+
+    def test_documents_are_counted(self) -> None:
+        """Of an old message, or beside a command."""
+        empty = bson.encode({})
+        found = documents.split(empty * (documents.MAX_DOCUMENTS + 1))
+        with self.assertRaisesRegex(RemoteProtocolError, "documents"):
+            for _ in found:
+                pass
+
+    def test_long_lists_are_told_by_their_length(self) -> None:
+        """Whatever their elements are: one may be as long as all."""
+        body = bson.encode({"insert": "c", "documents": [{"x": "y" * 500_000}], "few": [{"a": 1}], "$db": "d"})
+        words, size = documents.text(body, most=32768)
+        self.assertLess(len(words), 1000)
+        self.assertIn("1 long", words)
+        self.assertIn('"few": [{"a": 1}]', words)
+        self.assertEqual(size, len(body))
 
 
 class AnswerTests(SynchronousTestCase):

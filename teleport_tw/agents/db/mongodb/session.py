@@ -197,6 +197,8 @@ class UserSide(Protocol):
         request, session = incoming.request, self.session
         asked = commands.command(request)
         if asked.key in commands.HELLO:
+            if len(asked.body) > wire.MAX_FIRST_BYTES:
+                raise RemoteProtocolError(f"a hello of {len(asked.body)} bytes")
             self._forward(incoming, None, _without_sign_in(incoming))
             return
         if asked.key in commands.LIVENESS:
@@ -225,6 +227,12 @@ class UserSide(Protocol):
         assert self.target is not None
         request = incoming.request
         if request.expects_reply:
+            if len(self.waiting) >= 2 * MAX_WAITING:
+                raise RemoteProtocolError("too many requests without an answer")
+            displaced = self.waiting.get(request.header.request_id)
+            if displaced is not None and displaced.running is not None:
+                # two of one number: which of them an answer is for cannot be known
+                self.session.result(displaced.running, ended=False)
             self.waiting[request.header.request_id] = _Waiting(request, running)
         elif running is not None:
             self.session.result(running, ended=False)
