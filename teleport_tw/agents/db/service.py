@@ -106,7 +106,10 @@ class DatabaseAgentService(Service):
         for name, database in self.databases.items():
             if databases.get(name) != database:
                 self.commons.targets.forget(name)
+        new = {name: database for name, database in databases.items() if name not in self.databases}
         self.databases = dict(databases)
+        if new and self.running:
+            self.commons.tasks.spawn("cleaning up database users", self.commons.users.clean_up(new))
 
     def renewed(self, identity: HostIdentity) -> None:
         """

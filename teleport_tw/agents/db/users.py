@@ -89,11 +89,13 @@ class _Note:
 class Provisioned:
     """
     A user that sessions here share.
+
+    @ivar names: the logical databases that it was made for; what it got in each is taken off it there.
     """
 
     database: Database
-    name: str
     grants: Grants
+    names: list[str] = field(factory=list)
     sessions: int = 0
 
 
@@ -130,10 +132,12 @@ class Users:
                     Kind.ACCESS_DENIED,
                     f"database user {grants.user!r} is in use with other roles; end its other sessions first",
                 )
-            if standing is None or not standing.sessions or standing.name != permit.name:
-                standing = Provisioned(database, permit.name, grants, standing.sessions if standing else 0)
-                made = await self._activate(standing)
+            if standing is None or not standing.sessions:
+                standing = Provisioned(database, grants)
+            if permit.name not in standing.names:
+                made = await self._activate(standing, permit.name)
                 self._tell(session, grants, made)
+                standing.names.append(permit.name)
                 self._standing[key] = standing
             standing.sessions += 1
             return standing
@@ -165,7 +169,8 @@ class Users:
             if standing.sessions or self._standing.get(key) is not standing:
                 return
             del self._standing[key]
-            error = await self._patiently(standing.database, self._note(standing))
+            problems = [await self._patiently(standing.database, self._note(standing, name)) for name in standing.names]
+            error = "; ".join(filter(None, problems))
         finally:
             lock.release()
             if not lock.locked and key not in self._standing:
@@ -184,9 +189,14 @@ class Users:
         """
         for note in await self.threads.run(self._read):
             database, key = databases.get(note.database), (note.database, note.user)
-            if database is None or key in self._standing:
+            if database is None:
                 continue
-            error = await self._patiently(database, note)
+            lock = self._locks.setdefault(key, DeferredLock())
+            await lock.acquire()
+            try:
+                error = await self._patiently(database, note)
+            finally:
+                lock.release()
             if error:
                 self._log.error(
                     "database user {user} of {database} is left behind: {error}",
@@ -203,11 +213,11 @@ class Users:
             raise TeleportError(Kind.NOT_IMPLEMENTED, f"users of {database.protocol} cannot be made automatically")
         return found
 
-    async def _activate(self, standing: Provisioned) -> Provisioning:
+    async def _activate(self, standing: Provisioned, name: str) -> Provisioning:
         provisioner = self._provisioner(standing.database)
-        note = self._note(standing)
+        note = self._note(standing, name)
         await self.threads.run(self._write, note)
-        work = provisioner.activate(standing.database, standing.name, standing.grants)
+        work = provisioner.activate(standing.database, name, standing.grants)
         try:
             return await Deferred.fromCoroutine(work).addTimeout(WORK_SECONDS, self.clock)
         except TeleportError as error:
@@ -253,10 +263,10 @@ class Users:
                     affected[kind] = affected.get(kind, 0) + count
             session.emit(DatabasePermissionsUpdate(**session.facts, summary=made.objects, affected=affected))
 
-    def _note(self, standing: Provisioned) -> _Note:
+    def _note(self, standing: Provisioned, name: str) -> _Note:
         return _Note(
             database=standing.database.name,
-            name=standing.name,
+            name=name,
             user=standing.grants.user,
             drop=standing.grants.drop,
         )

@@ -179,7 +179,7 @@ class AutomaticUserTests(PsqlMixin, DatabaseTestCase):
         from teleport_tw.agents.db.users import Provisioned
 
         grants = Grants(user="left", drop=True, roles=("reader",))
-        await users._activate(Provisioned(database, "postgres", grants))
+        await users._activate(Provisioned(database, grants), "postgres")
         self.assertEqual(self.exists("left"), "t")
         await users.clean_up({"another": database})
         self.assertEqual(self.exists("left"), "t")
