@@ -112,7 +112,26 @@ def _add(commands: Any, verb: Verb) -> argparse.ArgumentParser:
         **help_text,
     )
     module.configure(child)
+    _teach(child, getattr(module, "EXAMPLES", ""))
     return child
+
+
+def _teach(parser: argparse.ArgumentParser, examples: str) -> None:
+    """
+    Let a verb's own verbs say in their help what the list of them says, with the examples that use them.
+    """
+    for action in parser._actions:
+        if not isinstance(action, argparse._SubParsersAction):
+            continue
+        for choice in action._choices_actions:
+            child = action.choices[choice.dest]
+            summary = choice.help or ""
+            if child.description is None and summary:
+                child.description = f"{summary[:1].upper()}{summary[1:]}."
+            own = [line for line in examples.splitlines() if f"{child.prog} " in f"{line} "]
+            if child.epilog is None and own:
+                child.epilog = "examples:\n" + indent("\n".join(own), "  ")
+            _teach(child, examples)
 
 
 def plain(docstring: str) -> str:

@@ -6,9 +6,14 @@ from __future__ import annotations
 
 import argparse
 
+EXAMPLES = """\
+prog group part --all
+prog group other
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """
     One part.
     """
-    parser.add_subparsers().add_parser("part").set_defaults(run=lambda context, options: 0)
+    parser.add_subparsers().add_parser("part", help="a part").set_defaults(run=lambda context, options: 0)

@@ -235,6 +235,17 @@ class CommandLineTests(SynchronousTestCase):
         self.assertEqual(code, 0)
         self.assertIn("part", shown)
 
+    def test_help_of_a_verbs_own_verb(self) -> None:
+        """
+        It says what the list of them says, and shows the examples that are its own and no others.
+        """
+        verbs = (Verb("group", "tests.clients.groups", "has parts"),)
+        code, shown, _ = self.ended(lambda: parse("prog", "", verbs, flags, ["group", "part", "--help"]))
+        self.assertEqual(code, 0)
+        self.assertIn("A part.\n", shown)
+        self.assertIn("examples:\n  prog group part --all", shown)
+        self.assertNotIn("other", shown)
+
     def test_flags_everywhere(self) -> None:
         """
         The program's flags may stand behind the verb, and behind a verb's own verb; a verb's meaning wins.

@@ -58,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ls.add_argument("-f", "--format", choices=FORMATS, default="text", help="[text]")
     ls.set_defaults(run=run_ls)
 
-    sign = commands.add_parser("sign", help="certificates for a user or a host", epilog=EXAMPLES)
+    sign = commands.add_parser("sign", help="certificates for a user or a host")
     sign.add_argument("--user", default="", help="a user's name")
     sign.add_argument("--host", default="", help="comma-separated names and addresses of a host")
     sign.add_argument("-o", "--out", required=True, help="file to write; endings are added as the format has them")

@@ -36,6 +36,10 @@ TRAITS = {
 
 EXAMPLES = """\
 tctl users add alice --roles=access --logins=root,alice
+tctl users ls --format=json
+tctl users update alice --set-roles=access,auditor
+tctl users reset alice
+tctl users rm alice
 """
 
 
@@ -44,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     C{tctl users add|ls|update|rm|reset}.
     """
     commands = parser.add_subparsers(metavar="command", required=True)
-    add = commands.add_parser("add", help="create a user and print the sign-up link", epilog=EXAMPLES)
+    add = commands.add_parser("add", help="create a user and print the sign-up link")
     add.add_argument("name")
     add.add_argument("--roles", required=True, help="comma-separated role names")
     for trait, what in TRAITS.items():
