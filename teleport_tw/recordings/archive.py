@@ -4,19 +4,19 @@ What auth does with recordings: keep, give out, and find by content.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import TypeVar
 
 from attrs import define, field, frozen
+from twisted.internet.defer import DeferredLock, DeferredSemaphore
 from twisted.logger import Logger
 
 from teleport_tw.base.errors import RemoteProtocolError
-from teleport_tw.base.tasks import Threads
+from teleport_tw.base.tasks import Tasks, Threads
 from teleport_tw.recordings.container import Output, Reader
 from teleport_tw.recordings.screen import Line, LineReader
-from teleport_tw.recordings.search import ContentIndex, Found
+from teleport_tw.recordings.search import ContentIndex, Found, Stopped
 from teleport_tw.recordings.storage import Storage
 
 T = TypeVar("T")
@@ -27,6 +27,8 @@ MAX_INDEXED = 32 << 20
 """Bytes of one recording's output that can be searched, its beginning; the recording itself has everything."""
 LINE_COST = 100
 """What a line counts beside its bytes, since many are empty."""
+MAX_WAITING = 4
+"""Recordings that were read and wait for the index, some ten megabytes each at the most; others are told to wait."""
 SLICE_BYTES = 16 << 10
 """Output that is looked at in one go, well below a millisecond's worth: sessions are relayed in the same process."""
 ABANDONED_SECONDS = 35 * 60.0
@@ -62,7 +64,10 @@ class Archive:
     threads: Threads
     now: Callable[[], float]
     _completed: dict[str, Checked] = field(factory=dict, init=False)
-    _turn: threading.Lock = field(factory=threading.Lock, init=False)
+    _writing: DeferredLock = field(factory=DeferredLock, init=False)
+    _places: DeferredSemaphore = field(factory=lambda: DeferredSemaphore(MAX_WAITING), init=False)
+    _finding: DeferredLock = field(factory=DeferredLock, init=False)
+    _tasks: Tasks = field(factory=Tasks, init=False)
     _log = Logger()
 
     async def start(self) -> None:
@@ -70,7 +75,7 @@ class Archive:
         Open the index and take in recordings that it does not have.
         """
         await self.threads.run(self.index.open)
-        known = await self.threads.run(self._in_turn, self.index.sessions)
+        known = await self._in_turn(self._writing, self.index.sessions)
         for session in await self.storage.sessions():
             if session not in known:
                 try:
@@ -86,14 +91,21 @@ class Archive:
 
     async def complete(self, session: str, parts: int) -> Checked:
         """
-        Close a recording and make it searchable; said again, it costs nothing.
+        Close a recording and have it made searchable, one recording after the other; said again, it costs nothing.
 
         @return: what is in it; what was tampered with is kept all the same.
         """
         checked = self._completed.get(session)
         if checked is None:
             await self.storage.complete(session, parts)
-            checked = await self._take_in(session)
+            await self._places.acquire()
+            try:
+                checked, lines = await self._read(session)
+            except BaseException:
+                self._places.release()
+                raise
+            adding = self._tasks.spawn("indexing a recording", self._add(session, lines))
+            adding.addBoth(lambda _: self._places.release())
             if len(self._completed) >= MAX_REMEMBERED:
                 self._completed.pop(next(iter(self._completed)))
             self._completed[session] = checked
@@ -121,8 +133,7 @@ class Archive:
         """
         @param sessions: those the caller may see.
         """
-        found: list[Found] = await self.threads.run(self._in_turn, lambda: self.index.find(text, sessions, limit))
-        return found
+        return await self._in_turn(self._finding, lambda: self.index.find(text, sessions, limit))
 
     async def check(self, session: str) -> Checked:
         """
@@ -137,20 +148,28 @@ class Archive:
         """
         self._completed.pop(session, None)
         await self.storage.delete(session)
-        await self.threads.run(self._in_turn, lambda: self.index.remove(session))
+        await self._in_turn(self._writing, lambda: self.index.remove(session))
 
     async def close(self) -> None:
         """
-        Let go of the index.
+        Let go of the index; what was not in it yet is taken in at the next start.
         """
-        await self.threads.run(self._in_turn, self.index.close)
+        self.index.stop()
+        await self._finding.acquire()
+        try:
+            await self._in_turn(self._writing, self.index.close)
+        finally:
+            self._finding.release()
 
-    async def _take_in(self, session: str) -> Checked:
-        checked, lines = await self._read(session)
-        if checked.problem:
-            self._log.error("session {session}: {problem}", session=session, problem=checked.problem)
-        await self.threads.run(self._in_turn, lambda: self.index.add(session, lines))
-        return checked
+    async def _take_in(self, session: str) -> None:
+        _, lines = await self._read(session)
+        await self._add(session, lines)
+
+    async def _add(self, session: str, lines: list[Line]) -> None:
+        try:
+            await self._in_turn(self._writing, lambda: self.index.add(session, lines))
+        except Stopped:
+            self._log.info("the recording of session {session} is taken in at the next start", session=session)
 
     async def _read(self, session: str) -> tuple[Checked, list[Line]]:
         intake, problem = _Intake(), ""
@@ -159,14 +178,19 @@ class Archive:
                 await self.threads.run(intake.feed, data)
             except RemoteProtocolError as error:
                 problem = str(error)
+                self._log.error("session {session}: {problem}", session=session, problem=problem)
                 break
         reader = intake.reader
         checked = Checked(digest=reader.digest.hex(), complete=reader.complete, frames=reader.frames, problem=problem)
         return checked, intake.lines + intake.screen.end()
 
-    def _in_turn(self, call: Callable[[], T]) -> T:
-        with self._turn:
-            return call()
+    async def _in_turn(self, turn: DeferredLock, call: Callable[[], T]) -> T:
+        # who waits here waits in no thread: others have need of them
+        await turn.acquire()
+        try:
+            return await self.threads.run(call)
+        finally:
+            turn.release()
 
 
 @define(eq=False)

@@ -1,13 +1,16 @@
 """
 What was on the screens, findable: lines of every recording in one SQLite file beside them, made at completion.
 
-The file can be thrown away and is made again from the recordings.
+The file can be thrown away and is made again from the recordings. SQLite cuts a megabyte a second into trigrams, so
+what is long is written a batch at a time, with pauses in which the machine does what people wait for.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Collection, Iterable
+from itertools import islice
 from pathlib import Path
 
 from attrs import define, field, frozen
@@ -27,6 +30,16 @@ CREATE TRIGGER IF NOT EXISTS lines_removed AFTER DELETE ON lines BEGIN
 """
 
 
+BATCH_LINES = 200
+"""Written in one go: some milliseconds of work."""
+
+
+class Stopped(Exception):
+    """
+    The index was closed before all of a recording was in; nothing of it is.
+    """
+
+
 @frozen
 class Found:
     """
@@ -41,11 +54,13 @@ class Found:
 @define(eq=False)
 class ContentIndex:
     """
-    Everything blocks; one thread at a time.
+    Everything blocks. One thread at a time may write, and one L{find} meanwhile, which sees what was written before.
     """
 
     path: Path
     _database: sqlite3.Connection | None = field(default=None, init=False)
+    _finding: sqlite3.Connection | None = field(default=None, init=False)
+    _stopping: bool = field(default=False, init=False)
 
     def open(self) -> None:
         """
@@ -58,16 +73,25 @@ class ContentIndex:
             for path in self.path.parent.glob(self.path.name + "*"):
                 path.unlink()
             self._database = self._prepared()
+        self._finding = sqlite3.connect(self.path, check_same_thread=False)
+        self._stopping = False
 
     def add(self, session: str, lines: Iterable[Line]) -> None:
         """
         Take in a recording; what was there of it is replaced.
+
+        @raise Stopped: L{stop} was called.
         """
+        self._go_on(session)
         with self._open as write:
             self._remove(write, session)
             number = write.execute("INSERT INTO sessions (id) VALUES (?)", (session,)).lastrowid
             rows = ((number, line.ms, line.text) for line in lines)
-            write.executemany("INSERT INTO lines (session, ms, text) VALUES (?,?,?)", rows)
+            while batch := list(islice(rows, BATCH_LINES)):
+                self._go_on(session)
+                started = time.monotonic()
+                write.executemany("INSERT INTO lines (session, ms, text) VALUES (?,?,?)", batch)
+                time.sleep(time.monotonic() - started)
 
     def remove(self, session: str) -> None:
         """
@@ -90,38 +114,54 @@ class ContentIndex:
         """
         if not text:
             return []
+        finding = self._opened(self._finding)
         if len(text) >= 3:
             where = "lines.number IN (SELECT rowid FROM words WHERE words MATCH ?)"
             value = '"' + text.replace('"', '""') + '"'
         else:  # too short for the trigrams
             where, value = "instr(lower(text), lower(?)) > 0", text
         if sessions is not None:
-            self._open.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (id TEXT PRIMARY KEY)")
-            self._open.execute("DELETE FROM wanted")
-            self._open.executemany("INSERT OR IGNORE INTO wanted VALUES (?)", [(session,) for session in sessions])
+            finding.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (id TEXT PRIMARY KEY)")
+            finding.execute("DELETE FROM wanted")
+            finding.executemany("INSERT OR IGNORE INTO wanted VALUES (?)", [(session,) for session in sessions])
             where += " AND sessions.id IN (SELECT id FROM wanted)"
         # the parts of the statement are constants of this module; what the caller sends goes in as values
         sql = (
             "SELECT sessions.id, ms, text FROM lines JOIN sessions ON sessions.number = lines.session "  # noqa: S608
             f"WHERE {where} ORDER BY lines.session DESC, lines.number LIMIT ?"
         )
-        found = [Found(*row) for row in self._open.execute(sql, (value, limit))]
-        self._open.rollback()
+        found = [Found(*row) for row in finding.execute(sql, (value, limit))]
+        finding.rollback()
         return found
+
+    def stop(self) -> None:
+        """
+        End an L{add} that another thread is at; to be called before L{close}, from any thread.
+        """
+        self._stopping = True
 
     def close(self) -> None:
         """
         Let go of the file.
         """
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        for connection in (self._finding, self._database):
+            if connection is not None:
+                connection.close()
+        self._finding = self._database = None
+
+    def _go_on(self, session: str) -> None:
+        if self._stopping:
+            raise Stopped(session)
 
     @property
     def _open(self) -> sqlite3.Connection:
-        if self._database is None:
+        return self._opened(self._database)
+
+    @staticmethod
+    def _opened(connection: sqlite3.Connection | None) -> sqlite3.Connection:
+        if connection is None:
             raise RuntimeError("the index is not open")
-        return self._database
+        return connection
 
     def _remove(self, write: sqlite3.Connection, session: str) -> None:
         write.execute("DELETE FROM lines WHERE session IN (SELECT number FROM sessions WHERE id = ?)", (session,))

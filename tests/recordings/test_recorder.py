@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from teleport_tw.recordings import recorder as recorder_module
 from teleport_tw.recordings.archive import ABANDONED_SECONDS, Archive
 from teleport_tw.recordings.container import End, Note, Output, Reader, Resized, Timed
 from teleport_tw.recordings.recorder import Recorder
-from teleport_tw.recordings.search import ContentIndex
+from teleport_tw.recordings.screen import Line
+from teleport_tw.recordings.search import BATCH_LINES, ContentIndex, Stopped
 from teleport_tw.recordings.storage import LocalStorage
 from teleport_tw.recordings.upload import Uploader
 from tests.doubles.threads import in_place
@@ -305,6 +307,47 @@ class StorageTests(RecordingCase):
         self.assertEqual((checked.complete, checked.problem), (True, ""))
         self.assertEqual(len(self.done(self.archive.search("early words"))), 1)
         self.assertEqual(self.done(self.archive.search("late words")), [])
+
+    def test_one_searches_while_another_recording_is_taken_in(self) -> None:
+        """
+        What is being written is not found yet, what was there is.
+        """
+        index, seen = self.archive.index, list[list[str]]()
+
+        def lines(text: str) -> Iterator[Line]:
+            for number in range(BATCH_LINES * 2):
+                seen.append([found.session for found in index.find("words", limit=1)])
+                yield Line(number, text)
+
+        index.add("old", [Line(0, "old words")])
+        index.add("new", lines("new words"))
+        self.assertEqual(set(map(tuple, seen)), {("old",)})
+        self.assertEqual([found.session for found in index.find("words", limit=1)], ["new"])
+
+    def test_a_stop_leaves_the_rest_to_the_next_start(self) -> None:
+        """
+        Nothing of a recording is in the index then, and at the next start all of it.
+        """
+        recorder = self.recorder("s1")
+        for _ in range(BATCH_LINES * 2):
+            recorder.print(b"words\r\n")
+        self.done(recorder.close())
+        self.archive.index.stop()
+        self.done(self.uploader.scan())
+        self.assertEqual(self.done(self.archive.search("words")), [])
+        self.done(self.archive.close())
+        self.done(self.archive.start())
+        self.assertEqual(len(self.done(self.archive.search("words"))), BATCH_LINES * 2)
+
+        def lines() -> Iterator[Line]:
+            for number in range(BATCH_LINES * 2):
+                if number == BATCH_LINES:
+                    self.archive.index.stop()
+                yield Line(number, "other")
+
+        self.assertRaises(Stopped, self.archive.index.add, "s2", lines())
+        self.assertNotIn("s2", self.archive.index.sessions())
+        self.assertEqual(self.archive.index.find("other"), [])
 
 
 class UploaderTests(RecordingCase):
