@@ -35,6 +35,8 @@ MAX_KNOWN = 4 << 20
 """Characters of prepared statements' texts that are remembered for their executions; the oldest are forgotten."""
 KNOWN_COST = 200
 MAX_PORTALS = 1000
+MAX_BOUND = 4 << 20
+"""Characters of portals' texts and parameters that are remembered for their executions; the oldest are forgotten."""
 MANY, FEW = 10_000, 5_000
 """Unanswered messages at which a user is not read any more, and is again. A server holds back the answers of at most
 two thousand (8 KiB), so that it must have answered some."""
@@ -99,6 +101,21 @@ class _Prepared:
 
 
 @define(eq=False)
+class _Bound:
+    """
+    A portal: it goes on with the statement that it was made of, whatever is called by that name later.
+    """
+
+    statement: bytes
+    text: str
+    parameters: tuple[str | None, ...]
+    size: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.size = len(self.text) + sum(map(len, filter(None, self.parameters)))
+
+
+@define(eq=False)
 class _Simple:
     """
     A simple query, up to ReadyForQuery.
@@ -141,7 +158,8 @@ class Audit:
     _waiting: deque[Any] = field(factory=deque, init=False)
     _known: OrderedDict[bytes, _Prepared] = field(factory=OrderedDict, init=False)
     _known_size: int = field(default=0, init=False)
-    _portals: OrderedDict[bytes, tuple[bytes, tuple[str | None, ...]]] = field(factory=OrderedDict, init=False)
+    _portals: OrderedDict[bytes, _Bound] = field(factory=OrderedDict, init=False)
+    _bound_size: int = field(default=0, init=False)
     _skipping: bool = field(default=False, init=False)
     _last: str = field(default="", init=False)
 
@@ -187,9 +205,12 @@ class Audit:
         if message.values:
             types = known.types if known is not None else ()
             shown = self.teller.kept(texts.parameters(message.values, message.formats, types, self.encoding))
-        self._portals[message.portal] = (message.statement, shown)
-        if len(self._portals) > MAX_PORTALS:
-            self._portals.popitem(last=False)
+        self._unbind(message.portal)
+        bound = _Bound(message.statement, known.text if known is not None else "", shown)
+        self._portals[message.portal] = bound
+        self._bound_size += bound.size
+        while len(self._portals) > MAX_PORTALS or (self._bound_size > MAX_BOUND and len(self._portals) > 1):
+            self._unbind(next(iter(self._portals)))
         self.teller.tell(
             PostgresBind,
             statement_name=self._name(message.statement),
@@ -198,11 +219,9 @@ class Audit:
         )
 
     def _execute(self, message: m.Execute) -> None:
-        statement, shown = self._portals.get(message.portal, (b"", ()))
-        known = self._known.get(statement)
-        text = known.text if known is not None else ""
-        event = partial(self._executed, self._name(message.portal), text, shown)
-        running = self.teller.query(text or f"execute {self._name(statement)}", (), event=event)
+        bound = self._portals.get(message.portal) or _Bound(b"", "", ())
+        event = partial(self._executed, self._name(message.portal), bound.text, bound.parameters)
+        running = self.teller.query(bound.text or f"execute {self._name(bound.statement)}", (), event=event)
         if self._skipping:
             self.teller.result(running, error=SKIPPED)
         else:
@@ -222,7 +241,7 @@ class Audit:
             self._forget(message.name)
             self.teller.tell(PostgresClose, statement_name=self._name(message.name))
         else:
-            self._portals.pop(message.name, None)
+            self._unbind(message.name)
             self.teller.tell(PostgresClose, portal_name=self._name(message.name))
 
     def _sync(self, message: m.Sync) -> None:
@@ -322,6 +341,10 @@ class Audit:
 
     def _name(self, name: bytes) -> str:
         return name[:256].decode(self.encoding, "backslashreplace")
+
+    def _unbind(self, portal: bytes) -> None:
+        with contextlib.suppress(KeyError):
+            self._bound_size -= self._portals.pop(portal).size
 
     def _forget(self, name: bytes) -> None:
         with contextlib.suppress(KeyError):

@@ -16,6 +16,8 @@ from teleport_tw.base.errors import RemoteProtocolError
 from teleport_tw.protocols.postgres.messages import PROTOCOL_3_2, StartupMessage
 
 MAX_PARAMETERS = 64
+MAX_NAME_BYTES = 63
+"""PostgreSQL cuts off what is longer, and would serve another name than the one that was judged."""
 EXTENSION = b"_pq_."
 """What names of protocol options begin with; we know none."""
 
@@ -79,6 +81,8 @@ def judged(packet: StartupMessage, protocol: str) -> Wanted:
     if not user:
         raise RemoteProtocolError("no PostgreSQL user name specified in startup packet", code="28000")
     database = _name(given, b"database") or user
+    if protocol == "postgres" and max(len(given[b"user"]), len(given.get(b"database", b""))) > MAX_NAME_BYTES:
+        raise RemoteProtocolError(f"a name of more than {MAX_NAME_BYTES} bytes", code="42622")
     if given.get(b"replication", b"").lower() not in _OFF:
         raise RemoteProtocolError("replication connections are not served", code="0A000")
     for name, _ in packet.parameters:

@@ -187,6 +187,27 @@ class AuditTests(SynchronousTestCase):
         self.user(m.Execute(b"q1999"), m.Execute(b"q1"))
         self.assertEqual([len(each.text) for each in self.notes.running], [30_000, len("execute ")])
 
+    def test_portals_hold_no_more_than_is_remembered(self) -> None:
+        """
+        Parameters count as well as portals: each may have hundreds, of some length.
+        """
+        values = (b"x" * 4000,) * 100
+        many = range(audit.MAX_BOUND // 400_000 + 5)
+        for number in many:
+            self.user(m.Bind(b"p%d" % number, b"s", (), values))
+        self.assertLessEqual(self.audit._bound_size, audit.MAX_BOUND)
+        self.assertLess(len(self.audit._portals), 12)
+        for number in many:
+            self.user(m.Close(b"P", b"p%d" % number))
+        self.assertEqual(self.audit._bound_size, 0)
+
+    def test_a_portal_goes_on_with_its_statement(self) -> None:
+        """
+        Another one that takes its name does not pass for what is executed.
+        """
+        self.user(m.Parse(b"", b"drop table t"), m.Bind(b"p", b""), m.Parse(b"", b"select 1"), m.Execute(b"p"))
+        self.assertEqual([each.text for each in self.notes.running], ["drop table t"])
+
     def test_answers_that_nobody_waits_for(self) -> None:
         """
         A server that goes down says so at any time.

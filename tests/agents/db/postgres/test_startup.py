@@ -57,6 +57,14 @@ class StartupTests(SynchronousTestCase):
         self.refused("22021", (b"database", b"\xff"))
         self.refused("08P01", *((b"x%d" % number, b"") for number in range(MAX_PARAMETERS)))
 
+    def test_names_that_the_server_would_cut_are_refused(self) -> None:
+        """
+        What is left of one might be another, which roles deny; CockroachDB cuts nothing.
+        """
+        self.refused("42622", (b"database", b"d" * 64))
+        self.assertEqual(ask((b"database", b"d" * 63)).database, "d" * 63)
+        self.assertEqual(ask((b"database", b"d" * 64), protocol="cockroachdb").database, "d" * 64)
+
     def test_replication_is_refused(self) -> None:
         """
         In every spelling that switches it on.
