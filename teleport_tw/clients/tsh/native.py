@@ -150,7 +150,7 @@ def _version(program: str) -> str:
 
 
 def _quoted(value: str) -> str:
-    if value and not set(value) & set(" '\\"):
+    if value and not set(value) & set(" '\\\t\n\v\f\r"):
         return value
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
