@@ -60,7 +60,10 @@ class FirstHourTests(unittest.TestCase):
         session = ended[-1]["sid"]
         until(lambda: self.cluster.events("session.upload", sid=session), "the upload of the recording")
         self.assertIn(marker, self.cluster.tsh("play", "--format=text", session).stdout)
-        hits = json.loads(self.cluster.tctl("recordings", "search", marker, "--format=json"))
+        hits = until(
+            lambda: json.loads(self.cluster.tctl("recordings", "search", marker, "--format=json")),
+            "the recording's text",
+        )
         self.assertEqual([hit["session"] for hit in hits], [session])
 
     def test_a_login_outside_the_role_is_refused_and_told_to_the_administrator(self) -> None:
