@@ -12,8 +12,7 @@ ALPN C{teleport-proxy-ssh-dial}       one stream to a target: TLS with a user ce
 ALPN C{teleport-postgres} and so on   a database: TLS with a user certificate that names it
 ALPN C{postgresql}                    the same: libpq that asks for TLS at once
 a SSLRequest of PostgreSQL            the same, behind an C{S}
-TLS without ALPN                      a database where the certificate names one, else web pages: browsers always send
-                                      one
+TLS without ALPN                      a database where the certificate names one, else web pages
 anything else that is TLS             web pages and JSON
 ===================================== ===========================================================================
 

@@ -38,7 +38,7 @@ _JSON = RELAXED_JSON_OPTIONS
 MASKED = "****"
 
 Document = Mapping[str, Any]
-"""What BSON holds is of many types; L{bson} makes them."""
+"""What BSON holds is of many types; C{bson} makes them."""
 
 
 def shallow(document: bytes) -> Document:

@@ -108,7 +108,7 @@ class ServerSide:
 
     def answer_tls(self, agreed: bool) -> bytes:
         """
-        @return: the answer to L{m.SSLRequest}; with TLS or without, the client opens again.
+        @return: the answer to C{SSLRequest}; with TLS or without, the client opens again.
         @raise LocalProtocolError: nobody asked.
         """
         if self.state is not State.ASKED_TLS:
@@ -156,7 +156,7 @@ class ClientSide:
 
     def tls_answer(self, answer: bytes) -> bool:
         """
-        @param answer: the byte that came for L{m.SSLRequest}.
+        @param answer: the byte that came for C{SSLRequest}.
         @return: whether TLS begins.
         @raise RemoteProtocolError: it is no answer; C{E} begins the error of a server too old to know the question.
         """

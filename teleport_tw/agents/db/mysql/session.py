@@ -3,7 +3,7 @@ One user's connection to a MySQL or MariaDB server.
 
 The server speaks first, so the user is greeted before anything is known of them but their certificate; by us, or by
 the proxy in our name. Once the target has taken us, commands pass one at a time, each judged and told of before its
-last byte goes on; what a client sends early waits. Answers pass by chunk, with L{Answers} walking along.
+last byte goes on; what a client sends early waits. Answers pass by chunk, with C{Answers} walking along.
 """
 
 from __future__ import annotations
