@@ -52,9 +52,12 @@ class Row:
 
     def ratio(self, contender: str) -> float:
         """
-        @return: how many times better ours is than C{contender}; below 1, it is worse.
+        @return: how many times better ours is than C{contender}; below 1, it is worse; zero where one of them did
+            nothing at all, which is no comparison.
         """
         ours, theirs = self.median(OURS), self.median(contender)
+        if not ours or not theirs:
+            return 0.0
         return ours / theirs if self.more_is_better else theirs / ours
 
 
