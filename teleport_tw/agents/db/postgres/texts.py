@@ -45,8 +45,10 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
-_IN_CONNECTION = re.compile(r"(password\s*+=\s*+)(?:\\.|[^\s'\"&;$\\])++", re.IGNORECASE | re.DOTALL)
-_IN_URL = re.compile(r"(\b[a-z][a-z0-9+.]{1,20}://[^\s:/@'\"]{0,200}:)[^\s/@'\";]++(?=@)", re.IGNORECASE)
+_CONNECTION = r"(password\s*+=\s*+)(?:\\.|[^\s'\"&;$\\])++"
+_URL = r"(\b[a-z][a-z0-9+.]{1,20}://[^\s:/@'\"]{0,200}:)[^\s/@'\";]++(?=@)"
+_IN_CONNECTION = re.compile(_CONNECTION, re.IGNORECASE | re.DOTALL)
+_IN_URL = re.compile(_URL, re.IGNORECASE)
 """Neither goes twice over what it has read: the time is linear, whatever somebody sends."""
 _AMBIGUOUS = "\\'"
 """By the setting C{standard_conforming_strings} the quote ends a literal or does not; we cannot know in time."""
