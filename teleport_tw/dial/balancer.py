@@ -1,14 +1,12 @@
 """
 Listening behind a load balancer that tells by a PROXY header whose connection it brings.
 
-=================  =========================================================================================
-C{proxy_protocol}  what becomes of a header
-=================  =========================================================================================
-C{on}              required and believed: limits, pinned certificates and the audit log go by the address in it;
-                   connections of this very host may come without one
-C{off}             refused, as anything that is no known protocol
-unset              taken off where there is one, and not believed: anybody who reaches the port could have sent it
-=================  =========================================================================================
+What becomes of a header, by C{proxy_protocol}:
+
+  - C{on}: it is required and believed; limits, pinned certificates and the audit log go by the address in it.
+    Connections of this very host may come without one.
+  - C{off}: it is refused, as anything that is no known protocol.
+  - unset: it is taken off where there is one, and not believed: anybody who reaches the port could have sent it.
 """
 
 from __future__ import annotations
