@@ -143,6 +143,44 @@ class DialIn:
         return Relay(held)
 
 
+class TurnedAway(Protocol):
+    """
+    A client with a good certificate that may not come in now, such as a locked user: told why when it has asked.
+    """
+
+    def __init__(self, clock: IReactorTime, error: TeleportError) -> None:
+        self._clock = clock
+        self._error = error
+        self._deadline: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        """
+        What it asks for does not matter, but closing before it has asked could cost it the answer.
+        """
+        self._deadline = self._clock.callLater(HEADER_SECONDS, self._close)
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        It has asked.
+        """
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+            transport: Any = self.transport
+            transport.write(encode_answer(self._error))
+            self._close()
+
+    def _close(self) -> None:
+        transport: Any = self.transport
+        transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        It did not wait.
+        """
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+
+
 class DialProtocol(Protocol):
     """
     One such connection.

@@ -44,7 +44,7 @@ from teleport_tw.pki.trust import CIPHERS, server_context
 from teleport_tw.proxy.certificates import WebCertificates
 from teleport_tw.proxy.databases import USAGE, Databases
 from teleport_tw.proxy.detect import DATABASES, LIBPQ, Port, Want
-from teleport_tw.proxy.dialin import DialIn
+from teleport_tw.proxy.dialin import DialIn, TurnedAway
 from teleport_tw.proxy.doorkeeper import Doorkeeper
 from teleport_tw.proxy.forward import Forwarder
 from teleport_tw.proxy.listener import Choose, Listener, ToAuth
@@ -231,7 +231,13 @@ class ProxyService(Service):
         return {Want.TUNNEL: lambda connection: self.registry}
 
     def _choose_dial(self, connection: TLSConnection) -> IProtocolFactory:
-        identity = self.door.user(connection)
+        try:
+            identity = self.door.user(connection)
+        except TeleportError as error:
+            self._log.info(
+                "{peer} is refused: {reason}", peer=connection.getPeer(), reason=error.details or error.message
+            )
+            return _One(TurnedAway(self.dial.clock, error))
         return _One(self.dial.build(identity, connection.getPeerCertificate() or b""))
 
     # --- life -----------------------------------------------------------------------------------------------------

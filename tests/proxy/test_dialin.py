@@ -11,9 +11,10 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_tw.api.streams import StreamHeader, encode_header
+from teleport_tw.api.streams import Prefixed, StreamHeader, decode_answer, encode_header
+from teleport_tw.base.errors import Kind, access_denied
 from teleport_tw.pki.identity import Identity
-from teleport_tw.proxy.dialin import HEADER_SECONDS, DialIn
+from teleport_tw.proxy.dialin import HEADER_SECONDS, DialIn, TurnedAway
 
 ALICE = Identity(username="alice", cluster="example.com")
 
@@ -70,3 +71,39 @@ class DialInTests(SynchronousTestCase):
         """A header beyond its bound ends the connection."""
         self.protocol.dataReceived(b"\xff" * 8)
         self.assertTrue(self.transport.aborted)
+
+
+class TurnedAwayTests(SynchronousTestCase):
+    """
+    A client that is known and may not come in.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.protocol = TurnedAway(self.clock, access_denied("lock: off duty"))
+        self.transport = StringTransport()
+        self.protocol.makeConnection(self.transport)
+
+    def test_it_is_told_why(self) -> None:
+        """Once it has asked, and once only."""
+        self.assertEqual(self.transport.value(), b"")
+        self.protocol.dataReceived(b"anything")
+        self.protocol.dataReceived(b"more")
+        body = Prefixed().feed(self.transport.value())
+        assert body is not None
+        error = decode_answer(body)
+        assert error is not None
+        self.assertEqual((error.kind, error.message), (Kind.ACCESS_DENIED, "lock: off duty"))
+        self.assertTrue(self.transport.disconnecting)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_it_may_not_stay(self) -> None:
+        """Without asking, ten seconds; when it leaves by itself, nothing is left behind."""
+        self.clock.advance(9.9)
+        self.assertFalse(self.transport.disconnecting)
+        self.clock.advance(0.2)
+        self.assertTrue(self.transport.disconnecting)
+        other = TurnedAway(self.clock, access_denied("no"))
+        other.makeConnection(StringTransport())
+        other.connectionLost()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
