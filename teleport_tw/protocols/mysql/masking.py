@@ -2,8 +2,8 @@
 Passwords in statements, which are not to be stored.
 
 The text is cut into tokens as the server does, so that comments between words, executable comments, unusual quotes and
-strings put together of several do not hide anything. In doubt a literal goes: it is an audit log's text and not what
-the server gets.
+strings put together of several do not hide anything. A literal that may be a statement itself (C{PREPARE … FROM}) is
+looked into, and only what is secret of it goes: a word in a comment must not hide what was done.
 
 @see: MySQL 8.4 manual, I{ALTER USER}, I{SET PASSWORD}, I{CHANGE REPLICATION SOURCE TO}; MariaDB, I{CREATE USER}.
 """
@@ -14,6 +14,11 @@ import re
 from collections.abc import Iterator
 
 MASK = "'***'"
+
+MAX_DEPTH = 3
+"""Statements within statements that are looked into."""
+
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
 
 _CREDENTIAL = re.compile(r"identified|password|federated|connection\s*=", re.IGNORECASE)
 """No statement without one of these is looked at closer."""
@@ -45,11 +50,30 @@ def mask(text: str) -> tuple[str, bool]:
     """
     if not _CREDENTIAL.search(text):
         return text, False
-    masked = "".join(_masked(text))
+    masked = "".join(_masked(text, MAX_DEPTH))
     return masked, masked != text or "?" in text
 
 
-def _masked(text: str) -> Iterator[str]:
+def _inner(literal: str, depth: int) -> str:
+    """
+    @param literal: with its quotes; the last may be missing where the text was cut.
+    @return: the same, with what is secret in the statement that it may be masked.
+    """
+    start = min((at for at in (literal.find("'"), literal.find('"')) if at >= 0), default=-1)
+    if start < 0 or not _CREDENTIAL.search(literal):
+        return literal
+    quote = literal[start]
+    end = len(literal) - 1 if len(literal) > start + 1 and literal.endswith(quote) else len(literal)
+    if depth == 0:
+        return MASK
+    inside = _ESCAPED.sub(lambda found: found.group()[1:], literal[start + 1 : end].replace(quote * 2, quote))
+    masked = "".join(_masked(inside, depth - 1))
+    if masked == inside:
+        return literal
+    return literal[:start] + quote + masked.replace("\\", "\\\\").replace(quote, quote * 2) + literal[end:]
+
+
+def _masked(text: str, depth: int) -> Iterator[str]:
     secret = False  # the next literal is one
     identified = False  # within a clause that begins with IDENTIFIED
     account = False  # SET PASSWORD FOR account =
@@ -58,11 +82,10 @@ def _masked(text: str) -> Iterator[str]:
         before, kind, value = value, token.lastgroup, token.group()
         match kind:
             case "literal":
-                # a string put together of several stays secret; in a clause that identifies only accounts are not;
-                # and a statement may stand within a statement
+                # a string put together of several stays secret; in a clause that identifies only accounts are not
                 is_account = before == "@" or text[token.end() : token.end() + 1] == "@"
-                hide = (secret and not account) or (identified and not is_account) or _CREDENTIAL.search(value)
-                yield MASK if hide else value
+                hide = (secret and not account) or (identified and not is_account)
+                yield MASK if hide else _inner(value, depth)
                 continue
             case "word":
                 word = value.upper()

@@ -73,8 +73,24 @@ class MaskingTests(SynchronousTestCase):
             ("select password, 'x' from t; select 'y'", "select password, 'x' from t; select 'y'"),
             ("alter user a identified by 'p'; select 'y'", "alter user a identified by '***'; select 'y'"),
             ("select `password` from t where a = 'b'", "select `password` from t where a = 'b'"),
+            ("select password, 0x41 from t", "select password, 0x41 from t"),
         ]:  # fmt: skip
             self.assertEqual(mask(text)[0], kept)
+
+    def test_statements_within_statements(self) -> None:
+        """
+        A word in them does not hide what they do; their own secrets go, and what lies too deep goes whole.
+        """
+        hidden = "prepare s from 'drop table x /* password */'"
+        self.assertEqual(mask(hidden), (hidden, False))
+        both = "prepare s from 'drop table x; set password = \\'S3CRET\\'; drop table y'"
+        self.assertEqual(mask(both)[0], "prepare s from 'drop table x; set password = ''***''; drop table y'")
+        nested = "set password = 'S3CRET'"
+        for _ in range(5):
+            nested = "execute immediate '" + nested.replace("\\", "\\\\").replace("'", "''") + "'"
+        masked, secret = mask(nested)
+        self.assertNotIn("S3CRET", masked)
+        self.assertTrue(secret)
 
     def test_parameters_of_secrets(self) -> None:
         """
