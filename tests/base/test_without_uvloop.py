@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from unittest import skipIf
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 
@@ -18,6 +19,7 @@ class WithoutUvloopTest(SynchronousTestCase):
     The suites of the transports and of the relay, in a process of their own.
     """
 
+    @pytest.mark.long
     @skipIf(os.environ.get("TELEPORT_TW_TEST_LOOP") == "asyncio", "this run is on asyncio's own loop")
     def test_transports_and_relay(self) -> None:
         here = Path(__file__).parent

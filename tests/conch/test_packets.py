@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from binascii import unhexlify
 
+import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,6 +99,7 @@ class ProtectionTests(SynchronousTestCase):
                     found += drain(reader)
                 self.assertEqual(found, payloads)
 
+    @pytest.mark.long
     def test_packets_may_come_in_pieces_of_any_size(self) -> None:
         """
         Some within a piece, some across two, some across many.

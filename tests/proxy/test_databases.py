@@ -380,9 +380,13 @@ class RefusedTests(DatabaseCase):
         """What is for databases opens no SSH, and no link of an agent."""
         for alpn in ("teleport-proxy-ssh-dial", "teleport-reversetunnel"):
             context = await self.context("redis", alpn)
-            client = await self.connect(context)
-            await client.lost
-            self.assertEqual(client.data, b"")
+            said = await self.told(await self.connect(context), b"\0")
+            self.assertNotIn(b"welcome", said)
+            if alpn == "teleport-reversetunnel":
+                self.assertEqual(said, b"")
+            else:
+                self.assertIn(b"access denied", said)
+        self.assertEqual(self.agents.asked, [])
 
     async def test_locked(self) -> None:
         """At the door."""
