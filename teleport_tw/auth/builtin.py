@@ -75,7 +75,7 @@ COUNTING = tuple(role for role in PRESENCE if role is not SystemRole.AUTH)
 PER_TARGET = frozenset({"db_server"})
 """Of these, a host announces as many as it serves: each name is its own id, a dot and the target's name."""
 
-DESCRIBED = frozenset({"node", "instance", "db_server"})
+DESCRIBED = frozenset({"node", "instance", "db_server", "proxy", "auth_server"})
 """Of these, what a host announces is checked key by key."""
 
 EVERYONE: Mapping[str, frozenset[str]] = dict.fromkeys(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from twisted.application.service import IService
 
+import teleport_tw
 from teleport_tw.agents.admit import Admission
 from teleport_tw.api import relaying
 from teleport_tw.api.admin import AdminFiles
@@ -18,6 +19,7 @@ from teleport_tw.base.addresses import split_address
 from teleport_tw.base.net.endpoints import UnixClient
 from teleport_tw.base.tasks import Threads
 from teleport_tw.config.sections import Configuration
+from teleport_tw.daemon.announcing import ServerAnnouncer
 from teleport_tw.daemon.database import database
 from teleport_tw.daemon.linked import Uploads
 from teleport_tw.daemon.node import node
@@ -34,6 +36,7 @@ from teleport_tw.proxy.service import Forwarding, ProxyService
 from teleport_tw.recordings.capture import Recordings
 from teleport_tw.recordings.upload import Uploader
 from teleport_tw.resources.databases import KIND
+from teleport_tw.resources.servers import PROXY, Server
 from teleport_tw.rpc.client import server_name_for
 from teleport_tw.rpc.peer import name_for
 from teleport_tw.web.channel import BoundedSite
@@ -60,7 +63,17 @@ def serve(role: SystemRole, host: Host, configuration: Configuration, threads: T
 
 def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IService:
     section, reactor = configuration.proxy, host.reactor
-    site = WebSite(host.api, public_facts(configuration), reactor)
+    facts = public_facts(configuration)
+    site = WebSite(host.api, facts, reactor)
+    announced = Server(
+        kind=PROXY,
+        name=host.identity.host_id,
+        hostname=host.node_name,
+        addr=section.web_listen_addr,
+        public_addrs=(facts.web,),
+        version=teleport_tw.__version__,
+    )
+    ServerAnnouncer(host.api, reactor, announced).setServiceParent(host)  # type: ignore[no-untyped-call]
     return ProxyService(
         section=section,
         identity=host.identity,

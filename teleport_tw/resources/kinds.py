@@ -19,6 +19,7 @@ from teleport_tw.resources import (
     locks,
     nodes,
     semaphores,
+    servers,
     sessions,
     tokens,
     users,
@@ -188,6 +189,12 @@ def _networking_row(config: Resource) -> Row:
     return (str(config.spec.get("client_idle_timeout") or "never"), parsed.proxy_listener_mode, parsed.routing_strategy)
 
 
+def _server_row(server: Resource) -> Row:
+    spec = server.spec
+    address = ",".join(map(str, spec.get("public_addrs") or ())) or str(spec.get("addr") or "")
+    return (str(spec.get("hostname") or ""), server.name, address, str(spec.get("version") or ""))
+
+
 def _preference_row(config: Resource) -> Row:
     preference = clusters.AuthPreference.parse(config)
     return (preference.type, ",".join(preference.second_factors), preference.locking_mode)
@@ -320,6 +327,22 @@ KINDS: tuple[Described, ...] = (
         validate=instances.Instance.parse,
         columns=("Server ID", "Hostname", "Services", "Agent Version", "Upgrader", "Upgrader Version"),
         row=_instance_row,
+        made_by_people=False,
+    ),
+    Described(
+        name=servers.PROXY,
+        aliases=("proxies",),
+        validate=servers.Server.parse,
+        columns=("Host", "UUID", "Public Address", "Version"),
+        row=_server_row,
+        made_by_people=False,
+    ),
+    Described(
+        name=servers.AUTH,
+        aliases=("auth_servers", "auth"),
+        validate=servers.Server.parse,
+        columns=("Host", "UUID", "Address", "Version"),
+        row=_server_row,
         made_by_people=False,
     ),
 )
