@@ -2,7 +2,7 @@
 SSH's transport on Conch's classes: versions, packets, key exchange, services.
 
 Conch calls what has its names here; packets, keys and the exchange are plain objects of their own
-(L{teleport_tw.conch.packets}, L{teleport_tw.conch.ciphers}, L{teleport_tw.conch.exchange}). Messages of the
+(L{teleport_tw.conch.packets}, L{teleport_tw.conch.sealing}, L{teleport_tw.conch.exchange}). Messages of the
 connection protocol that carry data take a shorter way than the rest: L{Carrier.data_sink} is called with the opened
 packet, and L{Carrier.send_data} seals straight from the caller's bytes.
 
@@ -29,11 +29,11 @@ from teleport_tw.base.errors import RemoteProtocolError
 from teleport_tw.base.tasks import Tasks
 from teleport_tw.base.timing import Duration
 from teleport_tw.conch.algorithms import HOST_KEYS, Algorithms
-from teleport_tw.conch.ciphers import DISCONNECT_PROTOCOL_ERROR, Octets, Opener, Sealer
 from teleport_tw.conch.exchange import Exchange, HostProof
 from teleport_tw.conch.kex import encode_string
 from teleport_tw.conch.numbers import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST
 from teleport_tw.conch.packets import PacketReader, PacketWriter
+from teleport_tw.conch.sealing import DISCONNECT_PROTOCOL_ERROR, Octets, Opener, Sealer
 from teleport_tw.conch.signatures import HostKeys
 from teleport_tw.conch.version import VersionReader
 from teleport_tw.protocols.ssh.wire import Reader, put_uint32

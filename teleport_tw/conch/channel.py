@@ -25,7 +25,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from teleport_tw.base.errors import LocalProtocolError, RemoteProtocolError, TeleportError
-from teleport_tw.conch.ciphers import DISCONNECT_PROTOCOL_ERROR, Octets
+from teleport_tw.conch.sealing import DISCONNECT_PROTOCOL_ERROR, Octets
 from teleport_tw.protocols.ssh.wire import put_boolean, put_string, put_text, put_uint32
 
 if TYPE_CHECKING:

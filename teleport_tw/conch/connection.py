@@ -47,7 +47,6 @@ from twisted.logger import Logger
 
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 from teleport_tw.conch.channel import MAX_PACKET_BYTES, Channel
-from teleport_tw.conch.ciphers import DISCONNECT_PROTOCOL_ERROR, Octets
 from teleport_tw.conch.numbers import (
     MSG_CHANNEL_CLOSE,
     MSG_CHANNEL_DATA,
@@ -64,6 +63,7 @@ from teleport_tw.conch.numbers import (
     MSG_REQUEST_FAILURE,
     MSG_REQUEST_SUCCESS,
 )
+from teleport_tw.conch.sealing import DISCONNECT_PROTOCOL_ERROR, Octets
 from teleport_tw.protocols.ssh.wire import Reader, put_boolean, put_string, put_text
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ from teleport_tw.conch.algorithms import (
     Protection,
     negotiate,
 )
-from teleport_tw.conch.ciphers import CIPHERS, DISCONNECT_PROTOCOL_ERROR, MACS, Opener, Sealer
+from teleport_tw.conch.ciphers import CIPHERS, MACS
 from teleport_tw.conch.kex import (
     DISCONNECT_KEY_EXCHANGE_FAILED,
     KEX_METHODS,
@@ -51,6 +51,7 @@ from teleport_tw.conch.kex import (
     Transcript,
     encode_string,
 )
+from teleport_tw.conch.sealing import DISCONNECT_PROTOCOL_ERROR, Opener, Sealer
 from teleport_tw.conch.signatures import HostKeys
 from teleport_tw.protocols.ssh.wire import Reader
 

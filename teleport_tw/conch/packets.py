@@ -11,7 +11,7 @@ nothing that was slipped in before keys were agreed on can shift what follows.
 from __future__ import annotations
 
 from teleport_tw.base.errors import RemoteProtocolError
-from teleport_tw.conch.ciphers import DISCONNECT_PROTOCOL_ERROR, Octets, Opener, PlainOpener, PlainSealer, Sealer
+from teleport_tw.conch.sealing import DISCONNECT_PROTOCOL_ERROR, Octets, Opener, PlainOpener, PlainSealer, Sealer
 
 _NUMBERS = 0xFFFF_FFFF
 

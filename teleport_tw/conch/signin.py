@@ -18,7 +18,6 @@ from twisted.logger import Logger
 
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, access_denied
 from teleport_tw.conch import signatures
-from teleport_tw.conch.ciphers import DISCONNECT_PROTOCOL_ERROR
 from teleport_tw.conch.connection import Connection
 from teleport_tw.conch.numbers import (
     MSG_USERAUTH_BANNER,
@@ -28,6 +27,7 @@ from teleport_tw.conch.numbers import (
     MSG_USERAUTH_REQUEST,
     MSG_USERAUTH_SUCCESS,
 )
+from teleport_tw.conch.sealing import DISCONNECT_PROTOCOL_ERROR
 from teleport_tw.conch.signatures import Signer, signed_data
 from teleport_tw.conch.userauth import (
     MAX_ANSWERS,

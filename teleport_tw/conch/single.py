@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, access_denied
 from teleport_tw.conch.algorithms import HOST_KEYS, Algorithms
-from teleport_tw.conch.ciphers import DISCONNECT_PROTOCOL_ERROR, Octets, Opener, Sealer
 from teleport_tw.conch.exchange import Exchange, HostProof
 from teleport_tw.conch.numbers import (
     MSG_CHANNEL_CLOSE,
@@ -47,6 +46,7 @@ from teleport_tw.conch.numbers import (
     MSG_USERAUTH_SUCCESS,
 )
 from teleport_tw.conch.packets import PacketReader, PacketWriter
+from teleport_tw.conch.sealing import DISCONNECT_PROTOCOL_ERROR, Octets, Opener, Sealer
 from teleport_tw.conch.signatures import PrivateKey, sign, signature_algorithms, signed_data
 from teleport_tw.conch.version import VersionReader
 from teleport_tw.protocols.ssh.wire import Reader, put_boolean, put_string, put_text, put_uint32

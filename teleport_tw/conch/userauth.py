@@ -22,7 +22,6 @@ from twisted.logger import Logger
 from teleport_tw.base.errors import RemoteProtocolError, TeleportError
 from teleport_tw.conch import signatures
 from teleport_tw.conch.algorithms import CERTIFICATE_SIGNATURES, SIGNATURES
-from teleport_tw.conch.ciphers import DISCONNECT_PROTOCOL_ERROR
 from teleport_tw.conch.connection import Connection, Responder
 from teleport_tw.conch.numbers import (
     MSG_USERAUTH_BANNER,
@@ -33,6 +32,7 @@ from teleport_tw.conch.numbers import (
     MSG_USERAUTH_REQUEST,
     MSG_USERAUTH_SUCCESS,
 )
+from teleport_tw.conch.sealing import DISCONNECT_PROTOCOL_ERROR
 from teleport_tw.conch.signatures import Touch, signed_data
 from teleport_tw.protocols.ssh.wire import Reader, put_boolean, put_string, put_text, put_uint32
 

@@ -14,18 +14,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.base.errors import RemoteProtocolError
-from teleport_tw.conch.ciphers import (
-    CIPHERS,
-    DISCONNECT_MAC_ERROR,
-    MACS,
-    MAX_PACKET_BYTES,
-    ChaChaOpener,
-    ChaChaSealer,
-    GcmSealer,
-    Opener,
-    Sealer,
-)
+from teleport_tw.conch.chacha import ChaChaOpener, ChaChaSealer
+from teleport_tw.conch.ciphers import CIPHERS, MACS
+from teleport_tw.conch.gcm import GcmSealer
 from teleport_tw.conch.packets import PacketReader, PacketWriter
+from teleport_tw.conch.sealing import DISCONNECT_MAC_ERROR, MAX_PACKET_BYTES, Opener, Sealer
 
 PAYLOADS = [b"\x02", b"\x5e" + bytes(12), *(bytes([94]) + os.urandom(size) for size in (1, 15, 16, 17, 255, 33_000))]
 
