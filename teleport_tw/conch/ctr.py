@@ -26,6 +26,9 @@ class Mac:
         self.size = size
 
     def tag(self, sequence: int, packet: Octets) -> bytes:
+        """
+        @return: of L{size} bytes.
+        """
         return hmac.digest(self._key, b"".join((UINT32.pack(sequence), packet)), self._hash)
 
 

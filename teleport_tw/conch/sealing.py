@@ -80,6 +80,13 @@ class Opener(Protocol):
 
 
 def checked(length: int, block: int, covered: int) -> int:
+    """
+    @param length: C{packet_length} as it came.
+    @param block: bytes that the enciphered part is a multiple of.
+    @param covered: how much before the length counts into the blocks.
+    @return: C{length}.
+    @raise RemoteProtocolError: no packet has such a length.
+    """
     if length > MAX_PACKET_BYTES:
         raise RemoteProtocolError(f"packet of {length} bytes is too long", code=DISCONNECT_PROTOCOL_ERROR)
     if length < 1 + 1 + MIN_PADDING or (length + covered) % block:
@@ -88,6 +95,9 @@ def checked(length: int, block: int, covered: int) -> int:
 
 
 def forged() -> RemoteProtocolError:
+    """
+    @return: for a packet whose tag is wrong.
+    """
     return RemoteProtocolError("packet is corrupt", code=DISCONNECT_MAC_ERROR)
 
 
@@ -105,6 +115,9 @@ class Padding:
         self._used = self._POOL_BYTES
 
     def take(self, count: int) -> bytes:
+        """
+        @param count: 255 at most, as a packet's padding is.
+        """
         start = self._used
         end = start + count
         if end > self._POOL_BYTES:
