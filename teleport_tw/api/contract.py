@@ -16,10 +16,81 @@ from typing import Protocol
 
 from attrs import evolve, field, frozen
 
-from teleport_tw.base.secret import Secret
-from teleport_tw.base.timing import NEVER, Duration
-from teleport_tw.pki.identity import RouteToDatabase, SystemRole
+from teleport_tw.api.certificates import (
+    Ceremonies,
+    Certificates,
+    ClusterInfo,
+    DatabaseCertificate,
+    DatabaseCertRequest,
+    HostIssueRequest,
+    IssueRequest,
+    JoinRequest,
+    LoginRequest,
+    OpenSSHIssueRequest,
+    PublicKeys,
+    SetupPurpose,
+    SetupTicket,
+)
+from teleport_tw.api.factors import (
+    AccountState,
+    Challenge,
+    Device,
+    DeviceTicket,
+    DeviceType,
+    Factors,
+    MfaAnswer,
+    MfaNeed,
+    MfaTarget,
+    Scope,
+)
+from teleport_tw.api.websessions import Headless, HeadlessRequest, SignIn, WebSession, WebSessions
+from teleport_tw.base.timing import Duration
 from teleport_tw.resources.metadata import Json, Resource
+
+__all__ = (
+    "AccountState",
+    "Api",
+    "Audit",
+    "Ceremonies",
+    "Certificates",
+    "Challenge",
+    "Change",
+    "ClusterInfo",
+    "DatabaseCertRequest",
+    "DatabaseCertificate",
+    "Device",
+    "DeviceTicket",
+    "DeviceType",
+    "EventPage",
+    "EventQuery",
+    "Factors",
+    "Headless",
+    "HeadlessRequest",
+    "Hit",
+    "HostIssueRequest",
+    "IssueRequest",
+    "JoinRequest",
+    "LoginRequest",
+    "MfaAnswer",
+    "MfaNeed",
+    "MfaTarget",
+    "OpenSSHIssueRequest",
+    "Page",
+    "Presence",
+    "PublicKeys",
+    "Query",
+    "Resources",
+    "Scope",
+    "SemaphoreRequest",
+    "SetupPurpose",
+    "SetupTicket",
+    "SignIn",
+    "Verification",
+    "Watched",
+    "WebSession",
+    "WebSessions",
+    "every",
+)
 
 # --- resources -------------------------------------------------------------------------------------------------
 
@@ -132,267 +203,6 @@ class Resources(Protocol):
         Each kind must be readable by the caller.
         """
         ...
-
-
-# --- certificates ----------------------------------------------------------------------------------------------
-
-
-@frozen(kw_only=True)
-class PublicKeys:
-    """
-    What a certificate is asked for; an absent key yields no certificate of that sort.
-
-    @ivar ssh: one authorized_keys line without options, bytes.
-    @ivar tls: SubjectPublicKeyInfo as PEM.
-    """
-
-    ssh: bytes = b""
-    tls: bytes = b""
-
-
-@frozen(kw_only=True)
-class Certificates:
-    """
-    @ivar ssh: an OpenSSH certificate line (C{…-cert-v01@openssh.com AAAA…}); empty when no SSH key was given.
-    @ivar tls: PEM; empty when no TLS key was given.
-    @ivar authorities: the C{cert_authority} resources (public halves) the holder trusts.
-    @ivar host_id: for hosts, the UUID in the certificates.
-    @ivar cluster: the cluster's name.
-    """
-
-    ssh: bytes = b""
-    tls: bytes = b""
-    authorities: tuple[Resource, ...] = ()
-    host_id: str = ""
-    cluster: str = ""
-
-
-@frozen(kw_only=True)
-class JoinRequest:
-    """
-    @ivar token: the secret of method C{token}.
-    @ivar role: what the host wants to be, one certificate each.
-    @ivar host_id: a UUID; made by the host on its first start and kept in C{host_uuid}.
-    @ivar addresses: further names and IPs the host is reached by.
-    """
-
-    token: Secret[str]
-    role: SystemRole
-    host_id: str
-    node_name: str
-    keys: PublicKeys
-    addresses: tuple[str, ...] = ()
-    remote_address: str = ""
-
-
-@frozen(kw_only=True)
-class LoginRequest:
-    """
-    @ivar ttl: zero means the longest allowed.
-    @ivar remote_address: the client's address without port; set by the proxy, not by the client.
-    """
-
-    username: str
-    password: Secret[str]
-    otp: Secret[str]
-    keys: PublicKeys
-    ttl: Duration = NEVER
-    route_to_cluster: str = ""
-    remote_address: str = ""
-    user_agent: str = ""
-
-
-@frozen(kw_only=True)
-class IssueRequest:
-    """
-    Certificates for a user without a password: C{tctl auth sign --user}, or one's own narrowed further.
-
-    @ivar username: empty for the caller itself.
-    @ivar database: narrows the X.509 certificate to one database.
-    """
-
-    keys: PublicKeys
-    username: str = ""
-    ttl: Duration = NEVER
-    route_to_cluster: str = ""
-    database: RouteToDatabase | None = None
-    remote_address: str = ""
-
-
-@frozen(kw_only=True)
-class HostIssueRequest:
-    """
-    Certificates for a host by an administrator: C{tctl auth sign --host}, C{teleport join openssh}.
-
-    @ivar principals: names and addresses; the first is the key id and the X.509 common name.
-    @ivar authority: C{host} or C{db}, whose key signs the X.509 certificate.
-    """
-
-    principals: tuple[str, ...]
-    keys: PublicKeys
-    ttl: Duration = NEVER
-    authority: str = "host"
-
-
-@frozen(kw_only=True)
-class OpenSSHIssueRequest:
-    """
-    A certificate of the C{openssh} authority for a user on the way to an agentless node; asked by a proxy.
-
-    @ivar user_certificate: the user's own SSH certificate line, which auth verifies again.
-    @ivar ssh_key: the proxy's ephemeral public key, an authorized_keys line.
-    """
-
-    user_certificate: bytes
-    login: str
-    node: str
-    ssh_key: bytes
-
-
-@frozen(kw_only=True)
-class DatabaseCertRequest:
-    """
-    A certificate of the C{db_client} authority, with which an agent proves itself to a database as one of its users.
-
-    @ivar key: SubjectPublicKeyInfo as PEM: RSA or EC, which every database understands.
-    @ivar username: the database user, which becomes the common name.
-    @ivar ttl: zero means the longest there is, a day.
-    """
-
-    key: bytes
-    username: str
-    ttl: Duration = NEVER
-
-
-@frozen(kw_only=True)
-class DatabaseCertificate:
-    """
-    @ivar certificate: PEM.
-    @ivar roots: of the C{db} authority, PEM one after the other: whose servers are believed where a database names no
-        authority of its own.
-    """
-
-    certificate: bytes
-    roots: bytes
-
-
-class SetupPurpose(Enum):
-    """
-    What a link sent to a user lets them do.
-    """
-
-    INVITE = "invite"
-    RESET = "reset"
-
-
-@frozen(kw_only=True)
-class SetupTicket:
-    """
-    @ivar token: the secret in the link.
-    @ivar otp_secret: base32, for the authenticator; empty where the cluster wants no TOTP.
-    @ivar otp_uri: C{otpauth://…} for the QR code.
-    """
-
-    token: Secret[str]
-    username: str
-    purpose: SetupPurpose
-    expires: datetime
-    otp_secret: Secret[str]
-    otp_uri: Secret[str]
-
-
-class Ceremonies(Protocol):
-    """
-    Everything that hands out certificates or proves who somebody is.
-    """
-
-    async def ping(self) -> ClusterInfo:
-        """
-        Anybody may ask.
-        """
-        ...
-
-    async def join(self, request: JoinRequest) -> Certificates:
-        """
-        Anybody with a good token.
-
-        @raise TeleportError: ACCESS_DENIED, the same text for every reason.
-        """
-        ...
-
-    async def renew_host(self, keys: PublicKeys, addresses: Sequence[str] = ()) -> Certificates:
-        """
-        The calling host's own certificates again, same host id and roles, its node name kept.
-        """
-        ...
-
-    async def login(self, request: LoginRequest) -> Certificates:
-        """
-        Asked by a proxy on behalf of a user.
-
-        @raise TeleportError: ACCESS_DENIED (C{invalid username, password or second factor}); LIMIT_EXCEEDED when the
-            account is locked after repeated failures.
-        """
-        ...
-
-    async def issue(self, request: IssueRequest) -> Certificates:
-        """
-        For the caller, or for another user where the caller may impersonate or is the local administrator.
-        """
-        ...
-
-    async def issue_host(self, request: HostIssueRequest) -> Certificates:
-        """
-        For an administrator (verb C{create} on C{host_cert}).
-        """
-        ...
-
-    async def issue_openssh(self, request: OpenSSHIssueRequest) -> bytes:
-        """
-        @return: the certificate line.
-        """
-        ...
-
-    async def issue_database(self, request: DatabaseCertRequest) -> DatabaseCertificate:
-        """
-        Asked by agents that serve databases, and by nobody else.
-        """
-        ...
-
-    async def create_setup(self, username: str, purpose: SetupPurpose, ttl: Duration) -> SetupTicket:
-        """
-        For an administrator; a reset also takes away the old password and devices.
-
-        @return: with the token, which is not to be had again.
-        """
-        ...
-
-    async def get_setup(self, token: Secret[str]) -> SetupTicket:
-        """
-        Asked by a proxy for whoever has the link.
-
-        @raise TeleportError: NOT_FOUND, unknown, used or expired.
-        """
-        ...
-
-    async def complete_setup(self, token: Secret[str], password: Secret[str], otp: Secret[str]) -> None:
-        """
-        @raise TeleportError: BAD_PARAMETER, the password is too short or the code is wrong; the token stays good.
-        """
-        ...
-
-
-@frozen(kw_only=True)
-class ClusterInfo:
-    """
-    @ivar ca_pins: C{sha256:<hex>} of the host authority's TLS keys.
-    @ivar auth_preference: the spec of C{cluster_auth_preference}.
-    """
-
-    cluster: str
-    version: str
-    ca_pins: tuple[str, ...] = ()
-    auth_preference: Json = field(factory=dict)
 
 
 # --- presence ----------------------------------------------------------------------------------------------------
@@ -547,10 +357,11 @@ class Audit(Protocol):
         """
         ...
 
-    def get_recording(self, session: str) -> AsyncIterator[bytes]:
+    def get_recording(self, session: str, follow: bool = False) -> AsyncIterator[bytes]:
         """
         The recording's bytes in chunks, also while it is still being written. Emits C{session.recording.access}.
 
+        @param follow: go on until it is complete; one that has not arrived yet is waited for, a little.
         @raise TeleportError: NOT_FOUND; ACCESS_DENIED by rule C{session}.
         """
         ...
