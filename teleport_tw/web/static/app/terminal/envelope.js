@@ -161,6 +161,26 @@ export class Outbox {
     this.tell();
   }
 
+  /**
+   * What is kept goes on from a position of the proxy's: this page did not see the session's beginning, or what it
+   * wrote before was discarded. @param {number} received
+   */
+  begin(received) {
+    this.start = this.next = received;
+  }
+
+  /** Forget what is kept; `begin` has to follow before anything is sent. */
+  discard() {
+    this.kept = [];
+    this.size = 0;
+  }
+
+  /** What is kept, as text. */
+  text() {
+    const decoder = new TextDecoder();
+    return this.kept.map((piece) => decoder.decode(piece, { stream: true })).join("");
+  }
+
   /** The WebSocket is gone; what is written is kept. */
   lost() {
     this.open = false;
