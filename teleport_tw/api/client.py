@@ -297,9 +297,9 @@ class RpcApi:
         request = audit_pb2.CompleteRecordingRequest(session=session, parts=parts)
         await self.channel.call(self.channel.stub(AuditServiceStub).CompleteRecording, request)
 
-    def get_recording(self, session: str) -> AsyncIterator[bytes]:
+    def get_recording(self, session: str, follow: bool = False) -> AsyncIterator[bytes]:
         """See the contract."""
-        request = audit_pb2.GetRecordingRequest(session=session)
+        request = audit_pb2.GetRecordingRequest(session=session, follow=follow)
         return _Bytes(self.channel.read(self.channel.stub(AuditServiceStub).GetRecording, request))
 
     async def search_recordings(self, text: str, query: EventQuery) -> tuple[Hit, ...]:

@@ -287,7 +287,7 @@ class AuditCalls:
 
     def GetRecording(self, request: audit_pb2.GetRecordingRequest, api: Api) -> Chunks:
         """See the contract."""
-        return Chunks(api.get_recording(request.session))
+        return Chunks(api.get_recording(request.session, request.follow))
 
     async def SearchRecordings(
         self, request: audit_pb2.SearchRecordingsRequest, api: Api

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 from attrs import define, evolve, field
+from twisted.internet.task import deferLater
 
 from teleport_tw.api.contract import (
     Certificates,
@@ -59,6 +60,8 @@ _SECRET_KINDS = frozenset({"token", "cert_authority"})
 """Kinds with anything to show to who may read secrets."""
 _TAKING_PART = ("session.start", "session.join", "session.end", "db.session.start", "db.session.end")
 """Events that say whose session it is."""
+FOLLOW_SECONDS = 1.0
+"""Between two looks at a recording that somebody follows."""
 MAX_WATCHED = 32
 """Kinds in one watch."""
 
@@ -403,14 +406,25 @@ class LocalApi:
         await self.check_recording(session)
         await self._core.recordings.complete(session, parts)
 
-    async def get_recording(self, session: str) -> AsyncIterator[bytes]:
+    async def get_recording(self, session: str, follow: bool = False) -> AsyncIterator[bytes]:
         """See the contract."""
         gate = self._admit()
         if not await self._may_play(gate, session):
             gate.require("session", builtin.READ)
         gate.tell(SessionRecordingAccess(actor=actor_of(self.identity), session=Session(id=session)))
-        async for chunk in self._core.recordings.stream(session):
+        if not follow:
+            async for chunk in self._core.recordings.stream(session):
+                yield chunk
+            return
+        async for chunk in self._core.recordings.follow(session, self._pause):
             yield chunk
+
+    async def _pause(self) -> None:
+        """
+        Between two looks at a recording that grows: whoever is locked out meanwhile sees no more of it.
+        """
+        await deferLater(self._core.clock, FOLLOW_SECONDS)
+        self._admit()
 
     async def search_recordings(self, text: str, query: EventQuery) -> tuple[Hit, ...]:
         """See the contract."""

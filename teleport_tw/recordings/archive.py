@@ -5,14 +5,14 @@ What auth does with recordings: keep, give out, and find by content.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import TypeVar
 
 from attrs import define, field, frozen
 from twisted.internet.defer import DeferredLock, DeferredSemaphore
 from twisted.logger import Logger
 
-from teleport_tw.base.errors import RemoteProtocolError
+from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 from teleport_tw.base.tasks import Tasks, Threads
 from teleport_tw.recordings.container import Output, Reader
 from teleport_tw.recordings.screen import Line, LineReader
@@ -31,6 +31,8 @@ MAX_WAITING = 4
 """Recordings that were read and wait for the index, some ten megabytes each at the most; others are told to wait."""
 SLICE_BYTES = 16 << 10
 """Output that is looked at in one go, well below a millisecond's worth: sessions are relayed in the same process."""
+MAX_LOOKS = 20
+"""For a recording whose session has only just begun."""
 ABANDONED_SECONDS = 35 * 60.0
 """No part for this long: the sender is gone."""
 
@@ -128,6 +130,27 @@ class Archive:
         @return: its bytes, also while it is being written.
         """
         return self.storage.stream(session)
+
+    async def follow(self, session: str, pause: Callable[[], Awaitable[None]]) -> AsyncIterator[bytes]:
+        """
+        @param pause: between two looks for more.
+        @return: its bytes until it is complete, however long that takes.
+        @raise TeleportError: NOT_FOUND, nothing of it has come after L{MAX_LOOKS} looks.
+        """
+        offset = looks = 0
+        while True:
+            whole = await self.storage.is_complete(session)
+            try:
+                async for data in self.storage.stream(session, offset):
+                    offset += len(data)
+                    yield data
+            except TeleportError as error:
+                looks += 1
+                if error.kind is not Kind.NOT_FOUND or offset or looks >= MAX_LOOKS:
+                    raise
+            if whole:
+                return
+            await pause()
 
     async def search(self, text: str, sessions: Collection[str] | None = None, limit: int = 500) -> list[Found]:
         """

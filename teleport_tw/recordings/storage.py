@@ -43,10 +43,17 @@ class Storage(Protocol):
         """
         ...
 
-    def stream(self, session: str) -> AsyncIterator[bytes]:
+    def stream(self, session: str, offset: int = 0) -> AsyncIterator[bytes]:
         """
+        @param offset: bytes to leave out.
         @return: the recording in chunks, as far as it is there.
         @raise TeleportError: NOT_FOUND.
+        """
+        ...
+
+    async def is_complete(self, session: str) -> bool:
+        """
+        @return: whether nothing more will come.
         """
         ...
 
@@ -109,21 +116,30 @@ class LocalStorage:
             raise bad_parameter(f"a recording of {parts} parts; there are 1 to {MAX_PARTS}")
         await self.threads.run(self._complete, session, parts)
 
-    async def stream(self, session: str) -> AsyncIterator[bytes]:
+    async def stream(self, session: str, offset: int = 0) -> AsyncIterator[bytes]:
         """
         The file, or the parts so far.
         """
         checked_session(session)
-        paths: list[Path] = await self.threads.run(self._paths, session)
-        for path in paths:
-            offset = 0
-            while True:
-                reading: Deferred[bytes] = self.threads.run(_read, path, offset)
-                data = await reading
-                if not data:
-                    break
-                yield data
-                offset += len(data)
+        while True:
+            places: list[tuple[Path, int]] = await self.threads.run(self._places, session, offset)
+            try:
+                for path, start in places:
+                    reading: Deferred[bytes] = self.threads.run(_read, path, start)
+                    while data := await reading:
+                        yield data
+                        start, offset = start + len(data), offset + len(data)
+                        reading = self.threads.run(_read, path, start)
+            except FileNotFoundError:
+                continue  # the parts have become one file
+            return
+
+    async def is_complete(self, session: str) -> bool:
+        """
+        Whether it is one file.
+        """
+        found: bool = await self.threads.run(self._file(checked_session(session)).exists)
+        return found
 
     async def sessions(self) -> list[str]:
         """
@@ -204,6 +220,20 @@ class LocalStorage:
             found.append(path)
         if not found:
             raise not_found(f"there is no recording of session {session}")
+        return found
+
+    def _places(self, session: str, offset: int) -> list[tuple[Path, int]]:
+        """
+        @return: files that hold what is behind C{offset}, and where in each that begins.
+        """
+        found = []
+        for path in self._paths(session):
+            size = path.stat().st_size if offset else 0
+            if offset and size <= offset:
+                offset -= size
+            else:
+                found.append((path, offset))
+                offset = 0
         return found
 
     def _sessions(self) -> list[str]:

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -22,15 +24,39 @@ from teleport_tw.events.sink import EventSink
 from teleport_tw.recordings.container import Reader
 from teleport_tw.recordings.recorder import DONE_SUFFIX, OPEN_SUFFIX, Complete, PutPart
 
+T = TypeVar("T")
+
 PART_BYTES = 2 << 20
 """Below gRPC's 4 MiB a message."""
 SCAN_SECONDS = 30.0
+GROW_SECONDS = 2.0
+"""Between two rounds over recordings that still grow; most sessions are over before a second one."""
+MAX_SMALL_PARTS = 50_000
+"""Sent of one recording while it grows; then only whole ones of L{PART_BYTES}, since storages count parts."""
+ALIVE_SECONDS = 600.0
+"""Auth closes a recording of which it has not heard for half an hour: the last part is sent again."""
+
+
+@define(eq=False)
+class _Sent:
+    """
+    How far a recording is that still grows.
+
+    @ivar last: how long the last part is.
+    @ivar at: when it was sent, by our clock.
+    """
+
+    parts: int = 0
+    offset: int = 0
+    last: int = 0
+    at: float = 0.0
 
 
 @define(eq=False)
 class Uploader:
     """
-    Sends what is finished in C{directory}, one recording at a time, and deletes it when auth has it.
+    Sends what is finished in C{directory}, one recording at a time, and deletes it when auth has it. Of those that grow
+    it sends what there is every few seconds, so that sessions can be followed.
 
     @ivar put_part: C{Audit.put_recording}.
     @ivar complete: C{Audit.complete_recording}.
@@ -45,6 +71,8 @@ class Uploader:
     clock: IReactorTime
     backoff: Backoff = field(factory=lambda: Backoff(Duration(seconds=1), Duration(minutes=5)))
     _tasks: Tasks = field(factory=Tasks, init=False)
+    _growing: dict[str, _Sent] = field(factory=dict, init=False)
+    _turn: DeferredLock = field(factory=DeferredLock, init=False)
     _again: bool = field(default=False, init=False)
     _poke: Deferred[None] | None = field(default=None, init=False)
     _log = Logger()
@@ -54,6 +82,7 @@ class Uploader:
         Scan now, every half minute, and when told.
         """
         self._tasks.spawn("uploading recordings", self._run())
+        self._tasks.spawn("uploading recordings that grow", self._watch())
 
     def stop(self) -> None:
         """
@@ -80,9 +109,71 @@ class Uploader:
         """
         sent = 0
         for path in await self.threads.run(self._ready):
-            await self._send(path)
+            await self._in_turn(self._send(path))
             sent += 1
         return sent
+
+    async def grow(self) -> int:
+        """
+        Send what has come to recordings that were there the last time already.
+
+        @return: how many parts were sent.
+        @raise TeleportError: auth did not take one.
+        """
+        found: dict[str, int] = await self.threads.run(self._open_ones)
+        for session in self._growing.keys() - found.keys():
+            if not (self.directory / (session + DONE_SUFFIX)).exists():
+                del self._growing[session]
+        count = 0
+        for session, size in found.items():
+            if session not in self._growing:
+                self._growing[session] = _Sent()
+            else:
+                count += await self._in_turn(self._send_more(session, self._growing[session], size))
+        return count
+
+    async def _in_turn(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            await self._turn.acquire()
+        except BaseException:
+            work.close()
+            raise
+        try:
+            return await work
+        finally:
+            self._turn.release()
+
+    async def _send_more(self, session: str, sent: _Sent, size: int) -> int:
+        path, now = self.directory / (session + OPEN_SUFFIX), self.clock.seconds()
+        if size < sent.offset:  # a full disk: what did not fit was taken back
+            return 0
+        enough = 1 if sent.parts < MAX_SMALL_PARTS else PART_BYTES
+        if size - sent.offset >= enough:
+            start, part = sent.offset, sent.parts + 1
+        elif sent.parts and now - sent.at >= ALIVE_SECONDS:
+            start, part = sent.offset - sent.last, sent.parts
+            size = sent.offset
+        else:
+            return 0
+        try:
+            data = (await self.threads.run(_read, path, start))[: size - start]
+        except FileNotFoundError:
+            return 0  # it was finished meanwhile
+        await self.put_part(session, part, data)
+        sent.parts, sent.offset, sent.last, sent.at = part, start + len(data), len(data), now
+        return 1
+
+    async def _watch(self) -> None:
+        waits = self.backoff.waits()
+        while True:
+            try:
+                await self.grow()
+            except Exception as error:
+                self._log.debug("growing recordings wait: {error}", error=str(error))
+                await deferLater(self.clock, next(waits))
+            else:
+                waits = self.backoff.waits()
+                await deferLater(self.clock, GROW_SECONDS)
 
     async def _run(self) -> None:
         waits = self.backoff.waits()
@@ -117,26 +208,38 @@ class Uploader:
                 path.rename(path.with_suffix(DONE_SUFFIX))
         return sorted(self.directory.glob("*" + DONE_SUFFIX), key=lambda path: path.stat().st_mtime)
 
+    def _open_ones(self) -> dict[str, int]:
+        if not self.directory.is_dir():
+            return {}
+        return {path.stem: path.stat().st_size for path in self.directory.glob("*" + OPEN_SUFFIX)}
+
     async def _send(self, path: Path) -> None:
-        session, part, reader = path.stem, 0, Reader()
-        offset = 0
-        broken = ""
+        session, reader, offset, broken = path.stem, Reader(), 0, ""
+        sent = self._growing.get(session)
+        if sent is None or sent.offset > await self.threads.run(os.path.getsize, path):
+            sent = self._growing[session] = _Sent()  # it is sent anew, in place of what is there
         while data := await self.threads.run(_read, path, offset):
-            part, offset = part + 1, offset + len(data)
-            await self.put_part(session, part, data)
+            data = data[: sent.offset - offset] if offset < sent.offset else data
+            offset += len(data)
+            if offset > sent.offset:
+                await self.put_part(session, sent.parts + 1, data)
+                sent.parts, sent.offset = sent.parts + 1, offset
             if not broken:
                 try:
                     await self.threads.run(reader.verify, data)
                 except RemoteProtocolError as error:
                     broken = str(error)  # still worth keeping: auth stores what there is
-        if part:
-            await self.complete(session, part)
+        if sent.parts:
+            await self.complete(session, sent.parts)
             digest = "" if broken else reader.digest.hex()
-            event: Event = SessionUpload(session=Session(id=session), recorded=Recorded(digest=digest, parts=part))
+            event: Event = SessionUpload(
+                session=Session(id=session), recorded=Recorded(digest=digest, parts=sent.parts)
+            )
             self.sink.emit(event)
         if broken or not reader.complete:
             self._log.warn("the recording of session {session} ends early {broken}", session=session, broken=broken)
         await self.threads.run(path.unlink)
+        del self._growing[session]
 
 
 def _abandoned(path: Path) -> bool:

@@ -210,6 +210,20 @@ class ApiContract:
         got = b"".join([chunk async for chunk in self.api.get_recording(session)])
         self.assertEqual(got, b"a" * 700_000 + b"b" * 10)
 
+    async def test_a_recording_is_followed(self: Any) -> None:
+        """What is there, what comes, and the end when it is complete."""
+        session = str(uuid.uuid4())
+        await self.api.put_recording(session, 1, b"a" * 700_000)
+        following, got = self.api.get_recording(session, follow=True), b""
+        while len(got) < 700_000:
+            got += await anext(following)
+        await self.api.put_recording(session, 2, b"b")
+        got += await anext(following)
+        await self.api.put_recording(session, 3, b"c")
+        await self.api.complete_recording(session, 3)
+        got += b"".join([chunk async for chunk in following])
+        self.assertEqual(got, b"a" * 700_000 + b"bc")
+
     async def test_ping(self: Any) -> None:
         """Anybody learns the cluster's name and pins."""
         info = await self.api.ping()

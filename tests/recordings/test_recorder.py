@@ -4,6 +4,7 @@ From a session to the archive: recorder, spool, upload, storage, search.
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -133,6 +134,95 @@ class RecorderTests(RecordingCase):
         self.assertEqual(Reader().feed(file.read_bytes())[-1].fact, Output(b"precious"))
         self.assertEqual(self.done(self.uploader.scan()), 0)
         self.done(recorder.close())
+
+    def test_what_grows_is_sent_bit_by_bit(self) -> None:
+        """
+        Not at once, since most sessions are short; then what came, once, and at the end only the rest.
+        """
+        recorder = self.recorder()
+        sent = []
+
+        async def put(session: str, part: int, data: bytes) -> None:
+            sent.append((part, len(data)))
+            await self.archive.put(session, part, data)
+
+        self.uploader.put_part = put
+        self.assertEqual(self.done(self.uploader.grow()), 0)
+        self.assertEqual(self.done(self.uploader.grow()), 1)
+        recorder.print(b"so far")
+        self.clock.advance(1.1)
+        self.assertEqual(self.done(self.uploader.grow()), 1)
+        self.assertEqual(self.stored()[1][-1].fact, Output(b"so far"))
+        self.assertEqual(self.done(self.uploader.grow()), 0)
+        recorder.print(b"the rest")
+        recorded = self.done(recorder.close())
+        self.assertEqual(self.done(self.uploader.scan()), 1)
+        reader, records = self.stored()
+        self.assertEqual(
+            [each.fact.data for each in records if isinstance(each.fact, Output)], [b"so far", b"the rest"]
+        )
+        self.assertEqual(reader.digest.hex(), recorded.digest)
+        self.assertEqual([part for part, _ in sent], [1, 2, 3])
+        self.assertEqual(sum(size for _, size in sent), sum(len(data) for data in self.done(self._bytes())))
+        self.assertEqual(self.done(self.uploader.grow()), 0)
+        self.assertEqual(self.uploader._growing, {})
+
+    async def _bytes(self) -> list[bytes]:
+        return [data async for data in self.archive.stream("s1")]
+
+    def test_a_silent_session_is_not_given_up(self) -> None:
+        """
+        Its last part is sent again now and then, for auth closes what it does not hear of.
+        """
+        self.recorder()
+        for _ in range(2):
+            self.done(self.uploader.grow())
+        self.clock.advance(599)
+        self.assertEqual(self.done(self.uploader.grow()), 0)
+        self.clock.advance(1)
+        self.assertEqual(self.done(self.uploader.grow()), 1)
+        self.assertEqual(self.done(self.uploader.grow()), 0)
+        self.assertEqual(len(self.stored()[1]), 1)
+
+    def test_a_host_that_comes_back_sends_from_the_start(self) -> None:
+        """
+        It does not know what it has sent; in the end there is the one recording.
+        """
+        recorder = self.recorder()
+        for number in range(4):
+            recorder.print(b"line %d" % number)
+            self.clock.advance(1.1)
+            self.done(self.uploader.grow())
+        recorded = self.done(recorder.close())
+        self.uploader = Uploader(
+            self.spool,
+            self.archive.put,
+            self.completed,
+            self.sink,
+            in_place(),
+            self.clock,  # type: ignore[arg-type]
+        )
+        self.assertEqual(self.done(self.uploader.scan()), 1)
+        self.assertEqual(self.stored()[0].digest.hex(), recorded.digest)
+
+    def test_bytes_that_were_taken_back(self) -> None:
+        """
+        A disk that is full in the middle of a frame takes it back after it was sent: what is left is sent anew.
+        """
+        recorder = self.recorder()
+        [file] = self.spool.iterdir()
+        whole = file.stat().st_size
+        self.done(self.uploader.grow())
+        with file.open("ab") as torn:
+            torn.write(b"torn")
+        self.done(self.uploader.grow())
+        os.truncate(file, whole)
+        self.assertEqual(self.done(self.uploader.grow()), 0)
+        recorder.failed = "the disk is full"
+        self.done(recorder.close())
+        self.assertEqual(self.done(self.uploader.scan()), 1)
+        reader, _ = self.stored()
+        self.assertEqual((reader.frames, reader.torn_bytes), (1, 0))
 
     def test_a_full_disk_is_told_and_what_was_written_stays_good(self) -> None:
         """

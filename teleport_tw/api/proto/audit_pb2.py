@@ -27,7 +27,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!teleport_tw/api/proto/audit.proto\x12\x0eteleport_tw.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1d\n\x0b\x45mitRequest\x12\x0e\n\x06\x65vents\x18\x01 \x03(\t\"\xd1\x01\n\nEventQuery\x12)\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05types\x18\x03 \x03(\t\x12\r\n\x05users\x18\x04 \x03(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x0f\n\x07session\x18\x06 \x01(\t\x12\r\n\x05limit\x18\x07 \x01(\r\x12\r\n\x05start\x18\x08 \x01(\t\x12\x12\n\ndescending\x18\t \x01(\x08\"/\n\tEventPage\x12\x0e\n\x06\x65vents\x18\x01 \x03(\t\x12\x12\n\nnext_start\x18\x02 \x01(\t\"1\n\x0cVerification\x12\x0f\n\x07\x63hecked\x18\x01 \x01(\x04\x12\x10\n\x08problems\x18\x02 \x03(\t\"<\n\rRecordingPart\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0c\n\x04part\x18\x02 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\":\n\x18\x43ompleteRecordingRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05parts\x18\x02 \x01(\r\"&\n\x13GetRecordingRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\"\x1e\n\x0eRecordingChunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"R\n\x17SearchRecordingsRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12)\n\x05query\x18\x02 \x01(\x0b\x32\x1a.teleport_tw.v1.EventQuery\"T\n\x0cRecordingHit\x12\x0f\n\x07session\x18\x01 \x01(\t\x12%\n\x02\x61t\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04line\x18\x03 \x01(\t\"F\n\x18SearchRecordingsResponse\x12*\n\x04hits\x18\x01 \x03(\x0b\x32\x1c.teleport_tw.v1.RecordingHit2\xaa\x04\n\x0c\x41uditService\x12;\n\x04\x45mit\x12\x1b.teleport_tw.v1.EmitRequest\x1a\x16.google.protobuf.Empty\x12?\n\x06Search\x12\x1a.teleport_tw.v1.EventQuery\x1a\x19.teleport_tw.v1.EventPage\x12>\n\x06Verify\x12\x16.google.protobuf.Empty\x1a\x1c.teleport_tw.v1.Verification\x12G\n\x0cPutRecording\x12\x1d.teleport_tw.v1.RecordingPart\x1a\x16.google.protobuf.Empty(\x01\x12U\n\x11\x43ompleteRecording\x12(.teleport_tw.v1.CompleteRecordingRequest\x1a\x16.google.protobuf.Empty\x12U\n\x0cGetRecording\x12#.teleport_tw.v1.GetRecordingRequest\x1a\x1e.teleport_tw.v1.RecordingChunk0\x01\x12\x65\n\x10SearchRecordings\x12\'.teleport_tw.v1.SearchRecordingsRequest\x1a(.teleport_tw.v1.SearchRecordingsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!teleport_tw/api/proto/audit.proto\x12\x0eteleport_tw.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1d\n\x0b\x45mitRequest\x12\x0e\n\x06\x65vents\x18\x01 \x03(\t\"\xd1\x01\n\nEventQuery\x12)\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05types\x18\x03 \x03(\t\x12\r\n\x05users\x18\x04 \x03(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x0f\n\x07session\x18\x06 \x01(\t\x12\r\n\x05limit\x18\x07 \x01(\r\x12\r\n\x05start\x18\x08 \x01(\t\x12\x12\n\ndescending\x18\t \x01(\x08\"/\n\tEventPage\x12\x0e\n\x06\x65vents\x18\x01 \x03(\t\x12\x12\n\nnext_start\x18\x02 \x01(\t\"1\n\x0cVerification\x12\x0f\n\x07\x63hecked\x18\x01 \x01(\x04\x12\x10\n\x08problems\x18\x02 \x03(\t\"<\n\rRecordingPart\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0c\n\x04part\x18\x02 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\":\n\x18\x43ompleteRecordingRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05parts\x18\x02 \x01(\r\"6\n\x13GetRecordingRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\"\x1e\n\x0eRecordingChunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"R\n\x17SearchRecordingsRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12)\n\x05query\x18\x02 \x01(\x0b\x32\x1a.teleport_tw.v1.EventQuery\"T\n\x0cRecordingHit\x12\x0f\n\x07session\x18\x01 \x01(\t\x12%\n\x02\x61t\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04line\x18\x03 \x01(\t\"F\n\x18SearchRecordingsResponse\x12*\n\x04hits\x18\x01 \x03(\x0b\x32\x1c.teleport_tw.v1.RecordingHit2\xaa\x04\n\x0c\x41uditService\x12;\n\x04\x45mit\x12\x1b.teleport_tw.v1.EmitRequest\x1a\x16.google.protobuf.Empty\x12?\n\x06Search\x12\x1a.teleport_tw.v1.EventQuery\x1a\x19.teleport_tw.v1.EventPage\x12>\n\x06Verify\x12\x16.google.protobuf.Empty\x1a\x1c.teleport_tw.v1.Verification\x12G\n\x0cPutRecording\x12\x1d.teleport_tw.v1.RecordingPart\x1a\x16.google.protobuf.Empty(\x01\x12U\n\x11\x43ompleteRecording\x12(.teleport_tw.v1.CompleteRecordingRequest\x1a\x16.google.protobuf.Empty\x12U\n\x0cGetRecording\x12#.teleport_tw.v1.GetRecordingRequest\x1a\x1e.teleport_tw.v1.RecordingChunk0\x01\x12\x65\n\x10SearchRecordings\x12\'.teleport_tw.v1.SearchRecordingsRequest\x1a(.teleport_tw.v1.SearchRecordingsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,15 +47,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMPLETERECORDINGREQUEST']._serialized_start=552
   _globals['_COMPLETERECORDINGREQUEST']._serialized_end=610
   _globals['_GETRECORDINGREQUEST']._serialized_start=612
-  _globals['_GETRECORDINGREQUEST']._serialized_end=650
-  _globals['_RECORDINGCHUNK']._serialized_start=652
-  _globals['_RECORDINGCHUNK']._serialized_end=682
-  _globals['_SEARCHRECORDINGSREQUEST']._serialized_start=684
-  _globals['_SEARCHRECORDINGSREQUEST']._serialized_end=766
-  _globals['_RECORDINGHIT']._serialized_start=768
-  _globals['_RECORDINGHIT']._serialized_end=852
-  _globals['_SEARCHRECORDINGSRESPONSE']._serialized_start=854
-  _globals['_SEARCHRECORDINGSRESPONSE']._serialized_end=924
-  _globals['_AUDITSERVICE']._serialized_start=927
-  _globals['_AUDITSERVICE']._serialized_end=1481
+  _globals['_GETRECORDINGREQUEST']._serialized_end=666
+  _globals['_RECORDINGCHUNK']._serialized_start=668
+  _globals['_RECORDINGCHUNK']._serialized_end=698
+  _globals['_SEARCHRECORDINGSREQUEST']._serialized_start=700
+  _globals['_SEARCHRECORDINGSREQUEST']._serialized_end=782
+  _globals['_RECORDINGHIT']._serialized_start=784
+  _globals['_RECORDINGHIT']._serialized_end=868
+  _globals['_SEARCHRECORDINGSRESPONSE']._serialized_start=870
+  _globals['_SEARCHRECORDINGSRESPONSE']._serialized_end=940
+  _globals['_AUDITSERVICE']._serialized_start=943
+  _globals['_AUDITSERVICE']._serialized_end=1497
 # @@protoc_insertion_point(module_scope)

@@ -4,7 +4,7 @@ A recording, out of a file or fetched from the cluster.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from teleport_tw.base.errors import RemoteProtocolError, bad_parameter
@@ -35,6 +35,21 @@ async def records(context: UserContext, name: str) -> list[Timed]:
     if not found:
         raise bad_parameter(f"there is nothing in the recording {name}")
     return found
+
+
+async def followed(context: UserContext, session: str) -> AsyncIterator[Timed]:
+    """
+    A session's recording from its beginning, as it comes.
+
+    @raise TeleportError: NOT_FOUND; BAD_PARAMETER, it was begun anew by a host that crashed, or changed.
+    """
+    reader = Reader()
+    try:
+        async for chunk in (await context.api()).get_recording(session, follow=True):
+            for record in reader.feed(chunk):
+                yield record
+    except RemoteProtocolError as error:
+        raise bad_parameter(f"the recording of {session} cannot be followed any more: {error}") from error
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

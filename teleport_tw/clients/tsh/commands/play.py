@@ -2,6 +2,7 @@
 Play a session's recording as it was seen.
 
 Keys: space stops and goes on; left and right go ten seconds back and forth; up and down change the speed; q quits.
+With --follow a session that goes on is shown as it happens, some seconds late, until it ends.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import sys
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.clients import terminal
 from teleport_tw.clients.tsh.context import UserContext
-from teleport_tw.clients.tsh.fetched import records
+from teleport_tw.clients.tsh.fetched import followed, records
 from teleport_tw.recordings import play
 from teleport_tw.recordings.container import Output, Timed
+from teleport_tw.recordings.screen import LineReader
 
 SPEEDS = ("0.5x", "1x", "2x", "4x", "8x")
 SEEK_MS = 10_000
@@ -29,6 +31,7 @@ FORMATS = {"pty": "", "text": "text", "json": "json", "yaml": "yaml", "asciicast
 EXAMPLES = """\
 tsh play SESSION
 tsh play session.rec --speed=4x --skip-idle-time
+tsh play --follow SESSION
 """
 
 
@@ -39,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("session", help="an id, or a file that `tctl recordings download` wrote")
     parser.add_argument("--speed", choices=SPEEDS, default="1x", help="[1x]")
     parser.add_argument("--skip-idle-time", action="store_true", help="shorten silences to a second")
+    parser.add_argument("--follow", action="store_true", help="show what there is and then what comes, until the end")
     parser.add_argument("-f", "--format", choices=FORMATS, default="pty", help="[pty]")
     parser.add_argument("-c", "--cluster", default="", metavar="NAME", help="of another cluster")
     parser.set_defaults(run=run)
@@ -48,6 +52,8 @@ async def run(context: UserContext, options: argparse.Namespace) -> int:
     """
     In real time, or exported to standard output.
     """
+    if options.follow:
+        return await _follow(context, options)
     found = await records(context, options.session)
     if options.format != "pty":
         sys.stdout.writelines(play.export(found, FORMATS[options.format]))
@@ -60,6 +66,77 @@ async def run(context: UserContext, options: argparse.Namespace) -> int:
     with terminal.blocking_again(0, 1), terminal.raw(0):
         await show.run()
     return 0
+
+
+async def _follow(context: UserContext, options: argparse.Namespace) -> int:
+    if options.format not in ("pty", "text"):
+        raise bad_parameter(
+            "--follow shows a session as it was seen; --format=text leaves out what only a terminal needs"
+        )
+    if os.path.isfile(options.session):
+        raise bad_parameter("--follow is for a session that goes on: give its id")
+    lines = LineReader() if options.format == "text" else None
+    watching = Watching(context, options.session, lines)
+    with terminal.blocking_again(0, 1), terminal.raw(0):
+        await watching.run()
+    return 0
+
+
+@define(eq=False)
+class Watching:
+    """
+    A session that goes on, and somebody who may leave.
+
+    @ivar lines: for text.
+    """
+
+    context: UserContext
+    session: str
+    lines: LineReader | None = None
+    _left: bool = field(default=False, init=False)
+
+    async def run(self) -> None:
+        """
+        Until the session's end, or C{q} or an interrupt.
+
+        @raise TeleportError: it cannot be followed, or not any more.
+        """
+        reactor, source = self.context.reactor, None
+        showing = Deferred.fromCoroutine(self._show())
+
+        def leave() -> None:
+            self._left = True
+            showing.cancel()
+
+        def typed(data: bytes) -> None:
+            if data[:1] in (b"q", b"\x03", b"\x04"):
+                leave()
+
+        if os.isatty(0):
+            source = terminal.source(reactor, os.dup(0), typed, lambda: None)
+            source.resumeProducing()
+        before = signal.signal(signal.SIGINT, lambda *_: reactor.callFromThread(leave))
+        try:
+            await showing
+        except CancelledError:
+            if not self._left:
+                raise
+        finally:
+            signal.signal(signal.SIGINT, before)
+            if source is not None:
+                source.stopProducing()
+
+    async def _show(self) -> None:
+        async for record in followed(self.context, self.session):
+            if isinstance(record.fact, Output):
+                if self.lines is None:
+                    _write_all(record.fact.data)
+                else:
+                    _write_all(
+                        "".join(f"{line.text}\n" for line in self.lines.feed(record.fact.data, record.ms)).encode()
+                    )
+        if self.lines is not None:
+            _write_all("".join(f"{line.text}\n" for line in self.lines.end()).encode())
 
 
 @define(eq=False)
