@@ -40,7 +40,8 @@ from teleport_tw.resources.servers import PROXY, Server
 from teleport_tw.rpc.client import server_name_for
 from teleport_tw.rpc.peer import name_for
 from teleport_tw.web.channel import BoundedSite
-from teleport_tw.web.site import PublicFacts, WebSite
+from teleport_tw.web.facts import PublicFacts
+from teleport_tw.web.site import WebSite
 
 if TYPE_CHECKING:
     from teleport_tw.daemon.host import Host

@@ -258,9 +258,8 @@ class Cluster:
         """
         made = json.loads(self.tctl("users", "add", user, f"--roles={roles}", f"--logins={logins}", "--format=json"))
         token = made["url"].rpartition("/")[2]
-        page = self.http("GET", f"/web/invite/{token}")
-        secret = page.partition("<code>")[2].partition("</code>")[0].replace(" ", "")
-        authenticator = pyotp.TOTP(secret)
+        facts = json.loads(self.http("GET", f"/webapi/users/password/token/{token}"))
+        authenticator = pyotp.TOTP(facts["otpSecret"])
         body = json.dumps({"password": PASSWORD, "second_factor_token": authenticator.now()}).encode()
         self.http("PUT", f"/webapi/users/password/token/{token}", body)
         return authenticator

@@ -43,7 +43,8 @@ from teleport_tw.resources.clusters import SINGLETONS
 from teleport_tw.resources.metadata import Metadata, Resource
 from teleport_tw.rpc.client import server_name_for
 from teleport_tw.web.channel import BoundedSite
-from teleport_tw.web.site import PublicFacts, WebSite
+from teleport_tw.web.facts import PublicFacts
+from teleport_tw.web.site import WebSite
 from tests.auth.cluster import Cluster, Keys
 from tests.conch.openssh import SSHD, free_port, run, scratch
 from tests.doubles.cluster import RecordingSink
