@@ -1,0 +1,48 @@
+/**
+ * The pages. A page is one line in `PAGES`: its address, its module, and where it stands in the navigation.
+ *
+ * A module's default export is a component; it gets `params` (from the pattern) and `query` (`URLSearchParams`).
+ */
+import { fill } from "../router.js";
+import { session } from "../state.js";
+
+/**
+ * @typedef {object} PageEntry
+ * @property {string} path pattern; `:site` is the cluster's name
+ * @property {() => Promise<{ default: (props: any) => any }>} load
+ * @property {boolean} [open] is shown without a sign-in, and without the frame
+ * @property {boolean} [full] takes the whole window: terminals
+ * @property {{ label: string, icon: string, section: "" | "Activity" | "Management", kind?: string }} [nav]
+ *   `kind`: is shown only to those who may list it
+ */
+
+/** @type {PageEntry[]} */
+export const PAGES = [
+];
+
+/**
+ * What the navigation shows to the signed-in user.
+ * @param {string} cluster
+ * @returns {{ label: string, items: { label: string, icon: string, href: string }[] }[]}
+ */
+export function navigation(cluster) {
+  const acl = session.get().context?.acl ?? {};
+  /** @type {Map<string, { label: string, icon: string, href: string }[]>} */
+  const sections = new Map();
+  for (const { path, nav } of PAGES) {
+    if (!nav || (nav.kind && !acl[nav.kind]?.list)) continue;
+    const items = sections.get(nav.section) ?? [];
+    items.push({ label: nav.label, icon: nav.icon, href: fill(path, { site: cluster }) });
+    sections.set(nav.section, items);
+  }
+  return [...sections].map(([label, items]) => ({ label, items }));
+}
+
+/**
+ * The first page that the navigation offers; where a sign-in leads.
+ * @param {string} cluster
+ * @returns {string}
+ */
+export function home(cluster) {
+  return navigation(cluster)[0]?.items[0]?.href ?? "/web/account";
+}
