@@ -4,8 +4,8 @@ What makes the log searchable: a SQLite file beside it that can be thrown away a
 
 from __future__ import annotations
 
-import json
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,8 @@ from attrs import define, field
 
 from teleport_tw.api.contract import EventQuery
 from teleport_tw.audit.ledger import ChainFile, Place, files_of
-from teleport_tw.base.errors import bad_parameter
+from teleport_tw.audit.lines import read
+from teleport_tw.base.errors import TeleportError, bad_parameter
 from teleport_tw.base.timing import parse_time
 
 DEFAULT_PAGE = 500
@@ -37,11 +38,14 @@ CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (line, content='', tokenize=
 @define(eq=False)
 class Index:
     """
-    Everything blocks. One thread writes; each search has a connection of its own.
+    Everything blocks. Threads write in turn; each search has a connection of its own.
     """
 
     path: Path
     _writer: sqlite3.Connection | None = field(default=None, init=False)
+    _known: sqlite3.Connection | None = field(default=None, init=False)
+    _turn: threading.Lock = field(factory=threading.Lock, init=False)
+    _at: tuple[int, str, int] | None = field(default=None, init=False)
 
     def open(self) -> None:
         """
@@ -54,30 +58,41 @@ class Index:
                 path.unlink()
             self._writer = self._prepared()
 
-    def catch_up(self) -> int:
+    def catch_up(self, until: int) -> list[str]:
         """
         Take in what stands in the log and not here.
 
-        @return: how many lines were added.
+        @param until: the number of the last line to be taken; what stands behind it is not confirmed yet.
+        @return: the uids of the lines that were added.
+        """
+        with self._turn:
+            number, last_file, offset = self._at or self._found_at()
+            added: list[str] = []
+            for path in files_of(self.path.parent):
+                if path.name < last_file or number >= until:
+                    continue
+                batch: list[tuple[Place, bytes]] = []
+                for place, line in _lines(path, offset if path.name == last_file else 0, number + 1):
+                    batch.append((place, line))
+                    number, last_file, offset = place.number, path.name, place.offset + place.length
+                    if len(batch) == 5000 or number >= until:
+                        added += self._add(batch)
+                        self._at, batch = (number, last_file, offset), []
+                        if number >= until:
+                            break
+                if batch:
+                    added += self._add(batch)
+                    self._at = (number, last_file, offset)
+            return added
+
+    def _found_at(self) -> tuple[int, str, int]:
+        """
+        @return: number and file of the last line that is here, and where in it the next begins.
         """
         done = self._connection.execute(
             "SELECT number, file, offset + length FROM events ORDER BY number DESC LIMIT 1"
         ).fetchone()
-        number, last_file, offset = done or (self._before_all(), "", 0)
-        added = 0
-        for path in files_of(self.path.parent):
-            if path.name < last_file:
-                continue
-            start = offset if path.name == last_file else 0
-            batch: list[tuple[Place, bytes]] = []
-            for place, line in _lines(path, start, number + 1):
-                batch.append((place, line))
-                number, added = place.number, added + 1
-                if len(batch) == 5000:
-                    self.add(batch)
-                    batch = []
-            self.add(batch)
-        return added
+        return done or (self._before_all(), "", 0)
 
     def _before_all(self) -> int:
         """
@@ -98,7 +113,7 @@ class Index:
             for place, line in _lines(path, 0, 0)
             if place.offset in numbers
         ]
-        with self._connection as write:
+        with self._turn, self._connection as write:
             write.executemany("INSERT INTO words (words, rowid, line) VALUES (?,?,?)", gone)
             write.execute("DELETE FROM events WHERE file = ?", (path.name,))
 
@@ -110,21 +125,25 @@ class Index:
         for start in range(0, len(uids), 500):
             part = uids[start : start + 500]
             marks = ",".join("?" * len(part))
-            rows = self._connection.execute(f"SELECT uid FROM events WHERE uid IN ({marks})", part)  # noqa: S608
+            rows = self._asking.execute(f"SELECT uid FROM events WHERE uid IN ({marks})", part)  # noqa: S608
             found.update(uid for (uid,) in rows)
         return found
 
-    def add(self, lines: Iterable[tuple[Place, bytes]]) -> None:
+    def _add(self, lines: Iterable[tuple[Place, bytes]]) -> list[str]:
         """
         Take in lines of the log; one that is there already stays.
+
+        @return: their uids.
         """
-        rows, words = [], []
+        rows, words, uids = [], [], []
         for place, line in lines:
             event = _event(line)
             session = str(event.get("sid") or event.get("session_id") or "")
+            uid = str(event.get("uid") or f"line-{place.number}")
+            uids.append(uid)
             rows.append(
                 (
-                    *(place.number, str(event.get("uid") or f"line-{place.number}"), _micros(event.get("time"))),
+                    *(place.number, uid, _micros(event.get("time"))),
                     *(str(event.get("event", "")), str(event.get("user", "")), session),
                     *(place.file, place.offset, place.length),
                 )
@@ -133,11 +152,14 @@ class Index:
         with self._connection as write:
             write.executemany("INSERT OR IGNORE INTO events VALUES (?,?,?,?,?,?,?,?,?)", rows)
             write.executemany("INSERT INTO words (rowid, line) VALUES (?,?)", words)
+        return uids
 
     def count(self) -> int:
         """
         @return: the number of the last line that was taken in.
         """
+        if self._at is not None:
+            return self._at[0]
         (number,) = self._connection.execute("SELECT coalesce(max(number), 0) FROM events").fetchone()
         return int(number)
 
@@ -167,9 +189,20 @@ class Index:
         """
         Let go of the file.
         """
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        with self._turn:
+            for connection in (self._writer, self._known):
+                if connection is not None:
+                    connection.close()
+            self._writer = self._known = None
+
+    @property
+    def _asking(self) -> sqlite3.Connection:
+        """
+        For looking up what is known, beside a writer at work.
+        """
+        if self._known is None:
+            self._known = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, check_same_thread=False)
+        return self._known
 
     @property
     def _connection(self) -> sqlite3.Connection:
@@ -229,19 +262,25 @@ def _lines(path: Path, offset: int, number: int) -> Iterator[tuple[Place, bytes]
 
 def _event(line: bytes) -> dict[str, Any]:
     try:
-        event = json.loads(line)
-    except ValueError:
+        return read(line)
+    except TeleportError:
         return {}
-    return event if isinstance(event, dict) else {}
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
+def _texts(event: dict[str, Any]) -> list[str]:
+    found: list[str] = []
+    for value in event.values():
+        if type(value) is str:
+            found.append(value)
+        elif value is not None:
+            found.extend(_within(value))
+    return found
+
+
+def _within(value: Any) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _within(item)
     elif value is not None:
         yield str(value)
 

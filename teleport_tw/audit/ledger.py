@@ -128,7 +128,7 @@ class Ledger:
         if files:
             self._resume(files[-1])
 
-    def append(self, lines: Sequence[bytes]) -> list[Place]:
+    def append(self, lines: Sequence[bytes]) -> None:
         """
         Store lines, each with its newline; on return they are on disk and chained.
 
@@ -136,27 +136,26 @@ class Ledger:
         """
         with self._turn:
             self._rotate()
-            places, offset, chain, digests = [], self._size, self._chain, []
-            for number, line in enumerate(lines, self.count + 1):
-                places.append(Place(number, self._name, offset, len(line)))
-                offset += len(line)
-                digest = hashlib.sha256(line).digest()
-                chain = hashlib.sha256(chain + digest).digest()
-                digests.append(digest.hex().encode() + b"\n")
-            write_all(self._log_file, b"".join(lines), self._size)
+            chain, sha256 = self._chain, hashlib.sha256
+            digests = []
+            for line in lines:
+                digest = sha256(line).digest()
+                chain = sha256(chain + digest).digest()
+                digests.append(digest.hex())
+            data = b"".join(lines)
+            write_all(self._log_file, data, self._size)
             try:
                 os.fdatasync(self._log_file)
-                self._write_chain(b"".join(digests))
+                self._write_chain("\n".join([*digests, ""]).encode("ascii"))
             except OSError:
                 os.ftruncate(self._log_file, self._size)
                 raise
-            self._size, self._chain, self.count = offset, chain, self.count + len(lines)
+            self._size, self._chain, self.count = self._size + len(data), chain, self.count + len(lines)
             if (
                 self.count - self._signed_count >= CHECKPOINT_EVENTS
                 or self.now().timestamp() - self._signed_at >= CHECKPOINT_SECONDS
             ):
                 self._checkpoint()
-            return places
 
     def head(self) -> tuple[int, str]:
         """

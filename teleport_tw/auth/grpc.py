@@ -15,6 +15,7 @@ from teleport_tw.api import ceremonies, convert
 from teleport_tw.api.contract import Api, Certificates, Watched
 from teleport_tw.api.faults import to_fault
 from teleport_tw.api.proto import audit_pb2, auth_pb2, presence_pb2, resource_pb2
+from teleport_tw.audit.lines import read as read_event
 from teleport_tw.auth.local import LocalApi
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.secret import Secret
@@ -254,7 +255,7 @@ class AuditCalls:
 
     async def Emit(self, request: audit_pb2.EmitRequest, api: Api) -> Empty:
         """See the contract."""
-        await api.emit([convert.json_from_text(event) for event in request.events])
+        await api.emit([read_event(event) for event in request.events])
         return Empty()
 
     async def Search(self, request: audit_pb2.EventQuery, api: Api) -> audit_pb2.EventPage:

@@ -216,7 +216,7 @@ class AuthService(Service):
         self._closers.append(lambda: Deferred.fromCoroutine(backend.close()))
         resources, signing = ResourceStore(backend), Signing(SoftwareKeystore())
         cluster = await bootstrap.cluster_name(resources, self.config.cluster_name)
-        trail = AuditLog(data_dir / "log", _audit_key(data_dir / "audit.key"), self.threads)
+        trail = AuditLog(data_dir / "log", _audit_key(data_dir / "audit.key"), self.threads, clock=self.reactor)
         await trail.start()
         self._closers.append(lambda: Deferred.fromCoroutine(trail.close()))
         events = Journal(cluster, trail.emit, self.reactor, self.metrics.heard)

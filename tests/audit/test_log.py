@@ -4,8 +4,10 @@ The audit log keeps events once and in order, finds them, and notices what was d
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -14,10 +16,12 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.api.contract import EventQuery
-from teleport_tw.audit.log import AuditLog
+from teleport_tw.audit import log as log_module
+from teleport_tw.audit.log import INDEX_EVENTS, INDEX_SECONDS, AuditLog
 from teleport_tw.base.errors import TeleportError
 from tests.doubles.threads import in_place
 
@@ -165,6 +169,130 @@ class StoreTests(LogCase):
         self.log = self.opened()
         found = self.done(self.log.search(EventQuery(text="needle")))
         self.assertEqual([item["uid"] for item in found.events], ["u2"])
+
+
+class LaterIndexTests(LogCase):
+    """
+    The index follows with pauses, and nobody can tell.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        super().setUp()
+
+    def opened(self) -> AuditLog:
+        log = AuditLog(self.directory, self.key, in_place(), now=lambda: self.today, clock=self.clock)
+        self.done(log.start())
+        self.addCleanup(lambda: self.done(log.close()))
+        return log
+
+    def indexed(self) -> int:
+        with contextlib.closing(sqlite3.connect(self.directory / "index.sqlite")) as reader:
+            number: int = reader.execute("SELECT count(*) FROM events").fetchone()[0]
+            return number
+
+    def found(self, **query: Any) -> list[str]:
+        return [item["uid"] for item in self.done(self.log.search(EventQuery(limit=5000, **query))).events]
+
+    def many(self, first: int, count: int) -> None:
+        self.emit(*(event(number) for number in range(first, first + count)))
+
+    def test_steps_while_events_come_and_all_when_they_do_not(self) -> None:
+        """
+        A step at once, one after each pause, and what is left in the first pause that brought nothing.
+        """
+        self.many(0, 2000)
+        self.assertEqual(self.indexed(), INDEX_EVENTS)
+        self.many(2000, 1000)
+        self.assertEqual(self.indexed(), INDEX_EVENTS)
+        self.clock.advance(INDEX_SECONDS - 0.01)
+        self.assertEqual(self.indexed(), INDEX_EVENTS)
+        self.clock.advance(0.01)
+        self.assertEqual(self.indexed(), 2 * INDEX_EVENTS)
+        self.clock.advance(INDEX_SECONDS)
+        self.assertEqual(self.indexed(), 3000)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.many(3000, 1)
+        self.assertEqual(self.indexed(), 3001)
+
+    def test_who_searches_finds_what_is_not_indexed_yet(self) -> None:
+        """
+        The latest event too, by its words.
+        """
+        self.many(0, 2000)
+        self.emit(event(2000, text="needle"))
+        self.assertLess(self.indexed(), 2000)
+        self.assertEqual(self.found(text="needle"), ["u2000"])
+        self.assertEqual(self.indexed(), 2001)
+        self.clock.advance(INDEX_SECONDS)
+        self.assertEqual((self.clock.getDelayedCalls(), self.found(text="needle")), ([], ["u2000"]))
+
+    def test_the_same_uid_is_kept_once(self) -> None:
+        """
+        Indexed, not indexed yet, or indexed since.
+        """
+        self.many(0, 1000)
+        self.many(0, 1000)
+        self.clock.advance(INDEX_SECONDS)
+        self.clock.advance(INDEX_SECONDS)
+        self.many(0, 1001)
+        self.assertEqual(self.found(), [f"u{number}" for number in range(1001)])
+
+    def test_too_far_behind_is_brought_up_to_date_at_once(self) -> None:
+        """
+        However many come.
+        """
+        self.patch(log_module, "BEHIND_EVENTS", 700)
+        self.many(0, 1401)
+        self.assertEqual(self.indexed(), 1401)
+        self.many(1401, 1)
+        self.assertEqual(self.indexed(), 1402)
+        self.many(1402, 1300)
+        self.assertEqual(self.indexed(), 2702)
+
+    def test_a_stop_brings_it_up_to_date(self) -> None:
+        """
+        And a crash leaves it to the next start.
+        """
+        self.many(0, 1000)
+        self.done(self.log.close())
+        self.assertEqual((self.indexed(), self.clock.getDelayedCalls()), (1000, []))
+        self.log = self.opened()
+        self.many(1000, 1000)
+        kept = {path.name: path.read_bytes() for path in self.directory.iterdir() if path.is_file()}
+        self.done(self.log.close())
+        for name, data in kept.items():
+            (self.directory / name).write_bytes(data)
+        self.log = self.opened()
+        self.many(1000, 1000)
+        self.assertEqual((self.indexed(), len(self.found())), (2000, 2000))
+        self.assertEqual(self.problems(), ())
+
+    def test_a_cut_end_is_noticed_before_it_was_indexed(self) -> None:
+        """
+        The log itself knows how many it has written.
+        """
+        self.many(0, 1000)
+        chain = self.file.resolve().with_suffix(".chain")
+        self.edit(lambda lines: lines[:-3])
+        kept = [line for line in chain.read_bytes().splitlines(keepends=True) if b"checkpoint" not in line]
+        chain.write_bytes(b"".join(kept[:-3]))
+        self.assertTrue(any("its end was cut off" in problem for problem in self.problems()))
+        self.clock.advance(INDEX_SECONDS)
+        self.clock.advance(INDEX_SECONDS)
+        self.assertLessEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_days_that_go_take_their_words_along(self) -> None:
+        """
+        Though they were not indexed yet.
+        """
+        self.many(0, 1000)
+        self.today += timedelta(days=3)
+        self.emit(event(1000, time=self.today.isoformat()))
+        self.assertEqual(self.done(self.log.truncate(self.today - timedelta(days=1))), 1000)
+        self.emit(event(1001, text="needle"))
+        self.assertEqual((self.found(text="needle"), self.found(text="alice")), (["u1001"], ["u1001", "u1000"]))
+        self.assertEqual(self.problems(), ())
 
 
 class VerifyTests(LogCase):
