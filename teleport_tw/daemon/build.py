@@ -41,6 +41,7 @@ from teleport_tw.daemon.host import Host, hosted
 from teleport_tw.daemon.metrics import Figures, LoopLag
 from teleport_tw.daemon.options import log_of
 from teleport_tw.daemon.pidfile import PidFile
+from teleport_tw.daemon.users import InProcessUsers
 from teleport_tw.pki.identity import SystemRole
 
 START_AGAIN = Backoff(first=Duration(seconds=1), cap=Duration(seconds=30))
@@ -310,8 +311,10 @@ class Starter(MultiService):
 
     async def _host(self, role: SystemRole, threads: Threads, token: Secret[str]) -> Host:
         local: Callable[[SystemRole], Api] | None = None
+        users: InProcessUsers | None = None
         if self.auth is not None:
             auth = self.auth
+            users = InProcessUsers(auth)
             local = lambda role: auth.api_for(auth.local_identity(role))  # noqa: E731
         host = await hosted(
             role,
@@ -320,6 +323,7 @@ class Starter(MultiService):
             threads=threads,
             token=token,
             local=local,
+            users=users,
             insecure=self.insecure,
         )
         host.setServiceParent(self)  # type: ignore[no-untyped-call]

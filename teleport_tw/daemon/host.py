@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from teleport_tw.api import joining
 from teleport_tw.api.client import RpcApi, connect
-from teleport_tw.api.contract import Api, Certificates, JoinRequest
+from teleport_tw.api.contract import Api, Certificates, JoinRequest, WebSession
 from teleport_tw.api.mirror import Mirror
 from teleport_tw.audit.emitter import Emitter
 from teleport_tw.audit.spool import Spool
@@ -29,10 +29,14 @@ from teleport_tw.base.tasks import Threads
 from teleport_tw.base.timing import Duration, utc_now
 from teleport_tw.conch.algorithms import Algorithms
 from teleport_tw.config.sections import Configuration
+from teleport_tw.daemon.users import RemoteUsers
 from teleport_tw.dial import web
 from teleport_tw.dial.membership import HostIdentity, IdentityFolder, Join, Membership, join
+from teleport_tw.pki.authority import Authority, AuthorityType
 from teleport_tw.pki.identity import SystemRole
+from teleport_tw.pki.trust import bundle
 from teleport_tw.rpc.client import ClientTls, server_name_for
+from teleport_tw.web.sessions import UserApis
 
 READY_SECONDS = 30.0
 """How long the first copy of what auth knows may take."""
@@ -44,6 +48,8 @@ LocalApi = Callable[[SystemRole], Api]
 class Host(MultiService):
     """
     A role that runs; the service itself is C{serving}.
+
+    @ivar users: auth as those who sign in at this host's web page.
     """
 
     identity: HostIdentity
@@ -54,6 +60,7 @@ class Host(MultiService):
     reactor: Any
     node_name: str
     algorithms: Algorithms
+    users: UserApis
     serving: Any = field(default=None, init=False)
     _log: ClassVar[Logger] = Logger()
 
@@ -123,6 +130,8 @@ class Host(MultiService):
                 await stopping
         self.running = 0
         await self.emitter.close()
+        if isinstance(self.users, RemoteUsers):
+            await self.users.close()
         if isinstance(self.api, RpcApi):
             await self.api.close()
 
@@ -144,12 +153,14 @@ async def hosted(
     threads: Threads,
     token: Secret[str],
     local: LocalApi | None,
+    users: UserApis | None = None,
     insecure: bool,
 ) -> Host:
     """
     Become a member in this role, or load what was kept, and make the service.
 
     @param local: auth in this process; C{None} where it is elsewhere.
+    @param users: the same as users.
     @raise TeleportError: CONNECTION_PROBLEM, try again later; anything else is for the operator to mend.
     """
     from teleport_tw.daemon.serve import KINDS, serve
@@ -169,7 +180,7 @@ async def hosted(
             )
         ask: Join = local(role).join if local is not None else _joiner(configuration, threads, insecure)
         identity = await join(folder, role, token=token, node_name=name, addresses=names, ask=ask)
-    api: Api = local(role) if local is not None else _remote(identity, configuration)
+    api: Api = local(role) if local is not None else _remote(client_tls(identity, _name_of(identity)), configuration)
     membership = Membership(identity, folder, api, reactor, tuple(names))
     if set(names) - _certified(identity):
         identity = await membership.renew()
@@ -186,7 +197,7 @@ async def hosted(
     emitter = Emitter(identity.cluster, spool, api.emit, threads, reactor, send_text=in_text)
     copy = Mirror(api, KINDS[role], reactor)
     ssh = Algorithms.of(kex=teleport.kex_algos, ciphers=teleport.ciphers, macs=teleport.mac_algos)
-    host = Host(identity, api, membership, copy, emitter, reactor, name, ssh)
+    host = Host(identity, api, membership, copy, emitter, reactor, name, ssh, users or _remote_users(configuration))
     host.serving = serve(role, host, configuration, threads)
     return host
 
@@ -232,13 +243,37 @@ def _certified(identity: HostIdentity) -> set[str]:
     return {*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))}
 
 
-def _remote(identity: HostIdentity, configuration: Configuration) -> RpcApi:
+def _name_of(identity: HostIdentity) -> str:
+    return server_name_for(identity.cluster)
+
+
+def _remote(tls: ClientTls, configuration: Configuration) -> RpcApi:
     teleport = configuration.teleport
-    if teleport.proxy_server:
-        return connect(f"dns:///{teleport.proxy_server}", client_tls(identity, server_name_for(identity.cluster)))
-    if not teleport.auth_servers:
+    address = teleport.proxy_server or (teleport.auth_servers[0] if teleport.auth_servers else "")
+    if not address:
         raise bad_parameter("say where the cluster is: teleport.proxy_server or teleport.auth_server")
-    return connect(f"dns:///{teleport.auth_servers[0]}", client_tls(identity, server_name_for(identity.cluster)))
+    return connect(f"dns:///{address}", tls)
+
+
+def _remote_users(configuration: Configuration) -> RemoteUsers:
+    def as_user(session: WebSession) -> RpcApi:
+        return _remote(session_tls(session), configuration)
+
+    return RemoteUsers(as_user)
+
+
+def session_tls(session: WebSession) -> ClientTls:
+    """
+    @return: what gRPC shows and believes on behalf of a user.
+    """
+    certificates = session.certificates
+    authorities = map(Authority.parse, certificates.authorities)
+    return ClientTls(
+        chain=certificates.tls,
+        key=session.tls_key,
+        roots=bundle([authority for authority in authorities if authority.type is AuthorityType.HOST]),
+        server_name=server_name_for(certificates.cluster),
+    )
 
 
 def _joiner(configuration: Configuration, threads: Threads, insecure: bool) -> Callable[[JoinRequest], Any]:

@@ -65,7 +65,7 @@ def serve(role: SystemRole, host: Host, configuration: Configuration, threads: T
 def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IService:
     section, reactor = configuration.proxy, host.reactor
     facts = public_facts(configuration)
-    site = WebSite(host.api, facts, reactor)
+    site = WebSite(host.api, facts, reactor, host.users)
     announced = Server(
         kind=PROXY,
         name=host.identity.host_id,

@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from twisted.web.resource import IResource
 
 from teleport_tw.api.contract import Api
-from teleport_tw.base.errors import Kind, TeleportError, access_denied
+from teleport_tw.base.errors import access_denied
 from teleport_tw.resources.metadata import Json
 from teleport_tw.web.sessions import Session
 from teleport_tw.web.shapes import Shape, Table
@@ -163,13 +163,3 @@ class Route:
         """
         words = [word.strip("<>-_.") for word in self.path.split("/") if word]
         return "_".join([self.method.lower(), *words]).replace("-", "_").replace(".", "_")
-
-
-class Precondition(TeleportError):
-    """
-    What HTTP has a status of its own for.
-    """
-
-    def __init__(self, status: int, message: str, *, details: str = "") -> None:
-        super().__init__(Kind.BAD_PARAMETER, message, details=details)
-        self.status = status

@@ -8,17 +8,25 @@ names an origin must name ours.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
+import math
 import re
 import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
-from teleport_tw.api.contract import Certificates
-from teleport_tw.base.errors import access_denied
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+
+from teleport_tw.api.contract import Api, WebSession
+from teleport_tw.base.errors import Kind, TeleportError, access_denied
 from teleport_tw.base.secret import Secret
-from teleport_tw.base.timing import Duration
+from teleport_tw.base.timing import Duration, from_timestamp
+from teleport_tw.web.refusal import Refusal
 
 SESSION_COOKIE = b"__Host-session"
 CSRF_COOKIE = b"__Host-csrf"
@@ -27,42 +35,158 @@ CSRF_HEADER = b"X-CSRF-Token"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
 
-class Session(Protocol):
+Session: TypeAlias = WebSession
+"""A sign-in by the browser, as auth keeps it."""
+
+KEPT_SECONDS = 10.0
+"""Between two questions to auth about a session: so long after it was ended elsewhere it may still be answered."""
+
+ROTATE = Duration(minutes=10)
+"""A bearer is not renewed more often: the other tabs of a browser show the same."""
+
+MAX_KEPT = 10_000
+
+
+class UserApis(Protocol):
     """
-    A sign-in by the browser, as auth keeps it.
+    Auth, as users that are signed in here; C{daemon} knows how.
     """
 
-    @property
-    def id(self) -> Secret[str]:
-        """What the cookie holds."""
+    def api_for(self, session: Session, address: str) -> Api:
+        """
+        @param address: the browser's.
+        @raise TeleportError: ACCESS_DENIED, its certificate is not good any more.
+        """
+        ...
 
-    @property
-    def bearer(self) -> Secret[str]:
-        """What the page holds."""
 
-    @property
-    def username(self) -> str:
-        """Whose it is."""
+@define
+class _Kept:
+    session: Session
+    asked: float
+    active: float
+    rotated: datetime
 
-    @property
-    def certificates(self) -> Certificates:
-        """By which the proxy acts as the user."""
 
-    @property
-    def tls_key(self) -> Secret[bytes]:
-        """PEM."""
+@define(eq=False)
+class Sessions:
+    """
+    Who is signed in, as auth knows it; asked again after L{KEPT_SECONDS}.
 
-    @property
-    def ssh_key(self) -> Secret[bytes]:
-        """OpenSSH's form."""
+    @ivar api: auth, as the proxy.
+    """
 
-    @property
-    def expires(self) -> datetime:
-        """Aware UTC."""
+    api: Api
+    clock: IReactorTime
+    _kept: OrderedDict[str, _Kept] = field(factory=OrderedDict, init=False)
 
-    @property
-    def idle_timeout(self) -> Duration:
-        """Zero for none."""
+    async def of(self, request: Any, *, active: bool = True) -> Session:
+        """
+        By the cookie alone.
+
+        @param active: whether the user did something, which keeps the session alive.
+        @raise Refusal: 401.
+        """
+        id = cookie_of(request)
+        if id is None:
+            raise Refusal(401, "sign in first")
+        return (await self._find(id, active)).session
+
+    async def shown(self, request: Any, *, active: bool = True) -> Session:
+        """
+        By cookie and bearer.
+
+        @raise Refusal: 401.
+        """
+        bearer = bearer_of(request)
+        session = await self.of(request, active=active)
+        if bearer is None:
+            raise Refusal(401, "sign in first", details="no bearer")
+        if bearer != session.bearer:
+            self._kept.pop(_hashed(session.id), None)  # another proxy may have given a new one
+            session = await self.of(request, active=active)
+            if bearer != session.bearer:
+                raise Refusal(401, "sign in first", details="the bearer is not the session's")
+        return session
+
+    async def is_bearer(self, session: Session, bearer: Secret[str]) -> bool:
+        """
+        @param session: known by its cookie.
+        @return: whether the page that sent C{bearer} is ours.
+        """
+        if bearer == session.bearer:
+            return True
+        self._kept.pop(_hashed(session.id), None)
+        return bearer == (await self._find(session.id, True)).session.bearer
+
+    async def begun(self, session: Session) -> None:
+        """
+        Somebody signed in.
+        """
+        self._keep(session, active=True, rotated=session.created)
+
+    async def renewed(self, request: Any) -> Session:
+        """
+        @return: with a bearer that is good for a while.
+        @raise Refusal: 401.
+        """
+        session = await self.of(request)
+        kept = self._kept.get(_hashed(session.id))
+        now = from_timestamp(self.clock.seconds())
+        if kept is not None and now - kept.rotated < ROTATE:
+            return session
+        session = await self._ask(self.api.renew_web_session(session.id))
+        self._keep(session, active=True, rotated=now)
+        return session
+
+    async def end(self, id: Secret[str]) -> None:
+        """
+        Sign out.
+        """
+        self._kept.pop(_hashed(id), None)
+        await self.api.delete_web_session(id)
+
+    def forget(self, username: str) -> None:
+        """
+        What was kept of a user's sessions; auth is asked again.
+        """
+        for key in [key for key, kept in self._kept.items() if kept.session.username == username]:
+            del self._kept[key]
+
+    async def _find(self, id: Secret[str], active: bool) -> _Kept:
+        key, now = _hashed(id), self.clock.seconds()
+        kept = self._kept.get(key)
+        fresh = kept is not None and now - (kept.active if active else kept.asked) < KEPT_SECONDS
+        if kept is not None and fresh and from_timestamp(now) < kept.session.expires:
+            return kept
+        try:
+            session = await self._ask(self.api.get_web_session(id, active=active))
+        except Refusal:
+            self._kept.pop(key, None)
+            raise
+        return self._keep(session, active=active, rotated=kept.rotated if kept else session.created)
+
+    def _keep(self, session: Session, *, active: bool, rotated: datetime) -> _Kept:
+        key, now = _hashed(session.id), self.clock.seconds()
+        known = self._kept.pop(key, None)
+        kept = _Kept(session, now, now if active else known.active if known else -math.inf, rotated)
+        self._kept[key] = kept
+        while len(self._kept) > MAX_KEPT:
+            self._kept.popitem(last=False)
+        return kept
+
+    @staticmethod
+    async def _ask(asking: Awaitable[Session]) -> Session:
+        try:
+            return await asking
+        except TeleportError as error:
+            if error.kind in (Kind.ACCESS_DENIED, Kind.NOT_FOUND):
+                raise Refusal(401, "the session has ended; sign in again", details=error.message) from error
+            raise
+
+
+def _hashed(id: Secret[str]) -> str:
+    return hashlib.sha256(id.reveal().encode()).hexdigest()
 
 
 def cookie_of(request: Any) -> Secret[str] | None:

@@ -28,11 +28,13 @@ from teleport_tw.base.limits import RateLimit
 from teleport_tw.web import pages, streaming
 from teleport_tw.web.api.public import Public
 from teleport_tw.web.api.setup import Setup
+from teleport_tw.web.api.signin import SignIn
 from teleport_tw.web.assets import Assets
 from teleport_tw.web.facts import PublicFacts
 from teleport_tw.web.openapi import describe
-from teleport_tw.web.routes import Answer, Call, Limit, Precondition, Reply, Route, Who
-from teleport_tw.web.sessions import give_csrf
+from teleport_tw.web.refusal import Refusal
+from teleport_tw.web.routes import Answer, Call, Limit, Reply, Route, Who
+from teleport_tw.web.sessions import Session, Sessions, UserApis, check_csrf, check_origin, give_csrf
 from teleport_tw.web.shapes import FREE, query_of
 
 HEADERS = {
@@ -48,6 +50,9 @@ HEADERS = {
 }
 
 HSTS = b"max-age=31536000"
+
+PASSIVE = b"X-Passive"
+"""Sent by a page with what it asks by itself, so that a page that only stands open does not keep its user signed in."""
 
 _WRONG = TeleportError(Kind.INTERNAL, "something went wrong on our side")
 
@@ -70,14 +75,17 @@ class WebSite:
     The routes, mounted.
 
     @ivar api: auth, as the proxy's own identity.
-    @ivar groups: further routes, of rooms that need more than this one has.
+    @ivar users: auth as those who sign in here; nobody can where there is none.
+    @ivar groups: further routes, of who needs more than this one has.
     """
 
     api: Api
     facts: PublicFacts
     clock: IReactorTime
+    users: UserApis | None = None
     groups: Sequence[Pages] = ()
     assets: Assets = field(factory=Assets)
+    sessions: Sessions = field(init=False)
     routes: tuple[Route, ...] = field(init=False)
     _limits: Mapping[Limit, RateLimit] = field(init=False)
     _app: Klein = field(factory=Klein, init=False)
@@ -87,7 +95,10 @@ class WebSite:
         self._limits = {
             limit: RateLimit(self.clock, per_minute=limit.value[0], burst=limit.value[1]) for limit in Limit
         }
+        self.sessions = Sessions(self.api, self.clock)
         groups: list[Pages] = [Public(self.api, self.facts), Setup(self.api, self.facts), *self.groups]
+        if self.users is not None:
+            groups += [SignIn(self.api, self.sessions)]
         self.routes = tuple(route for group in groups for route in group.routes()) + self._own_routes()
         for route in self.routes:
             self._mount(route)
@@ -147,14 +158,34 @@ class WebSite:
     async def _admit(self, route: Route, request: Any, path: Mapping[str, str]) -> Call:
         request.setHeader(b"Content-Type", route.media.encode("ascii"))
         address = client(request)
-        self._limits[route.limit].take(network_of(address))
+        if route.who is not Who.SESSION or route.limit is not Limit.SIGNED_IN:
+            self._limits[route.limit].take(network_of(address))
+        if route.method != "GET" or route.who is Who.SOCKET:
+            check_origin(request, self.facts.web, needed=route.who is Who.SOCKET)
+        session, api = await self._whose(route, request, address)
         query = {} if route.query is None else query_of(route.query, request.args)
         body = _body(route, request)
-        return Call(request=request, path=path, query=query, body=body, address=address)
+        return Call(request=request, path=path, query=query, body=body, address=address, session=session, api=api)
+
+    async def _whose(self, route: Route, request: Any, address: str) -> tuple[Session | None, Api | None]:
+        if route.who is Who.PUBLIC:
+            return None, None
+        active = request.getHeader(PASSIVE) is None
+        if route.who is Who.SESSION:
+            session = await self.sessions.shown(request, active=active)
+            if route.limit is Limit.SIGNED_IN:
+                self._limits[route.limit].take(session.username)
+        else:
+            if route.who is Who.COOKIE:
+                check_csrf(request)
+            session = await self.sessions.of(request, active=active)
+        if self.users is None:
+            raise Refusal(401, "nobody can sign in here")
+        return session, self.users.api_for(session, address)
 
     async def _failed(self, request: Any, route: Route, error: TeleportError) -> bytes:
         status = joining.STATUS[error.kind]
-        if isinstance(error, Precondition):
+        if isinstance(error, Refusal):
             status = error.status
         request.setResponseCode(status)
         if not route.root:
@@ -265,7 +296,7 @@ def _body(route: Route, request: Any) -> Mapping[str, Any]:
         return {}
     kind = (request.getHeader(b"Content-Type") or b"").partition(b";")[0].strip().lower()
     if kind != b"application/json":
-        raise Precondition(415, "the body must be JSON, and Content-Type must say application/json")
+        raise Refusal(415, "the body must be JSON, and Content-Type must say application/json")
     content = request.content.read()
     try:
         value = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
