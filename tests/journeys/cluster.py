@@ -284,7 +284,8 @@ class Cluster:
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        request = urllib.request.Request(f"https://{self.proxy}{path}", data=body, method=method)
+        said = {"Content-Type": "application/json"} if body else {}
+        request = urllib.request.Request(f"https://{self.proxy}{path}", data=body, headers=said, method=method)
         with urllib.request.urlopen(request, timeout=PATIENCE, context=context) as answer:
             return str(answer.read().decode())
 

@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 
 from attrs import define
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.interfaces import IDelayedCall, IProtocol
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from teleport_tw.agents.db.flow import Permit, Running, Session
 from teleport_tw.agents.db.mongodb import faults
@@ -308,12 +309,32 @@ class UserSide(Protocol):
             self.target.abort()
         transport: Any = self.transport
         if transport is not None:
+            transport.unregisterProducer()  # it may be paused, and nobody would let the last words go
             transport.loseConnection()
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
         self._deadline = None
+
+
+@implementer(IPushProducer)
+@define(eq=False)
+class _Reads:
+    """
+    Reading from the user, held back while the server is slow.
+    """
+
+    _transport: Any
+
+    def pauseProducing(self) -> None:
+        self._transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The server is gone, which the user is told; then we close."""
 
 
 class TargetSide(Protocol):
@@ -341,7 +362,7 @@ class TargetSide(Protocol):
         """
         self._to = to
         transport: Any = self.transport
-        transport.registerProducer(to, True)
+        transport.registerProducer(_Reads(to), True)
 
     @property
     def in_answer(self) -> bool:
