@@ -224,6 +224,7 @@ class ClientTransport(Carrier, conch.SSHClientTransport):
     The client's side of one connection.
 
     @ivar ready: fires with the L{Connection} once signed in; fails with TeleportError.
+    @ivar said: why the server went, in its words; empty while it did not say.
     """
 
     isClient = True
@@ -238,6 +239,7 @@ class ClientTransport(Carrier, conch.SSHClientTransport):
         )
         self._settings = settings
         self._why: TeleportError | None = None
+        self.said = ""
         self.connection: Connection | None = None
         self.ready: Deferred[Connection] = Deferred(lambda _: self.abortConnection())
 
@@ -302,6 +304,7 @@ class ClientTransport(Carrier, conch.SSHClientTransport):
         super().receiveError(reasonCode, description)
         text = description[:256].decode("utf-8", "replace")
         printable = "".join(letter for letter in text if letter.isprintable())
+        self.said = printable
         kind = Kind.ACCESS_DENIED if reasonCode == 14 else Kind.CONNECTION_PROBLEM
         self._why = self._why or TeleportError(kind, f"the SSH server closed the connection: {printable}")
 

@@ -41,7 +41,9 @@ from teleport_tw.rpc.client import server_name_for
 from teleport_tw.rpc.peer import name_for
 from teleport_tw.web.channel import BoundedSite
 from teleport_tw.web.facts import PublicFacts
+from teleport_tw.web.reach import Reach
 from teleport_tw.web.site import WebSite
+from teleport_tw.web.terminals import Terminals
 
 if TYPE_CHECKING:
     from teleport_tw.daemon.host import Host
@@ -65,7 +67,14 @@ def serve(role: SystemRole, host: Host, configuration: Configuration, threads: T
 def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IService:
     section, reactor = configuration.proxy, host.reactor
     facts = public_facts(configuration)
-    site = WebSite(host.api, facts, reactor, host.users)
+    terminals = Terminals(
+        reach=Reach(to_node=lambda *asked: proxy.inward.to_node(*asked), clock=reactor),
+        clock=reactor,
+        cluster=host.identity.cluster,
+        still=lambda id, active: site.sessions.still(id, active),
+    )
+    terminals.setServiceParent(host)  # type: ignore[no-untyped-call]
+    site = WebSite(host.api, facts, reactor, host.users, (terminals,))
     announced = Server(
         kind=PROXY,
         name=host.identity.host_id,
@@ -75,7 +84,7 @@ def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IServi
         version=teleport_tw.__version__,
     )
     ServerAnnouncer(host.api, reactor, announced).setServiceParent(host)  # type: ignore[no-untyped-call]
-    return ProxyService(
+    proxy = ProxyService(
         section=section,
         identity=host.identity,
         copy=host.copy,
@@ -87,7 +96,9 @@ def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IServi
         max_connections=configuration.teleport.max_connections,
         forwarding=_forwarding(host, configuration, threads),
         ciphers=suites(configuration.teleport.ciphersuites),
+        leaving=terminals.farewell,
     )
+    return proxy
 
 
 def _forwarding(host: Host, configuration: Configuration, threads: Threads) -> Forwarding:

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 
 from teleport_tw.base.errors import Kind, TeleportError
-from teleport_tw.conch.channel import STDERR, Channel
+from teleport_tw.conch.channel import STDERR, WINDOW_BYTES, Channel
 from teleport_tw.conch.connection import ChannelOpen, Connection
 from teleport_tw.protocols.ssh.wire import Reader, put_boolean, put_string, put_text, put_uint32
 
@@ -82,18 +82,31 @@ class ClientSession(Channel):
 
     name = b"session"
 
-    def __init__(self, output: Callable[[bytes], object], errors: Callable[[bytes], object]) -> None:
+    def __init__(
+        self,
+        output: Callable[[bytes], object],
+        errors: Callable[[bytes], object],
+        *,
+        window_bytes: int = WINDOW_BYTES,
+    ) -> None:
         """
         @param output: takes what the command writes.
         @param errors: takes what it writes to standard error.
         """
-        super().__init__()
+        super().__init__(window_bytes=window_bytes)
         self._output = output
         self._errors = errors
         self._status: int | None = None
         self._over = False
         self.signal = ""
         self.ended: Deferred[int] = Deferred(lambda _: self.loseConnection())
+
+    @property
+    def lost(self) -> bool:
+        """
+        Whether it ended and nobody said how.
+        """
+        return self._over and self._status is None and not self.signal
 
     def dataReceived(self, data: bytes) -> None:
         """

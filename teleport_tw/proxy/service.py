@@ -47,6 +47,7 @@ from teleport_tw.proxy.detect import DATABASES, LIBPQ, Port, Want
 from teleport_tw.proxy.dialin import DialIn, TurnedAway
 from teleport_tw.proxy.doorkeeper import Doorkeeper
 from teleport_tw.proxy.forward import Forwarder
+from teleport_tw.proxy.inward import Inward
 from teleport_tw.proxy.listener import Choose, Listener, ToAuth
 from teleport_tw.proxy.ssh import JumpHost
 from teleport_tw.proxy.targets import Targets
@@ -78,6 +79,7 @@ class ProxyService(Service):
         agent are not reached.
     @ivar refused: connections that were turned away, by cause.
     @ivar ciphers: of TLS 1.2, as OpenSSL names them.
+    @ivar leaving: called when the service begins to stop.
     @ivar shuffle: puts the agents that serve one database into an order of chance.
     """
 
@@ -93,12 +95,14 @@ class ProxyService(Service):
     drain_timeout: Duration = DRAIN_TIMEOUT
     forwarding: Forwarding | None = None
     ciphers: str = CIPHERS
+    leaving: Callable[[], object] = lambda: None
     shuffle: Callable[[list[Any]], object] = field(factory=lambda: SystemRandom().shuffle)
     forwarder: Forwarder | None = field(default=None, init=False)
     door: Doorkeeper = field(init=False)
     registry: Registry = field(init=False)
     dial: DialIn = field(init=False)
     jump: JumpHost = field(init=False)
+    inward: Inward = field(init=False)
     databases: Databases = field(init=False)
     ports: list[IListeningPort] = field(factory=list, init=False)
     refused: Counter[str] = field(factory=Counter, init=False)
@@ -117,6 +121,7 @@ class ProxyService(Service):
         if self.forwarding is not None:
             self.forwarder = self.forwarding(targets.endpoint)
         self.dial = DialIn(targets, self.reactor, forwarder=self.forwarder)
+        self.inward = Inward(self.door, self.dial, self.reactor)
         self.jump = JumpHost(
             dial=self.dial,
             clock=self.reactor,
@@ -358,6 +363,7 @@ class ProxyService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self.leaving()
         await self.stop_listening()
         tunnel = ProxyTunnel(self.reactor, self.registry, drain_timeout=self.drain_timeout)
         if self.forwarder is not None:

@@ -92,6 +92,14 @@ class Sessions:
             raise Refusal(401, "sign in first")
         return (await self._find(id, active)).session
 
+    async def still(self, id: Secret[str], active: bool) -> None:
+        """
+        @param id: of a session that was found before.
+        @param active: whether the user did something since.
+        @raise Refusal: 401, it is over.
+        """
+        await self._find(id, active)
+
     async def shown(self, request: Any, *, active: bool = True) -> Session:
         """
         By cookie and bearer.

@@ -1,0 +1,158 @@
+"""
+A server, reached as the user: SSH with the certificate and key of the session on the web, over the way that every
+user's connection takes through the proxy.
+
+Nothing is decided here. The proxy's door and the server's agent look at the certificates as they would look at those of
+C{tsh}; the server has to show a certificate of the cluster's host authority.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from attrs import define, evolve
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+
+from teleport_tw.api.certificates import Certificates, IssueRequest, PublicKeys
+from teleport_tw.api.contract import Api
+from teleport_tw.api.factors import Challenge, MfaAnswer, MfaTarget, Scope
+from teleport_tw.base.errors import Kind, TeleportError
+from teleport_tw.base.secret import Secret
+from teleport_tw.base.timing import Duration
+from teleport_tw.conch.carrier import Limits
+from teleport_tw.conch.connection import Connection, Responder
+from teleport_tw.conch.signatures import MemorySigner
+from teleport_tw.conch.transport import ClientSettings, connect
+from teleport_tw.dial.known import HostTrust
+from teleport_tw.pki.authority import Authority, AuthorityType
+from teleport_tw.pki.keys import PrivateKey, spki_pem
+from teleport_tw.pki.trust import known_hosts
+from teleport_tw.protocols.ssh import keys as ssh_keys
+from teleport_tw.web.sessions import Session
+
+KEEPALIVE = Duration(seconds=30)
+"""Of silence, before a server is asked whether it is there."""
+
+CONNECT_SECONDS = 30.0
+"""From dialling to being signed in at the server."""
+
+Ask = Callable[[Challenge], Awaitable[MfaAnswer]]
+"""Has the user answer a challenge. Raises TeleportError when they do not."""
+
+
+ToNode = Callable[[str, str, bytes, str], IStreamClientEndpoint]
+"""
+From this process to a server, given its name or id, the login, the user's certificate (X.509 in DER) and where their
+browser is (C{host:port}): L{teleport_tw.proxy.inward.Inward.to_node}, which C{daemon} hands in. Connecting fails with
+L{TeleportError}.
+"""
+
+
+async def nobody(challenge: Challenge) -> MfaAnswer:
+    """
+    An L{Ask} where nobody can be asked.
+    """
+    raise TeleportError(Kind.ACCESS_DENIED, "this server wants a second factor: open a terminal on it first")
+
+
+@define(eq=False, kw_only=True)
+class Reach:
+    """
+    What connections to servers are made with.
+    """
+
+    to_node: ToNode
+    clock: IReactorTime
+
+    async def connect(
+        self,
+        session: Session,
+        api: Api,
+        *,
+        target: str,
+        login: str,
+        address: str,
+        ask: Ask = nobody,
+        responder: Responder | None = None,
+    ) -> Connection:
+        """
+        @param api: auth, as the user.
+        @param target: the server's id or name.
+        @param address: of the browser, C{host:port} or a host.
+        @param ask: for a server that wants a second factor for each session.
+        @return: signed in at the server.
+        @raise TeleportError: what went wrong, for the user.
+        """
+        certificates, key = await self._certificates(
+            session, api, MfaTarget(kind="node", name=target, login=login), ask
+        )
+        blob = ssh_keys.parse_line(certificates.ssh.decode()).blob
+        trust = _trust(certificates)
+        settings = ClientSettings(
+            clock=self.clock,
+            username=login,
+            verify_host=trust.verifier((target,)),
+            signers=[MemorySigner(key.native, blob)],
+            responder=responder,
+            limits=Limits(keepalive_interval=KEEPALIVE),
+        )
+        endpoint = self.to_node(target, login, _der(certificates.tls), address)
+        try:
+            return await Deferred.fromCoroutine(connect(endpoint, settings)).addTimeout(CONNECT_SECONDS, self.clock)
+        except TimeoutError as error:
+            raise TeleportError(Kind.CONNECTION_PROBLEM, "the server took too long to let us in") from error
+
+    async def _certificates(
+        self, session: Session, api: Api, target: MfaTarget, ask: Ask
+    ) -> tuple[Certificates, PrivateKey]:
+        """
+        The session's own; or, where one more factor is wanted, such as say that it was shown, for the same keys.
+        """
+        key = PrivateKey.load(session.ssh_key)
+        need = await api.mfa_required(target)
+        if not need.required:
+            return session.certificates, key
+        answer = None if need.covered else await ask(await api.create_challenge(Scope.SESSION, target))
+        keys = PublicKeys(
+            ssh=ssh_keys.format_line(key.ssh_public).encode(), tls=spki_pem(PrivateKey.load(session.tls_key).public)
+        )
+        fresh = await api.issue(IssueRequest(keys=keys, target=target, answer=answer))
+        return evolve(fresh, authorities=fresh.authorities or session.certificates.authorities), key
+
+
+def _trust(certificates: Certificates) -> HostTrust:
+    authorities = map(Authority.parse, certificates.authorities)
+    lines = [known_hosts(each) for each in authorities if each.type is AuthorityType.HOST]
+    return HostTrust.of_known_hosts(certificates.cluster, "".join(lines))
+
+
+def _der(pem: bytes) -> bytes:
+    return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+
+
+def answer_of(told: dict[str, object]) -> MfaAnswer:
+    """
+    @param told: C{challenge_id} and one of C{webauthn_assertion_response}, C{second_factor_token}, C{recovery_code}.
+    @raise TeleportError: BAD_PARAMETER.
+    """
+    challenge, webauthn = told.get("challenge_id", ""), told.get("webauthn_assertion_response") or {}
+    otp, recovery = told.get("second_factor_token") or "", told.get("recovery_code") or ""
+    if not all(isinstance(each, str) for each in (challenge, otp, recovery)) or not isinstance(webauthn, dict):
+        raise TeleportError(Kind.BAD_PARAMETER, "that is no answer to the challenge")
+    if sum(map(bool, (webauthn, otp, recovery))) != 1:
+        raise TeleportError(Kind.BAD_PARAMETER, "an answer holds one proof")
+    return MfaAnswer(otp=Secret(str(otp)), webauthn=webauthn, recovery=Secret(str(recovery)), challenge=str(challenge))
+
+
+def challenge_json(challenge: Challenge) -> dict[str, object]:
+    """
+    @return: as C{POST /webapi/mfa/authenticatechallenge} has it.
+    """
+    return {
+        "challenge_id": challenge.id,
+        "totp_challenge": challenge.otp,
+        "webauthn_challenge": {"publicKey": challenge.webauthn} if challenge.webauthn else None,
+    }
