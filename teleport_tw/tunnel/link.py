@@ -50,7 +50,7 @@ from teleport_tw.protocols.mux.machine import (
     State,
     WentAway,
 )
-from teleport_tw.protocols.mux.messages import Buffer, GoAwayCode
+from teleport_tw.protocols.mux.messages import Buffer, Data, GoAwayCode
 from teleport_tw.protocols.mux.wire import HEADER_BYTES, Decoder
 from teleport_tw.tunnel.stream import Address, Stream
 
@@ -262,14 +262,27 @@ class Link(Protocol):
         machine = self._machine
         arrived: dict[int, list[Buffer]] = {}
         try:
-            for message in self._decoder.feed(memoryview(data)):
+            messages = self._decoder.feed(memoryview(data))
+            for message in messages:
+                if (
+                    type(message) is Data
+                    and not message.flags
+                    and message.payload
+                    and machine.took(message.stream_id, len(message.payload))
+                ):
+                    if len(messages) == 1:
+                        self._received(message.stream_id, bytes(message.payload))
+                    else:
+                        arrived.setdefault(message.stream_id, []).append(message.payload)
+                    continue
                 for outcome in machine.receive(message):
                     if type(outcome) is Received:
                         arrived.setdefault(outcome.stream_id, []).append(outcome.payload)
                     else:
                         self._deliver(arrived)
                         self._outcome(outcome)
-            self._deliver(arrived)
+            if arrived:
+                self._deliver(arrived)
             if self._paused and machine.unsent() > MAX_UNSENT_CONTROL:
                 raise RemoteProtocolError("the peer asks much and reads nothing", code=GoAwayCode.PROTOCOL_ERROR)
         except RemoteProtocolError as error:
@@ -279,7 +292,8 @@ class Link(Protocol):
             return
         finally:
             self._corked = False
-        self._pump()
+        if self._ready or machine.unsent():
+            self._pump()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
@@ -333,12 +347,27 @@ class Link(Protocol):
             self._ready.append(stream)
             self._pump()
 
+    def write(self, stream: Stream, data: Buffer) -> bool:
+        """
+        Send what a stream was just given, if nothing else waits here and it fits into one frame.
+
+        @return: whether it was sent; if not, the stream waits for its turn.
+        """
+        if self._ready or self._corked or self._pumping or self._paused or not self.connected:
+            return False
+        frame = self._machine.frame(stream.stream_id, data) if len(data) <= FRAME_BYTES else None
+        if frame is None:
+            return False
+        self._transport().write(frame)
+        return True
+
     def consumed(self, stream: Stream, size: int) -> None:
         """
         The stream's reader took bytes.
         """
         self._machine.consumed(stream.stream_id, size)
-        self._pump()
+        if self._machine.unsent():
+            self._pump()
 
     def finish(self, stream: Stream) -> None:
         """
@@ -452,6 +481,8 @@ class Link(Protocol):
                 self._transport().write(b"".join(out))
                 for stream in served:
                     stream.drained()
+                if not self._ready and not self._machine.unsent():
+                    break
         finally:
             self._pumping = False
 

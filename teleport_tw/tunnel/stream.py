@@ -137,7 +137,15 @@ class Stream:
 
         @param data: must not change afterwards.
         """
-        self._append((data,))
+        if (
+            self._pending
+            or self._writing is not Writing.OPEN
+            or type(data) is not bytes
+            or not data
+            or (self._producer is not None and not self._streaming)  # is to be asked for more
+            or not self._link.write(self, data)
+        ):
+            self._append((data,))
 
     def writeSequence(self, data: Iterable[Buffer]) -> None:
         """

@@ -60,12 +60,14 @@ class Pull:
     A producer that is asked for each piece.
     """
 
+    size = 50_000
+
     def __init__(self, stream: Stream, pieces: int) -> None:
         self.stream, self.pieces = stream, pieces
 
     def resumeProducing(self) -> None:
         self.pieces -= 1
-        self.stream.write(bytes(50_000))
+        self.stream.write(bytes(self.size))
         if not self.pieces:
             self.stream.unregisterProducer()
             self.stream.loseConnection()
@@ -164,6 +166,52 @@ class TransportTests(SynchronousTestCase):
             self.assertEqual(note.data, b"".join(data for which, data in writes if which == number))
 
 
+class OrderTests(SynchronousTestCase):
+    """
+    What is written goes at once where it can, and never before what was written earlier.
+    """
+
+    def test_small_writes_leave_at_once(self) -> None:
+        pair, near = Pair(Note), Note()
+        stream, far = pair.open(near)
+        for number in range(5):
+            stream.write(b"%d" % number)
+            far.write(b"%d!" % number)
+            self.assertFalse(stream.has_pending or far.has_pending)
+        stream.write(b"")
+        pair.pipe.run()
+        self.assertEqual((pair.heard(0), near.data), (b"01234", b"0!1!2!3!4!"))
+
+    def test_behind_what_waits_for_credit_or_for_the_connection(self) -> None:
+        pair = Pair()
+        stream, far = pair.open(Note())
+        other, _ = pair.open(Note())
+        far.pauseProducing()
+        stream.write(b"a" * (INITIAL_WINDOW_BYTES + 1))
+        stream.write(b"b")
+        other.write(b"1")
+        pair.pipe.run()
+        pair.client.pauseProducing()
+        other.write(b"2")
+        stream.write(b"c")
+        pair.client.resumeProducing()
+        other.write(b"3")
+        far.resumeProducing()
+        pair.pipe.run()
+        self.assertEqual(pair.heard(0), b"a" * (INITIAL_WINDOW_BYTES + 1) + b"bc")
+        self.assertEqual(pair.heard(1), b"123")
+
+    def test_a_pull_producer_is_asked_again(self) -> None:
+        pair = Pair()
+        stream, _ = pair.open(Note())
+        pair.pipe.run()
+        source = Pull(stream, 3)
+        source.size = 10
+        stream.registerProducer(source, False)  # type: ignore[arg-type]
+        pair.pipe.run()
+        self.assertEqual(pair.heard(0), bytes(30))
+
+
 class FlowTests(SynchronousTestCase):
     """
     A slow reader costs one window and holds up nobody else.
@@ -180,10 +228,10 @@ class FlowTests(SynchronousTestCase):
         self.assertTrue(source.paused)
         self.assertEqual(sum(map(len, far._unread)), INITIAL_WINDOW_BYTES)
         self.assertLessEqual(stream._pending_bytes, HIGH_WATER_BYTES + source.chunk)
-        self.assertEqual(pair.taken[0].data, b"")  # type: ignore[attr-defined]
+        self.assertEqual(pair.heard(0), b"")  # type: ignore[attr-defined]
         far.resumeProducing()
         pair.pipe.run()
-        self.assertEqual(len(pair.taken[0].data), 10_000_000)  # type: ignore[attr-defined]
+        self.assertEqual(len(pair.heard(0)), 10_000_000)  # type: ignore[attr-defined]
         self.assertFalse(source.left)
 
     def test_other_streams_go_on_beside_a_paused_reader(self) -> None:
@@ -194,7 +242,7 @@ class FlowTests(SynchronousTestCase):
         stream, _ = pair.open(Note())
         stream.write(b"hello")
         pair.pipe.run()
-        self.assertEqual(pair.taken[1].data, b"hello")  # type: ignore[attr-defined]
+        self.assertEqual(pair.heard(1), b"hello")  # type: ignore[attr-defined]
 
     def test_a_full_connection_pauses_the_writer(self) -> None:
         pair = Pair()
@@ -271,7 +319,7 @@ class FlowTests(SynchronousTestCase):
         stream, _ = pair.open(Note())
         stream.registerProducer(Pull(stream, 20), False)
         pair.pipe.run()
-        self.assertEqual(len(pair.taken[0].data), 1_000_000)  # type: ignore[attr-defined]
+        self.assertEqual(len(pair.heard(0)), 1_000_000)  # type: ignore[attr-defined]
         self.assertIn("read lost", pair.taken[0].heard)  # type: ignore[attr-defined]
 
     def test_a_second_producer_is_one_too_many(self) -> None:
@@ -363,7 +411,7 @@ class EndTests(SynchronousTestCase):
         stream.write(bytes(2_000_000))
         stream.loseConnection()
         pair.pipe.run()
-        self.assertEqual(len(pair.taken[0].data), 2_000_000)  # type: ignore[attr-defined]
+        self.assertEqual(len(pair.heard(0)), 2_000_000)  # type: ignore[attr-defined]
 
     def test_the_end_is_told_after_what_a_paused_reader_has_not_read(self) -> None:
         pair = Pair()
@@ -388,7 +436,7 @@ class EndTests(SynchronousTestCase):
         stream.loseConnection()
         source.run()
         pair.pipe.run()
-        self.assertEqual(len(pair.taken[0].data), 1_000_000)  # type: ignore[attr-defined]
+        self.assertEqual(len(pair.heard(0)), 1_000_000)  # type: ignore[attr-defined]
         self.assertFalse(stream.connected)
 
     def test_abort_resets(self) -> None:

@@ -204,6 +204,14 @@ class Pair:
         link.accept(stream)
         stream.begin(protocol)
 
+    def heard(self, number: int) -> bytes:
+        """
+        @return: what the server's end of a stream was sent.
+        """
+        protocol = self.taken[number]
+        assert isinstance(protocol, Note)
+        return bytes(protocol.data)
+
     def open(self, protocol: Protocol) -> tuple[Stream, Stream]:
         """
         @return: both ends of a new stream, whose near end has C{protocol}.

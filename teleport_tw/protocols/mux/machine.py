@@ -399,6 +399,21 @@ class Machine:
         self._out.append(header(_DATA, 0, stream_id, size))
         self._out.extend(parts)
 
+    def frame(self, stream_id: int, data: Buffer) -> bytes | None:
+        """
+        As L{send} and L{take} at once, for the plain case that most of a small message's life consists of.
+
+        @param data: at least one byte.
+        @return: what is to be written; C{None} where something else is to be written first, the stream is not
+            established, or its credit does not suffice.
+        """
+        stream = self._streams.get(stream_id)
+        size = len(data)
+        if self._out or stream is None or size > stream.send_window or stream.state is not State.ESTABLISHED:
+            return None
+        stream.send_window -= size
+        return b"".join((header(_DATA, 0, stream_id, size), data))
+
     def consumed(self, stream_id: int, size: int) -> None:
         """
         The reader of a stream took bytes; grants credit once they make up half a window.
@@ -496,6 +511,19 @@ class Machine:
                 return self._ping(value, is_answer)
             case _:
                 return self._go_away(message.code)
+
+    def took(self, stream_id: int, size: int) -> bool:
+        """
+        As L{receive} of a frame of data without flags, in the plain case.
+
+        @return: whether these bytes are now for the stream's reader; if not, nothing has happened.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is None or size > stream.receive_window or stream.state is not State.ESTABLISHED:
+            return False
+        stream.receive_window -= size
+        stream.unread += size
+        return True
 
     def _flagged(self, stream_id: int, flags: int, payload: Buffer, credit: int) -> list[Outcome]:
         """

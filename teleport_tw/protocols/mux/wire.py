@@ -24,6 +24,7 @@ from teleport_tw.protocols.mux.messages import (
 )
 
 _HEADER = Struct(">BBHII")
+_read_header = _HEADER.unpack_from
 HEADER_BYTES = _HEADER.size
 
 MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
@@ -88,7 +89,7 @@ class Decoder:
             stream is meant or the other way round. The decoder is of no use after that.
         """
         messages: list[Message] = []
-        position, end = 0, len(data)
+        position, end, most = 0, len(data), self._max_payload_bytes
         if self._header:
             missing = HEADER_BYTES - len(self._header)
             self._header += data[:missing]
@@ -103,8 +104,14 @@ class Decoder:
                     return messages
                 position = self._piece(data, position, end, messages)
             elif end - position >= HEADER_BYTES:
-                self._begin(data, position, messages)
-                position += HEADER_BYTES
+                version, kind, flags, stream_id, length = _read_header(data, position)
+                first = position + HEADER_BYTES
+                if not (version or kind or flags) and stream_id and 0 < length <= min(end - first, most):
+                    position = first + length  # a whole frame of data and no more, as nearly all are
+                    messages.append(Data(stream_id, data[first:position], 0))
+                else:
+                    self._begin(data, position, messages)
+                    position = first
             else:
                 self._header = bytes(data[position:])
                 return messages

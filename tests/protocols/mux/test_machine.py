@@ -157,6 +157,48 @@ class TableTests(SynchronousTestCase):
                 self.assertIs(machine.state, LINK_TRANSITIONS.get((state, what), LinkState.ENDED))
 
 
+class PlainTests(SynchronousTestCase):
+    """
+    The short ways for plain data do what the long ones do, and nothing where the case is not plain.
+    """
+
+    def test_a_frame_at_once_is_a_frame(self) -> None:
+        for state in State:
+            machine, stream = in_state(state)
+            other, _ = in_state(state)
+            frame = machine.frame(stream, b"abc")
+            if state is not State.ESTABLISHED:
+                self.assertEqual((frame, machine.allowance(stream)), (None, other.allowance(stream)))
+                continue
+            other.send(stream, [b"abc"], 3)
+            self.assertEqual(frame, b"".join(other.take()))
+            self.assertEqual((machine.allowance(stream), machine.unsent()), (other.allowance(stream), 0))
+
+    def test_no_frame_before_what_waits_nor_beyond_the_credit(self) -> None:
+        machine, stream = in_state(State.ESTABLISHED)
+        self.assertIsNone(machine.frame(stream, bytes(INITIAL_WINDOW_BYTES + 1)))
+        self.assertIsNotNone(machine.frame(stream, bytes(INITIAL_WINDOW_BYTES - 1)))
+        self.assertIsNone(machine.frame(stream, b"xy"))
+        self.assertEqual(machine.allowance(stream), 1)
+        machine.ping()
+        self.assertIsNone(machine.frame(stream, b"x"))
+        machine.take()
+        self.assertIsNotNone(machine.frame(stream, b"x"))
+
+    def test_bytes_taken_are_bytes_received(self) -> None:
+        for state in State:
+            machine, stream = in_state(state)
+            self.assertIs(machine.took(stream, 3), state is State.ESTABLISHED)
+        machine, stream = in_state(State.ESTABLISHED)
+        other, _ = in_state(State.ESTABLISHED)
+        self.assertTrue(machine.took(stream, INITIAL_WINDOW_BYTES // 2))
+        other.receive(Data(stream, bytes(INITIAL_WINDOW_BYTES // 2)))
+        for each in (machine, other):
+            self.assertFalse(each.took(stream, INITIAL_WINDOW_BYTES // 2 + 1))
+            each.consumed(stream, INITIAL_WINDOW_BYTES // 2)
+        self.assertEqual(out(machine), out(other))
+
+
 class StreamTests(SynchronousTestCase):
     """
     Two machines face to face.
