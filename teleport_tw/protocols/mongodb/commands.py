@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from attrs import frozen
+from bson.raw_bson import RawBSONDocument
 
 from teleport_tw.base.errors import RemoteProtocolError
 from teleport_tw.protocols.mongodb import documents
@@ -43,6 +44,13 @@ _NOISE = frozenset({"$db", "lsid", "$clusterTime", "$readPreference", "txnNumber
 _COLLECTION_COMMAND = "$cmd"
 
 
+MAX_DEPTH = 10
+"""Operations within operations; servers take no more either."""
+
+_USERS = ".system.users"
+"""What is written there has the keys that passwords make."""
+
+
 @frozen(kw_only=True)
 class Command:
     """
@@ -52,12 +60,14 @@ class Command:
     @ivar databases: every one it names, the one it runs in first; empty where there is none to name.
     @ivar body: its document, in BSON.
     @ivar collection: that the command's first field names; empty for others.
+    @ivar hidden: fields that have a secret inside this time, beside those that always have.
     """
 
     name: str
     databases: tuple[str, ...]
     body: bytes = b""
     collection: str = ""
+    hidden: frozenset[str] = frozenset()
 
     @property
     def key(self) -> str:
@@ -71,7 +81,7 @@ class Command:
         """
         Fields that stay out of the log.
         """
-        return _SECRETS.get(self.key, frozenset())
+        return _SECRETS.get(self.key, frozenset()) | self.hidden
 
 
 def command(request: Request) -> Command:
@@ -117,6 +127,7 @@ def _of_document(request: Message) -> Command:
         databases=tuple(dict.fromkeys((database, *_named(name, fields)))),
         body=request.body,
         collection=_text(read[name]),
+        hidden=_hidden(name, fields),
     )
 
 
@@ -124,17 +135,19 @@ def _of_query(request: Query) -> Command:
     database, collection = _split(request.collection)
     if collection != _COLLECTION_COMMAND:
         return Command(name="find", databases=(database,), body=request.query, collection=collection)
-    read = documents.shallow(request.query)
+    body = request.query
+    read = documents.shallow(body)
     for wrapper in ("$query", "query"):
         inner = read.get(wrapper)
-        if next(iter(read), "") == wrapper and isinstance(inner, Mapping):
-            read = inner
+        if next(iter(read), "") == wrapper and isinstance(inner, RawBSONDocument):
+            body = inner.raw
+            read = documents.shallow(body)
             break
     name = next(iter(read), "")
     if not name:
         raise RemoteProtocolError("a query without a command")
     named = tuple(dict.fromkeys((database, *_named(name, read))))
-    return Command(name=name, databases=named, body=request.query, collection=_text(read[name]))
+    return Command(name=name, databases=named, body=body, collection=_text(read[name]), hidden=_hidden(name, read))
 
 
 def _split(namespace: str) -> tuple[str, str]:
@@ -146,6 +159,49 @@ def _split(namespace: str) -> tuple[str, str]:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _hidden(name: str, fields: Mapping[str, Any]) -> frozenset[str]:
+    """
+    @return: fields of a command that write users, with what their passwords make.
+    """
+    match name.lower():
+        case "applyops" | "dotxn":
+            return frozenset({name}) if any(map(_makes_users, _operations(fields.get(name)))) else frozenset()
+        case "insert" | "update" | "findandmodify" if f".{_text(fields.get(name))}" == _USERS:
+            return frozenset({"documents", "updates", "update"})
+        case "bulkwrite":
+            namespaces = [_text(each.get("ns")) for each in _maps(fields.get("nsInfo"))]
+            return frozenset({"ops"}) if any(each.endswith(_USERS) for each in namespaces) else frozenset()
+        case "explain":
+            inner = fields.get(name)
+            if isinstance(inner, Mapping) and inner:
+                inside = next(iter(inner))
+                return frozenset({name}) if _SECRETS.get(inside.lower()) or _hidden(inside, inner) else frozenset()
+    return frozenset()
+
+
+def _makes_users(operation: Mapping[str, Any]) -> bool:
+    inner = operation.get("o")
+    verb = next(iter(inner), "").lower() if isinstance(inner, Mapping) else ""
+    return _text(operation.get("ns")).endswith(_USERS) or verb in _SECRETS
+
+
+def _operations(values: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
+    """
+    @return: those of C{applyOps}, and of each that is C{applyOps} again.
+    @raise RemoteProtocolError: they stand too deep within one another.
+    """
+    if depth > MAX_DEPTH:
+        raise RemoteProtocolError("operations too deep within operations")
+    for operation in _maps(values):
+        yield operation
+        inner = operation.get("o")
+        if operation.get("op") == "c" and isinstance(inner, RawBSONDocument):
+            command = documents.shallow(inner.raw)
+            verb = next(iter(command), "")
+            if verb.lower() in ("applyops", "dotxn"):
+                yield from _operations(command[verb], depth + 1)
 
 
 def _named(name: str, fields: Mapping[str, Any]) -> Iterator[str]:
@@ -162,17 +218,21 @@ def _named(name: str, fields: Mapping[str, Any]) -> Iterator[str]:
         case "explain":
             inner = fields.get(name)
             if isinstance(inner, Mapping) and inner:
-                inside = next(iter(inner))
+                inner = _read(inner)
                 yield from _texts(inner.get("$db"))
-                yield from _named(inside, inner)
+                yield from _named(next(iter(inner)), inner)
         case "create" | "collmod":
             yield from _pipeline(fields.get("pipeline"))
         case "mapreduce":
             out = fields.get("out")
             yield from _texts(out.get("db") if isinstance(out, Mapping) else None)
         case "applyops" | "dotxn":
-            for operation in _maps(fields.get(name)):
+            for operation in _operations(fields.get(name)):
                 yield from _namespaces((operation.get("ns"),))
+                command = operation.get("o")
+                verb = next(iter(command), "") if isinstance(command, Mapping) else ""
+                if operation.get("op") == "c" and verb.lower() not in ("applyops", "dotxn"):
+                    yield from _named(verb, _read(command))
         case "copydb" | "copydbgetnonce":
             yield from _texts(fields.get("fromdb"))
             yield from _texts(fields.get("todb"))
@@ -218,7 +278,14 @@ def _maps(values: Any) -> Iterator[Mapping[str, Any]]:
         if isinstance(each, bytes):
             yield documents.shallow(each)
         elif isinstance(each, Mapping):
-            yield each
+            yield _read(each)
+
+
+def _read(document: Any) -> Mapping[str, Any]:
+    """
+    @return: a document inside another, which must name nothing twice either.
+    """
+    return documents.shallow(document.raw) if isinstance(document, RawBSONDocument) else document  # type: ignore[no-any-return]
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import bson
+from bson.raw_bson import RawBSONDocument
 from bson.regex import Regex
 from hypothesis import given
 from hypothesis import strategies as some
@@ -26,6 +27,17 @@ def request(document: dict[str, Any], *sections: bytes) -> Request:
     return wire.incoming(
         framed(OpCode.OP_MSG, command({**document, "$db": document.get("$db", "shop")}, *sections))
     ).request
+
+
+def nested(what: Any, depth: int = 1) -> dict[str, Any]:
+    """
+    @param what: a namespace to insert into, or a command.
+    @return: an operation that is so many C{applyOps} in database C{b} around it.
+    """
+    made: dict[str, Any] = {"op": "i", "ns": what} if isinstance(what, str) else {"op": "c", "ns": "b.$cmd", "o": what}
+    for _ in range(depth):
+        made = {"op": "c", "ns": "b.$cmd", "o": {"applyOps": [made]}}
+    return made
 
 
 def databases(document: dict[str, Any], *sections: bytes) -> tuple[str, ...]:
@@ -70,11 +82,33 @@ class CommandTests(SynchronousTestCase):
             ({"mapReduce": "a", "out": {"replace": "x", "db": "b"}}, ("shop", "b")),
             ({"mapReduce": "a", "out": "x"}, ("shop",)),
             ({"applyOps": [{"op": "i", "ns": "b.x"}]}, ("shop", "b")),
+            ({"applyOps": [{"op": "c", "ns": "b.$cmd", "o": {"drop": "x"}}]}, ("shop", "b")),
+            (
+                {"applyOps": [{"op": "c", "ns": "b.$cmd", "o": 3}, {"op": "c", "ns": "c.$cmd", "o": {}}]},
+                ("shop", "b", "c"),
+            ),
+            ({"applyOps": [nested("c.x")]}, ("shop", "b", "c")),
+            ({"doTxn": [nested("c.x", 9)]}, ("shop", "b", "c")),
+            ({"applyOps": [nested({"renameCollection": "c.x", "to": "d.y"}, 2)]}, ("shop", "b", "c", "d")),
+            ({"applyOps": [{"op": "i", "ns": "b.x", "o": {"renameCollection": "c.x"}}]}, ("shop", "b")),
             ({"copydb": 1, "fromdb": "a", "todb": "b"}, ("shop", "a", "b")),
             ({"shardCollection": "b.x"}, ("shop", "b")),
         ):
             self.assertEqual(databases(document), expected, document)
         self.assertEqual(databases({"bulkWrite": 1}, sequence(b"nsInfo", {"ns": "b.x"})), ("shop", "b"))
+
+    def test_operations_too_deep(self) -> None:
+        """As servers say as well."""
+        with self.assertRaises(RemoteProtocolError):
+            databases({"applyOps": [nested("c.x", 11)]})
+
+    def test_a_name_twice_inside(self) -> None:
+        """Where a server might read another one than we do."""
+        one = bson.encode({"renameCollection": "a.x", "to": "a.y"})
+        twice = (len(one) + 12).to_bytes(4, "little") + one[4:-1] + b"\2to\0\4\0\0\0b.y\0\0"
+        for document in ({"$query": RawBSONDocument(twice)}, {"applyOps": [{"op": "c", "o": RawBSONDocument(twice)}]}):
+            with self.assertRaises(RemoteProtocolError):
+                commands.command(wire.incoming(wire.encode_query("a.$cmd", document, 1)).request)
 
     def test_what_could_hide_a_database(self) -> None:
         """Two of them, one beside the command, none, or one that is no text."""
@@ -141,6 +175,39 @@ class TextTests(SynchronousTestCase):
         self.assertNotIn("hunter2", text)
         text, _ = self.render({"saslStart": 1}, sequence(b"payload", {"password": "hunter2"}))
         self.assertNotIn("hunter2", text)
+        for wrapper in ("$query", "query"):
+            query = {wrapper: {"createUser": "bob", "pwd": "hunter2"}, "$readPreference": {}}
+            asked = wire.incoming(wire.encode_query("a.$cmd", query, 1)).request
+            text, _ = commands.render(asked, commands.command(asked), 1000)
+            self.assertEqual(text, '{"createUser": "bob", "pwd": "****"}')
+
+    def test_secrets_inside(self) -> None:
+        """Users that are made some other way: what is written of them is masked as a whole."""
+        row = {"_id": "a.bob", "credentials": {"SCRAM-SHA-256": {"storedKey": "hunter2"}}}
+        insert = {"op": "i", "ns": "admin.system.users", "o": row}
+        create = {"op": "c", "ns": "a.$cmd", "o": {"createUser": "bob", "pwd": "hunter2"}}
+        for document in (
+            {"applyOps": [insert]},
+            {"applyOps": [create]},
+            {"applyOps": [{"op": "c", "ns": "a.$cmd", "o": {"applyOps": [create]}}]},
+            {"insert": "system.users", "documents": [row]},
+            {"findAndModify": "system.users", "update": row},
+            {"bulkWrite": 1, "ops": [{"insert": 0, "document": row}], "nsInfo": [{"ns": "admin.system.users"}]},
+            {"explain": {"createUser": "bob", "pwd": "hunter2"}},
+            {"explain": {"insert": "system.users", "documents": [row]}},
+        ):
+            text, _ = self.render(document)
+            self.assertNotIn("hunter2", text)
+            self.assertIn("****", text)
+        text, _ = self.render({"insert": "system.users"}, sequence(b"documents", row))
+        self.assertNotIn("hunter2", text)
+        for document in (
+            {"applyOps": [{"op": "i", "ns": "a.b", "o": {"x": "kept"}}]},
+            {"explain": {"find": "kept"}},
+            {"explain": {}},
+            {"bulkWrite": 1, "ops": ["kept"], "nsInfo": [{"ns": "a.b"}]},
+        ):
+            self.assertNotIn("****", self.render(document)[0])
 
     def test_long_commands(self) -> None:
         """Are cut, and their length is told; what is not shown is not read either."""

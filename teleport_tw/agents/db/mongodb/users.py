@@ -2,7 +2,8 @@
 Automatic users of MongoDB: C{CN=name} in C{$external}, with roles such as C{readWrite@shop}.
 
 Users that we made say so in their C{customData}; others are left alone. A user that is kept has no roles and may come
-from no address.
+from no address. Agents of several hosts may make the same user: whoever finds that it still has connections leaves it
+to the last, for which the administrator needs C{clusterMonitor} as well; without it nobody knows of the others.
 
 @see: MongoDB manual, I{User Management Commands}; reference, protocols 1.13
 """
@@ -53,6 +54,8 @@ class MongoDBUsers:
                     Kind.ALREADY_EXISTS,
                     f"MongoDB has a user CN={grants.user} that was not made automatically; it is left alone",
                 )
+            if existing is not None and await _connected(talk, grants.user):
+                given = [*given, *(each for each in _roles_of(existing) if each not in given)]
             facts = {"roles": given, "customData": MARK, "authenticationRestrictions": [], "$db": EXTERNAL}
             if existing is None:
                 await _create(talk, grants.user, facts)
@@ -71,6 +74,8 @@ class MongoDBUsers:
             existing = await self._existing(talk, user)
             if existing is None or existing.get("customData") != MARK:
                 return True
+            if await _connected(talk, user):
+                return False
             if drop:
                 await _do(talk, {"dropUser": f"CN={user}", "$db": EXTERNAL}, passing=_NO_SUCH_USER)
             else:
@@ -111,6 +116,24 @@ def _role(text: str) -> dict[str, str]:
     """
     role, _, database = text.partition("@")
     return {"role": role, "db": database or "admin"}
+
+
+def _roles_of(user: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [{"role": str(each.get("role")), "db": str(each.get("db"))} for each in user.get("roles") or ()]
+
+
+async def _connected(talk: Talk, user: str) -> bool:
+    """
+    @return: whether anybody is connected as that user; no where the server does not tell us.
+    """
+    who = {"$elemMatch": {"user": f"CN={user}", "db": EXTERNAL}}
+    stages = [
+        {"$currentOp": {"allUsers": True, "idleConnections": True}},
+        {"$match": {"effectiveUsers": who}},
+        {"$limit": 1},
+    ]
+    answer = await talk.ask({"aggregate": 1, "pipeline": stages, "cursor": {}, "$db": "admin"})
+    return not commands.verdict(answer).error and bool(commands.verdict(answer).rows)
 
 
 async def _create(talk: Talk, user: str, facts: Mapping[str, Any]) -> None:

@@ -28,11 +28,13 @@ class Server:
 
     @ivar pedantic: asks for mechanisms.
     @ivar broken: cannot do this command.
+    @ivar connected: who is, as C{CN=name}.
     """
 
     users: dict[str, dict[str, Any]] = field(factory=dict)
     pedantic: bool = False
     broken: str = ""
+    connected: list[str] = field(factory=list)
     closed: int = 0
 
     async def ask(self, command: Mapping[str, Any]) -> bytes:
@@ -45,6 +47,11 @@ class Server:
         name = command.pop(verb)
         if verb == self.broken:
             return {"ok": 0, "errmsg": "disk full", "code": 1}
+        if verb == "aggregate":
+            who = command["pipeline"][1]["$match"]["effectiveUsers"]["$elemMatch"]
+            assert who["db"] == "$external"
+            found = [{"effectiveUsers": [who]}] if who["user"] in self.connected else []
+            return {"ok": 1, "cursor": {"firstBatch": found, "id": 0, "ns": "admin.$cmd.aggregate"}}
         if verb == "usersInfo":
             found = self.users.get(name["user"])
             return {"ok": 1, "users": [found] if found is not None else []}
@@ -138,6 +145,33 @@ class UsersTests(SynchronousTestCase):
         self.assertIs(self.refused("read@shop").kind, Kind.ALREADY_EXISTS)
         self.assertTrue(self.deactivate(drop=True))
         self.assertEqual(self.server.users["CN=alice"], theirs)
+
+    def test_the_last_agent_takes_a_user_away(self) -> None:
+        """
+        Another agent's session goes on with what it has; whoever comes adds to it, and who ends last drops it.
+        """
+        self.activate("read@shop")
+        self.server.connected.append("CN=alice")
+        self.activate("readWrite@other")
+        roles = [{"role": "readWrite", "db": "other"}, {"role": "read", "db": "shop"}]
+        self.assertEqual(self.server.users["CN=alice"]["roles"], roles)
+        self.assertFalse(self.deactivate(drop=True))
+        self.assertFalse(self.deactivate(drop=False))
+        self.assertEqual(self.server.users["CN=alice"]["roles"], roles)
+        self.server.connected.clear()
+        self.activate("read@shop")
+        self.assertEqual(self.server.users["CN=alice"]["roles"], roles[1:])
+        self.assertTrue(self.deactivate(drop=True))
+        self.assertEqual(self.server.users, {})
+
+    def test_a_server_that_does_not_say_who_is_connected(self) -> None:
+        """
+        Is taken to have nobody else: a user must not stay for that.
+        """
+        self.activate("read@shop")
+        self.server.connected.append("CN=alice")
+        self.server.broken = "aggregate"
+        self.assertTrue(self.deactivate(drop=True))
 
     def test_servers_that_want_mechanisms(self) -> None:
         """Get them."""
