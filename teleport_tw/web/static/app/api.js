@@ -4,10 +4,11 @@
  * The session is a cookie that scripts cannot read; beside it goes a bearer that only this page's storage holds, so that
  * a request from elsewhere has one without the other. The bearer is renewed with the CSRF token of a second cookie.
  */
-import { connection, createStore, session } from "./state.js";
+import { connection, createStore, remember, session } from "./state.js";
 import { navigate, safeReturn } from "./router.js";
 
 const BEARER = "bearer";
+const WAS_IN = "signed-in";
 const REQUEST_TIMEOUT = 30_000;
 
 /** What went wrong with a request, in words for people. */
@@ -187,7 +188,8 @@ let renewing = null;
 export function renew() {
   renewing ??= (async () => {
     try {
-      if (!csrf()) return false;
+      // Who never signed in here is not asked for; that would only be refused.
+      if (!csrf() || !remember(WAS_IN)) return false;
       const answer = await send("/webapi/sessions/web/renew", { method: "POST", body: {} });
       if (!answer.ok) return false;
       signedInAs(await answer.json());
@@ -205,6 +207,7 @@ export function renew() {
  */
 export function signedInAs(answer) {
   setBearer(answer.token);
+  remember(WAS_IN, "yes");
   expires.set(answer.sessionExpires ?? null);
 }
 
@@ -224,6 +227,7 @@ export const expires = createStore(/** @type {string | null} */ (null));
 /** The session is over: to the sign-in page, and back here afterwards. */
 export function signedOut() {
   setBearer("");
+  remember(WAS_IN, null);
   if (session.get().status === "out") return;
   session.set({ status: "out", context: null });
   goToSignIn();

@@ -18,6 +18,9 @@ import { session } from "../state.js";
 
 /** @type {PageEntry[]} */
 export const PAGES = [
+  { path: "/web/login", load: () => import("./login.js"), open: true },
+  { path: "/web/invite/:token", load: () => import("./setup.js"), open: true },
+  { path: "/web/reset/:token", load: () => import("./setup.js"), open: true },
 ];
 
 /**

@@ -9,6 +9,7 @@ import { usePlace } from "../router.js";
 import { navigation } from "../pages/registry.js";
 import { Button } from "./controls.js";
 import { Icon } from "./icons.js";
+import { MfaDialog } from "../mfa.js";
 import { Menu, Toasts } from "./overlays.js";
 
 /**
@@ -67,6 +68,7 @@ export function Layout({ children, full = false }) {
       ${children}
     </main>
     <${Toasts} />
+    <${MfaDialog} />
   </div>`;
 }
 

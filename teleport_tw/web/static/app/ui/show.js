@@ -97,9 +97,9 @@ export function CodeBlock({ text, label = "Copy", wrap = true }) {
 
 /**
  * Copies; says so on its own face.
- * @param {{ text: string, label?: string }} props
+ * @param {{ text: string, label?: string, plain?: boolean }} props `plain` shows the label, as other buttons do
  */
-export function CopyButton({ text, label = "Copy" }) {
+export function CopyButton({ text, label = "Copy", plain = false }) {
   const [done, setDone] = useState(false);
   useEffect(() => {
     if (!done) return undefined;
@@ -114,6 +114,7 @@ export function CopyButton({ text, label = "Copy" }) {
       toast("The browser did not let this page copy. Select the text and copy it by hand.", "bad");
     }
   };
+  if (plain) return html`<${Button} icon=${done ? "check" : "copy"} onClick=${copy}>${done ? "Copied" : label}<//>`;
   return html`<${Button}
     class="copy"
     kind="quiet"

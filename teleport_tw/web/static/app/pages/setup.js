@@ -1,0 +1,169 @@
+/**
+ * What is behind an invite or a reset link: a password, a second factor, recovery codes, and in.
+ */
+import { html, useState } from "../html.js";
+import { ApiError, api, enter, signedInAs } from "../api.js";
+import { remember } from "../state.js";
+import { navigate } from "../router.js";
+import { useLoad } from "../load.js";
+import { LEAST } from "../passwords.js";
+import { Button, ErrorState, Loading, Notice } from "../ui/index.js";
+import { Gate } from "../ui/gate.js";
+import { AppSetup, KINDS, KindChoice, kindsOf, registerKey } from "../ui/new-device.js";
+import { NewPassword } from "../ui/new-password.js";
+import { RecoveryCodes } from "../ui/recovery-codes.js";
+
+/** @typedef {import("../ui/new-device.js").DeviceKind} DeviceKind */
+
+/** @param {{ params: Record<string, string> }} props */
+export default function Setup({ params }) {
+  const token = params.token ?? "";
+  const path = `/webapi/users/password/token/${encodeURIComponent(token)}`;
+  const facts = useLoad(async (signal) => {
+    const [ping, ticket] = await Promise.all([
+      api.get("/webapi/ping", { signal, open: true }),
+      api.get(path, { signal, open: true }),
+    ]);
+    return { ping, ticket };
+  }, [path]);
+  if (facts.error && !facts.data) {
+    const gone = facts.error.status === 404 || facts.error.status === 400;
+    return html`<${Gate} cluster="" title=${gone ? "This link does not work any more" : "That did not work"}>
+      ${gone
+        ? html`<p class="soft">It was used already, or it is too old. Ask whoever sent it to you for a new one.</p>`
+        : html`<${ErrorState} error=${facts.error} onRetry=${facts.reload} />`}
+    <//>`;
+  }
+  if (!facts.data) return html`<div class="alone"><${Loading} /></div>`;
+  return html`<${Steps} path=${path} ping=${facts.data.ping} ticket=${facts.data.ticket} />`;
+}
+
+/** @param {{ path: string, ping: any, ticket: any }} props */
+function Steps({ path, ping, ticket }) {
+  const user = String(ticket.user);
+  const invited = ticket.purpose !== "reset";
+  const cluster = String(ping.cluster_name);
+  const kinds = kindsOf(ping.auth?.second_factors ?? [], Boolean(ping.auth?.allow_passwordless));
+  const [password, setPassword] = useState("");
+  const [step, setStep] = useState(/** @type {"password" | "choice" | "app" | "codes" | "done"} */ ("password"));
+  const [app, setApp] = useState({ qr: "", secret: "" });
+  const [busy, setBusy] = useState(/** @type {DeviceKind | "password" | "enter" | null} */ (null));
+  const [problem, setProblem] = useState("");
+  const [codes, setCodes] = useState(/** @type {string[]} */ ([]));
+  const title = invited ? `Welcome, ${user}` : `A new password for ${user}`;
+
+  /** @param {DeviceKind | "password"} what @param {() => Promise<void>} work */
+  const attempt = async (what, work) => {
+    setBusy(what);
+    setProblem("");
+    try {
+      await work();
+    } catch (error) {
+      setProblem(error instanceof Error ? error.message : String(error));
+      // The server finds the password too weak: back to where it is typed.
+      if (error instanceof ApiError && error.status === 400 && /password/i.test(error.message)) setStep("password");
+    } finally {
+      setBusy(null);
+    }
+  };
+  /** @param {Record<string, any>} body */
+  const complete = async (body) => {
+    const answer = await api.put(path, { password, ...body }, { open: true });
+    remember("sign-in-name", user);
+    if (answer.session) signedInAs(answer.session);
+    setPassword("");
+    const made = answer.recovery_codes ?? [];
+    setCodes(made);
+    if (made.length) setStep("codes");
+    else await go();
+  };
+  const go = async () => {
+    setBusy("enter");
+    try {
+      await enter();
+    } catch {
+      // The start page says what is wrong, or asks to sign in.
+    }
+    navigate("/web", { replace: true });
+  };
+  /** @param {DeviceKind} kind */
+  const choose = (kind) =>
+    attempt(kind, async () => {
+      if (kind === "app" && ticket.qrCode) {
+        setApp({ qr: ticket.qrCode, secret: ticket.otpSecret });
+        setStep("app");
+        return;
+      }
+      const asked = await api.post(
+        `${path}/registerchallenge`,
+        { device_type: kind === "app" ? "totp" : "webauthn", passwordless: kind === "passkey" },
+        { open: true },
+      );
+      if (kind === "app") {
+        setApp({ qr: asked.qrCode, secret: asked.otpSecret });
+        setStep("app");
+      } else await complete({ device_name: KINDS[kind].name, ...(await registerKey(asked.webauthn.publicKey)) });
+    });
+  const next = () => {
+    setProblem("");
+    if (!kinds.length) attempt("password", () => complete({}));
+    else if (kinds.length === 1 && kinds[0] === "app") choose("app");
+    else setStep("choice");
+  };
+  const total = kinds.length ? 3 : 1;
+
+  if (step === "codes") {
+    return html`<${Gate} cluster=${cluster} wide title="Recovery codes" lead="For the day your key or phone is gone.">
+      <${RecoveryCodes} codes=${codes} user=${user} cluster=${cluster} busy=${busy === "enter"} done="Go to the cluster" onDone=${go} />
+    <//>`;
+  }
+  if (step === "app") {
+    return html`<${Gate} cluster=${cluster} title="Authenticator app" lead=${count(2, total)}>
+      <${AppSetup}
+        qr=${app.qr}
+        secret=${app.secret}
+        problem=${problem}
+        busy=${busy === "app"}
+        submit=${invited ? "Create the account" : "Set the password"}
+        onCode=${(/** @type {string} */ code) => attempt("app", () => complete({ second_factor_token: code }))}
+      />
+      <${Back} onClick=${() => setStep(kinds.length > 1 ? "choice" : "password")} />
+    <//>`;
+  }
+  if (step === "choice") {
+    return html`<${Gate} cluster=${cluster} title="Second step of your sign-in" lead=${count(2, total)}>
+      <div class="stack">
+        ${problem && html`<${Notice} tone="bad">${problem}<//>`}
+        <${KindChoice} kinds=${kinds} busy=${busy} onChoose=${choose} />
+        <p class="soft small">You can add more later, in your account settings.</p>
+      </div>
+      <${Back} onClick=${() => setStep("password")} />
+    <//>`;
+  }
+  return html`<${Gate} cluster=${cluster} title=${title} lead=${count(1, total)}>
+    <form
+      class="stack"
+      onSubmit=${(/** @type {Event} */ event) => {
+        event.preventDefault();
+        if (!busy && [...password].length >= LEAST) next();
+      }}
+    >
+      <input class="hidden" type="text" name="username" autocomplete="username" value=${user} readonly tabindex="-1" aria-hidden="true" />
+      ${problem && html`<${Notice} tone="bad">${problem}<//>`}
+      <${NewPassword} label=${invited ? "Choose a password" : "New password"} autofocus known=${[user, cluster]} value=${password} onInput=${setPassword} />
+      <${Button} kind="primary" wide type="submit" busy=${busy !== null} disabled=${[...password].length < LEAST}>
+        ${kinds.length ? "Continue" : invited ? "Create the account" : "Set the password"}
+      <//>
+    </form>
+  <//>`;
+}
+
+/** @param {number} step @param {number} total */
+function count(step, total) {
+  return total > 1 ? `Step ${step} of ${total}` : undefined;
+}
+
+/** @param {{ onClick: () => void }} props */
+function Back({ onClick }) {
+  return html`<div class="other-ways after"><button type="button" class="link" onClick=${onClick}>Back</button></div>`;
+}

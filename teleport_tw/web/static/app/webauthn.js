@@ -1,0 +1,105 @@
+/**
+ * Security keys and passkeys: options from the server's JSON, credentials back to JSON.
+ *
+ * Browsers learnt `parseRequestOptionsFromJSON` and `toJSON` only lately, so both are spelled out here.
+ * @see WebAuthn Level 3, sections 5.1.8 and 5.1.10
+ */
+
+/** Can this browser talk to security keys at all? */
+export const supported = typeof PublicKeyCredential === "function" && Boolean(navigator.credentials);
+
+/** @param {string} text base64url */
+function decode(text) {
+  const padded = text.replace(/-/g, "+").replace(/_/g, "/");
+  return Uint8Array.from(atob(padded), (letter) => letter.charCodeAt(0)).buffer;
+}
+
+/** @param {ArrayBuffer} buffer */
+function encode(buffer) {
+  let text = "";
+  for (const octet of new Uint8Array(buffer)) text += String.fromCharCode(octet);
+  return btoa(text).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+}
+
+/** @param {any[] | undefined} list */
+function decodeIds(list) {
+  return list?.map((each) => ({ ...each, id: decode(each.id) }));
+}
+
+/**
+ * Has the user touch a key.
+ * @param {any} options `PublicKeyCredentialRequestOptions` as JSON
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<any>} `PublicKeyCredential` as JSON
+ */
+export async function ask(options, signal) {
+  const found = /** @type {PublicKeyCredential | null} */ (
+    await navigator.credentials.get({
+      signal,
+      publicKey: { ...options, challenge: decode(options.challenge), allowCredentials: decodeIds(options.allowCredentials) },
+    })
+  );
+  if (!found) throw new DOMException("no key answered", "NotAllowedError");
+  const response = /** @type {AuthenticatorAssertionResponse} */ (found.response);
+  return {
+    ...shared(found),
+    response: {
+      clientDataJSON: encode(response.clientDataJSON),
+      authenticatorData: encode(response.authenticatorData),
+      signature: encode(response.signature),
+      ...(response.userHandle ? { userHandle: encode(response.userHandle) } : {}),
+    },
+  };
+}
+
+/**
+ * Has the user register a key.
+ * @param {any} options `PublicKeyCredentialCreationOptions` as JSON
+ * @returns {Promise<any>} `PublicKeyCredential` as JSON
+ */
+export async function register(options) {
+  const made = /** @type {PublicKeyCredential | null} */ (
+    await navigator.credentials.create({
+      publicKey: {
+        ...options,
+        challenge: decode(options.challenge),
+        user: { ...options.user, id: decode(options.user.id) },
+        excludeCredentials: decodeIds(options.excludeCredentials),
+      },
+    })
+  );
+  if (!made) throw new DOMException("no key answered", "NotAllowedError");
+  const response = /** @type {AuthenticatorAttestationResponse} */ (made.response);
+  return {
+    ...shared(made),
+    response: {
+      clientDataJSON: encode(response.clientDataJSON),
+      attestationObject: encode(response.attestationObject),
+      transports: response.getTransports?.() ?? [],
+    },
+  };
+}
+
+/** @param {PublicKeyCredential} credential */
+function shared(credential) {
+  return {
+    id: credential.id,
+    rawId: encode(credential.rawId),
+    type: credential.type,
+    authenticatorAttachment: credential.authenticatorAttachment,
+    clientExtensionResults: credential.getClientExtensionResults(),
+  };
+}
+
+/**
+ * What the browser says when a key does not answer, for people.
+ * @param {unknown} error
+ * @returns {string | null} null for what is no refusal of a key
+ */
+export function refusal(error) {
+  if (!(error instanceof DOMException)) return null;
+  if (error.name === "InvalidStateError") return "This key is registered already.";
+  if (error.name === "SecurityError") return "Keys of this cluster work only at its own address.";
+  if (error.name === "AbortError") return "";
+  return "No key answered. Try again, or choose another way.";
+}
