@@ -15,6 +15,9 @@ from teleport_tw.access.checker import Checker
 from teleport_tw.access.locks import Lock
 from teleport_tw.api.contract import EventPage, EventQuery, Verification, Watched
 from teleport_tw.api.mirror import Mirror
+from teleport_tw.auth.enrolment import Enrolment
+from teleport_tw.auth.factors import SecondFactors
+from teleport_tw.auth.guard import Guard
 from teleport_tw.auth.login import Login
 from teleport_tw.auth.password import Passwords
 from teleport_tw.auth.setup import Setups
@@ -31,8 +34,12 @@ from teleport_tw.resources.metadata import Json, Resource
 from teleport_tw.resources.roles import Role
 from teleport_tw.resources.tokens import Token
 from teleport_tw.resources.users import User
+from teleport_tw.stores.challenges import Challenges
 from teleport_tw.stores.credentials import Credentials
+from teleport_tw.stores.devices import Devices
+from teleport_tw.stores.headless import HeadlessStore
 from teleport_tw.stores.resources import ResourceStore
+from teleport_tw.stores.websessions import WebSessionStore
 
 KNOWN_KINDS = ("role", "lock", "user", "cert_authority", *(kind for kind in SINGLETONS if kind != "cluster_name"))
 """Read for every call, so kept in memory by watching."""
@@ -83,8 +90,13 @@ class Core:
     events: EventSink
     trail: AuditTrail
     recordings: Archive
+    guard: Guard
+    factors: SecondFactors
+    enrolment: Enrolment
     login: Login
     setups: Setups
+    web_sessions: WebSessionStore
+    headless: HeadlessStore
     known: Mirror
     static_tokens: tuple[Token, ...] = ()
     _checkers: dict[object, Checker] = field(factory=dict, init=False)
@@ -94,6 +106,20 @@ class Core:
 
     def __attrs_post_init__(self) -> None:
         self.known.subscribe(self._forget)
+
+    @property
+    def devices(self) -> Devices:
+        """
+        Second factors as they are kept.
+        """
+        return self.factors.devices
+
+    @property
+    def challenges(self) -> Challenges:
+        """
+        Challenges as they are kept.
+        """
+        return self.factors.challenges
 
     def now(self) -> datetime:
         """

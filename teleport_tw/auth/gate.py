@@ -41,11 +41,13 @@ class Gate:
     Checks for one identity; asks nothing of the disk.
 
     @ivar address: where it calls from; empty where nobody knows.
+    @ivar holder: a digest of the certificate shown; empty where nobody knows.
     """
 
     core: Core
     identity: Identity
     address: str = ""
+    holder: str = ""
     _log = Logger()
 
     @property

@@ -22,6 +22,7 @@ from teleport_tw.api.contract import (
     IssueRequest,
     JoinRequest,
     LoginRequest,
+    MfaAnswer,
     OpenSSHIssueRequest,
     Page,
     PublicKeys,
@@ -34,6 +35,7 @@ from teleport_tw.api.contract import (
 )
 from teleport_tw.audit.actor import actor_of
 from teleport_tw.auth import builtin, delivery, filtering, issuance, vouching
+from teleport_tw.auth.account import Accounts
 from teleport_tw.auth.changes import Changes
 from teleport_tw.auth.core import Core
 from teleport_tw.auth.delivery import Ownership
@@ -41,6 +43,7 @@ from teleport_tw.auth.gate import Gate
 from teleport_tw.auth.joining.names import CertifiedNames
 from teleport_tw.auth.joining.token import TokenJoining
 from teleport_tw.auth.presence import PresenceRegister
+from teleport_tw.auth.taps import Taps
 from teleport_tw.auth.users import UserCertificates
 from teleport_tw.auth.watch import Watching
 from teleport_tw.base.errors import Kind, TeleportError, bad_parameter, not_found
@@ -78,6 +81,8 @@ class Parts:
     users: UserCertificates
     joining: TokenJoining
     ownership: Ownership
+    accounts: Accounts
+    taps: Taps
 
 
 @define(eq=False)
@@ -339,7 +344,8 @@ class LocalApi:
     async def complete_setup(self, token: Secret[str], password: Secret[str], otp: Secret[str]) -> None:
         """See the contract."""
         self._require_proxy()
-        await self._core.setups.complete(token, password, otp, self._core.now())
+        core = self._core
+        await core.setups.complete(token, password, MfaAnswer(otp=otp), "", core.preference(), core.now())
 
     def _require_proxy(self) -> None:
         gate = self._admit()

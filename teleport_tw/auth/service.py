@@ -36,23 +36,17 @@ from teleport_tw.api.joining import ALPN
 from teleport_tw.api.mirror import Mirror
 from teleport_tw.audit.log import AuditLog
 from teleport_tw.auth import bootstrap, grpc
-from teleport_tw.auth.changes import Changes
 from teleport_tw.auth.core import KNOWN_KINDS, Core
-from teleport_tw.auth.delivery import Ownership
 from teleport_tw.auth.gate import Gate
 from teleport_tw.auth.joining.facts import tell
-from teleport_tw.auth.joining.token import TokenJoining
 from teleport_tw.auth.journal import Journal
 from teleport_tw.auth.listener import AuthListener
 from teleport_tw.auth.local import LocalApi, Parts
-from teleport_tw.auth.login import Login
 from teleport_tw.auth.metrics import Metrics
 from teleport_tw.auth.password import Passwords
-from teleport_tw.auth.presence import PresenceRegister
-from teleport_tw.auth.setup import Setups
 from teleport_tw.auth.signing import Signing
-from teleport_tw.auth.users import UserCertificates
 from teleport_tw.auth.vouching import close_abandoned, forget_old
+from teleport_tw.auth.wiring import make_core, make_parts
 from teleport_tw.backends.interface import Backend
 from teleport_tw.backends.measure import MeasuredBackend
 from teleport_tw.backends.memory import MemoryBackend
@@ -73,10 +67,7 @@ from teleport_tw.recordings.storage import LocalStorage
 from teleport_tw.resources.metadata import Metadata, Resource
 from teleport_tw.rpc.peer import Peer
 from teleport_tw.rpc.server import RpcServer, ServerTls
-from teleport_tw.stores.credentials import Credentials
-from teleport_tw.stores.presence import Presence
 from teleport_tw.stores.resources import ResourceStore
-from teleport_tw.stores.semaphores import Semaphores
 
 RENEW_EVERY: Duration = timedelta(hours=12)
 """Auth's own certificates are made anew so often; they last a month."""
@@ -236,30 +227,23 @@ class AuthService(Service):
         known.startService()
         self._closers.append(known.stopService)
         await known.ready()
-        credentials = Credentials(backend)
-        self.core = core = Core(
-            cluster=cluster,
+        self.core = core = make_core(
+            cluster,
+            backend,
+            resources,
+            self.passwords,
+            events,
+            trail,
             version=teleport_tw.__version__,
             clock=self.reactor,
-            backend=backend,
-            resources=resources,
-            credentials=credentials,
-            passwords=self.passwords,
             signing=signing,
-            events=events,
-            trail=trail,
             recordings=archive,
-            login=Login(resources, credentials, self.passwords, events),
-            setups=Setups(cluster, resources, credentials, self.passwords, events),
             known=known,
             static_tokens=bootstrap.static_tokens(self.config),
         )
         await bootstrap.load_authorities(backend, cluster, signing, core.now())
         known.subscribe(self._authority_changed)
-        register = PresenceRegister(Presence(backend, self.reactor), Semaphores(backend, self.reactor))
-        self._parts = Parts(
-            core, register, Changes(core), UserCertificates(core), TokenJoining(core), Ownership(backend)
-        )
+        self._parts = make_parts(core)
         own = self.api_for(self.local_identity(SystemRole.AUTH))
         await self._announce(own)
         self._every(ANNOUNCE_EVERY, "announcing auth", lambda: self._announce(own))

@@ -4,6 +4,7 @@ Certificates for users: what their roles come to, who may ask, and what the audi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from attrs import define, evolve, field
@@ -15,6 +16,8 @@ from teleport_tw.auth import databases, issuance
 from teleport_tw.auth.core import Core
 from teleport_tw.auth.gate import Gate
 from teleport_tw.auth.issuance import UserGrant
+from teleport_tw.auth.login import SignedIn
+from teleport_tw.auth.taps import Taps
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, bad_parameter
 from teleport_tw.base.timing import Duration, format_time
 from teleport_tw.events.kinds import CertCreate, Connection
@@ -26,6 +29,10 @@ from teleport_tw.protocols.ssh import keys as ssh_keys
 from teleport_tw.resources.nodes import all_labels
 from teleport_tw.resources.roles import Principal, Role
 from teleport_tw.resources.users import User
+from teleport_tw.stores.headless import StoredHeadless
+
+MFA_TTL: Duration = timedelta(minutes=1)
+"""The reference's, of a certificate that a second factor was shown for: time to connect, and no more."""
 
 AGENTLESS_TTL: Duration = timedelta(minutes=10)
 """Of what a proxy shows a stock sshd; the session goes on past it."""
@@ -42,6 +49,7 @@ class UserCertificates:
     """
 
     core: Core
+    taps: Taps
     _grants: dict[object, tuple[User, Checker, UserGrant]] = field(factory=dict, init=False)
 
     async def login(self, gate: Gate, request: LoginRequest) -> Certificates:
@@ -50,10 +58,27 @@ class UserCertificates:
         """
         if not gate.is_a(SystemRole.PROXY):
             raise gate.refuse("sign-in is asked for by proxies")
+        return await self.signed_in(gate, request)
+
+    async def signed_in(
+        self,
+        gate: Gate,
+        request: LoginRequest,
+        policy: str = "none",
+        seen: Callable[[SignedIn, datetime], None] | None = None,
+    ) -> Certificates:
+        """
+        Sign in, and certificates for the request's keys.
+
+        @param gate: a proxy's.
+        @param policy: where the private keys are.
+        @param seen: told who it was and when the certificates end.
+        """
         core = self.core
         now = core.now()
         preference = core.preference()
-        user, device = await core.login.check(request, preference, now)
+        signed_in = await core.login.check(request, preference, now)
+        user = signed_in.user
         checker = await self._checker(user)
         identity = Identity(
             username=user.name,
@@ -63,12 +88,15 @@ class UserCertificates:
             mfa_device="",
             login_ip=request.remote_address,
             route_to_cluster=request.route_to_cluster or core.cluster,
+            private_key_policy=policy,
         )
-        Gate(core, identity).check_locks(evolve(identity, mfa_device=device))
+        Gate(core, identity).check_locks(evolve(identity, mfa_device=signed_in.device))
         granted = self._grant(checker, identity)
         span = issuance.lifetime(request.ttl or preference.default_session_ttl, granted.max_ttl)
         certificates = self._issue(gate, granted, request.keys, now, now + span, request.user_agent)
-        core.login.succeeded(request, user, device)
+        if seen is not None:
+            seen(signed_in, now + span)
+        core.login.succeeded(request, signed_in)
         return certificates
 
     async def issue(self, gate: Gate, request: IssueRequest) -> Certificates:
@@ -119,16 +147,47 @@ class UserCertificates:
             raise gate.refuse("the certificate does not allow further ones")
         if caller.usage:
             raise gate.refuse("the certificate is restricted to one use")
+        if caller.previous_identity_expires is not None:
+            raise gate.refuse("the certificate is for one session")
         now = core.now()
         checker = core.checker(caller)
         wanted = evolve(caller, route_to_cluster=request.route_to_cluster or caller.route_to_cluster, extensions={})
         if request.database is not None:
             route = await databases.checked_route(gate, checker, core.resources, request.database)
             wanted = evolve(wanted, database=route, usage=(databases.USAGE,))
-        granted = self._grant(checker, wanted)
         end = caller.expires or now
+        if request.target is not None:
+            device = await self.taps.proven(gate, request.target, request.answer)
+            wanted = evolve(wanted, mfa_device=device, previous_identity_expires=end)
+            granted = self._grant(checker, wanted)
+            return self._issue(gate, granted, request.keys, now, min(now + MFA_TTL, end))
+        granted = self._grant(checker, wanted)
         span = issuance.lifetime(request.ttl, granted.max_ttl)
         return self._issue(gate, granted, request.keys, now, min(now + span, end))
+
+    async def headless(self, request: StoredHeadless, now: datetime) -> Certificates:
+        """
+        For a program elsewhere, approved by the user a moment ago.
+
+        @raise TeleportError: ACCESS_DENIED, the user is locked; NOT_FOUND, gone.
+        """
+        core = self.core
+        _, user = await core.user(request.username)
+        checker = await self._checker(user)
+        identity = Identity(
+            username=user.name,
+            cluster=core.cluster,
+            roles=user.roles,
+            traits=user.traits,
+            mfa_device=request.device,
+            login_ip=request.address,
+            route_to_cluster=core.cluster,
+            disallow_reissue=True,
+        )
+        who = Gate(core, identity, request.address)
+        who.check_locks(identity)
+        keys = PublicKeys(ssh=request.ssh_key, tls=request.tls_key)
+        return self._issue(who, self._grant(checker, identity), keys, now, now + MFA_TTL, request.user_agent)
 
     async def issue_openssh(self, gate: Gate, request: OpenSSHIssueRequest) -> bytes:
         """

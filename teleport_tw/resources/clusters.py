@@ -73,6 +73,7 @@ class AuthPreference:
     @ivar type: C{local}, C{github}, C{oidc} or C{saml}: what a login without a named connector uses.
     @ivar second_factors: any one of them is asked for; empty means none is.
     @ivar require_session_mfa: as written: C{False}, C{True} or a hardware key policy.
+    @ivar mfa_grace: how long one answer covers further sessions of the same sign-in; zero for each its own.
     @ivar locking_mode: C{best_effort} or C{strict}: what an agent does when its locks are stale.
     @ivar default_session_ttl: of a login that asks for no other.
     """
@@ -82,6 +83,7 @@ class AuthPreference:
     second_factor_optional: bool = False
     connector_name: str = ""
     require_session_mfa: bool | str = False
+    mfa_grace: Duration = timedelta(minutes=5)
     disconnect_expired_cert: bool = False
     allow_local_auth: bool = True
     allow_passwordless: bool = True
@@ -100,7 +102,7 @@ class AuthPreference:
         """
         spec = _singleton(resource, AUTH_PREFERENCE)
         spec.only(
-            "type", "second_factors", "second_factor", "connector_name", "webauthn", "u2f", "require_session_mfa",
+            "type", "second_factors", "second_factor", "connector_name", "webauthn", "u2f", "require_session_mfa", "mfa_grace",
             "disconnect_expired_cert", "allow_local_auth", "allow_passwordless", "allow_headless",
             "message_of_the_day", "locking_mode", "default_session_ttl", "device_trust", "idp", "hardware_key",
             "signature_algorithm_suite", "stable_unix_user_config", "okta",
@@ -119,6 +121,7 @@ class AuthPreference:
             second_factor_optional=older == "optional" and not factors,
             connector_name=spec.text("connector_name"),
             require_session_mfa=_session_mfa(spec),
+            mfa_grace=spec.duration("mfa_grace", timedelta(minutes=5)),
             disconnect_expired_cert=spec.flag("disconnect_expired_cert"),
             allow_local_auth=spec.flag("allow_local_auth", True),
             allow_passwordless=spec.flag("allow_passwordless", True),

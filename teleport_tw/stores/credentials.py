@@ -1,44 +1,35 @@
 """
-What proves who somebody is: password hashes, second factors, failed attempts, links and uses of tokens.
+What proves who somebody is: password hashes, failed attempts, links and uses of tokens.
+
+L{teleport_tw.stores.devices} has the second factors, L{teleport_tw.stores.challenges} what is asked of them.
 
 Kept below C{secrets/}, which no resource call reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
-from teleport_tw.backends.interface import Backend, Condition, Delete, Put
+from teleport_tw.backends.interface import Backend, Condition, Delete, Operation, Put
 from teleport_tw.backends.keys import Key
 from teleport_tw.base.errors import Kind, TeleportError, not_found
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import Duration, format_time, parse_time
 from teleport_tw.stores import layout, records
+from teleport_tw.stores.challenges import Challenges
+from teleport_tw.stores.devices import Devices
+from teleport_tw.stores.websessions import WebSessionStore
 
 WINDOW: Duration = timedelta(minutes=30)
 """How long a failed attempt counts."""
 MOST_FAILURES = 5
 """Within the window; the next one finds the account locked."""
 LOCKED_FOR: Duration = timedelta(minutes=30)
-
-
-@frozen(kw_only=True)
-class OtpDevice:
-    """
-    @ivar id: a UUID, in certificates and events.
-    @ivar last_step: of the code used last.
-    """
-
-    id: str
-    name: str
-    secret: Secret[str]
-    last_step: int = -1
-    revision: int = field(default=0, eq=False)
 
 
 @frozen
@@ -80,7 +71,7 @@ class Credentials:
 
     backend: Backend
 
-    # --- passwords and devices
+    # --- passwords
 
     async def password(self, username: str) -> str:
         """
@@ -89,61 +80,35 @@ class Credentials:
         fields = await self._read(_safe(layout.password_key, username))
         return str(fields.get("hash", ""))
 
-    async def device(self, username: str) -> OtpDevice | None:
+    async def set_password(self, username: str, password_hash: str) -> None:
         """
-        @return: the user's authenticator.
+        In place of the old one; links that were made for the user are worthless from now on.
         """
-        try:
-            prefix = layout.devices_prefix(username)
-        except TeleportError:
-            return None
-        page = await self.backend.range(prefix, limit=1)
-        if not page.items:
-            return None
-        item = page.items[0]
-        value = records.decode(item.value)
-        return OtpDevice(
-            id=item.key[-1],
-            name=value["name"],
-            secret=Secret(value["secret"]),
-            last_step=value["last_step"],
-            revision=item.revision,
-        )
+        operations: list[Operation] = [Put(layout.password_key(username), records.encode({"hash": password_hash}))]
+        operations += [Delete(key, Condition.ANY) for key in await self._links(username)]
+        await self.backend.batch(operations)
 
-    async def use_step(self, username: str, device: OtpDevice, step: int) -> bool:
+    async def set_up(self, username: str, password_hash: str, also: Sequence[Operation], token_hash: str) -> bool:
         """
-        Spend a code.
+        Spend a link: password and what else is new in place of the old, and the user's other links gone, or nothing at
+        all.
 
-        @return: False when another login spent it first.
-        """
-        key = (*layout.devices_prefix(username), device.id)
-        try:
-            await self.backend.compare_and_swap(key, device.revision, _device_bytes(device, step))
-        except TeleportError as error:
-            if error.kind in (Kind.COMPARE_FAILED, Kind.NOT_FOUND):
-                return False
-            raise
-        return True
-
-    async def set_up(self, username: str, password_hash: str, device: OtpDevice | None, token_hash: str) -> bool:
-        """
-        Spend a link: password and device in place of the old ones and the user's other links gone, or nothing at all.
-
+        @param password_hash: empty for a user who has none from now on.
         @return: False when somebody else spent the link first.
+        @raise TeleportError: ALREADY_EXISTS, something of C{also}.
         """
-        operations: list[Put | Delete] = [
+        password = layout.password_key(username)
+        operations: list[Operation] = [
             Delete(layout.setup_key(token_hash), Condition.PRESENT),
-            Put(layout.password_key(username), records.encode({"hash": password_hash})),
+            Put(password, records.encode({"hash": password_hash}))
+            if password_hash
+            else Delete(password, Condition.ANY),
             Delete(layout.attempts_key(username), Condition.ANY),
+            *also,
         ]
         operations += [
             Delete(key, Condition.ANY) for key in await self._links(username) if key != layout.setup_key(token_hash)
         ]
-        old = await self.backend.range(layout.devices_prefix(username))
-        if device is not None:
-            operations += [Delete(item.key, Condition.ANY) for item in old.items]
-            key = (*layout.devices_prefix(username), device.id)
-            operations.append(Put(key, _device_bytes(device, device.last_step)))
         try:
             await self.backend.batch(operations)
         except TeleportError as error:
@@ -154,11 +119,23 @@ class Credentials:
 
     async def forget(self, username: str) -> None:
         """
-        Take away password, devices, attempts and links.
+        Take away password, devices, recovery codes, attempts, links, and sessions on the web.
         """
-        devices = await self.backend.range(layout.devices_prefix(username))
-        keys = [layout.password_key(username), layout.attempts_key(username), *(item.key for item in devices.items)]
-        await self.backend.batch([Delete(key, Condition.ANY) for key in (*keys, *await self._links(username))])
+        keys = [
+            layout.password_key(username),
+            layout.attempts_key(username),
+            layout.recovery_key(username),
+            layout.webauthn_user_key(username),
+            *await self._links(username),
+        ]
+        await self.backend.batch(
+            [
+                *(Delete(key, Condition.ANY) for key in keys),
+                *await Devices(self.backend).removing_all(username),
+            ]
+        )
+        await Challenges(self.backend).forget(username)
+        await WebSessionStore(self.backend).delete_all(username)
 
     # --- attempts
 
@@ -299,7 +276,3 @@ def _use_key(token: str) -> Key:
 def _attempts(fields: records.Fields) -> Attempts:
     until = fields.get("locked_until")
     return Attempts(tuple(fields.get("failures", ())), parse_time(until) if until else None)
-
-
-def _device_bytes(device: OtpDevice, step: int) -> bytes:
-    return records.encode({"type": "totp", "name": device.name, "secret": device.secret.reveal(), "last_step": step})

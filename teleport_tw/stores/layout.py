@@ -47,6 +47,90 @@ def devices_prefix(username: str) -> Key:
     return make_key((SECRETS, "mfa_device", username))
 
 
+def webauthn_user_key(username: str) -> Key:
+    """
+    @return: of the handle by which the user's keys know their user.
+    """
+    return make_key((SECRETS, "webauthn_user", username))
+
+
+def webauthn_credential_key(id_hash: str) -> Key:
+    """
+    @return: of whose a credential is, under the hash of its id.
+    """
+    return make_key((SECRETS, "webauthn_credential", id_hash))
+
+
+def webauthn_settings_key(name: str) -> Key:
+    """
+    @return: of what the cluster keeps of WebAuthn itself.
+    """
+    return make_key((SECRETS, "webauthn_settings", name))
+
+
+def recovery_key(username: str) -> Key:
+    """
+    @return: of the user's recovery codes.
+    """
+    return make_key((SECRETS, "recovery_codes", username))
+
+
+def challenge_key(id: str) -> Key:
+    """
+    @return: of a challenge that waits for its answer.
+    """
+    return make_key((SECRETS, "mfa_challenge", id))
+
+
+def answered_key(username: str, holder: str) -> Key:
+    """
+    @return: of when a user last answered, by whose certificate.
+    """
+    return make_key((SECRETS, "mfa_answered", username, holder))
+
+
+def answered_prefix(username: str) -> Key:
+    """
+    @return: what the user's latest answers lie below.
+    """
+    return make_key((SECRETS, "mfa_answered", username))
+
+
+def web_session_key(id_hash: str) -> Key:
+    """
+    @return: of a session on the web, under the hash of its id.
+    """
+    return make_key((SECRETS, "web_session", id_hash))
+
+
+def sign_in_key(username: str, public_id: str) -> Key:
+    """
+    @return: of which session a public id stands for.
+    """
+    return make_key((SECRETS, "web_sign_in", username, public_id))
+
+
+def sign_ins_prefix(username: str) -> Key:
+    """
+    @return: what the user's sessions on the web are listed below.
+    """
+    return make_key((SECRETS, "web_sign_in", username))
+
+
+def headless_key(id: str) -> Key:
+    """
+    @return: of a headless request.
+    """
+    return make_key((SECRETS, "headless", id))
+
+
+def headless_of_prefix(username: str) -> Key:
+    """
+    @return: what the ids of a user's headless requests lie below.
+    """
+    return make_key((SECRETS, "headless_of", username))
+
+
 def attempts_key(username: str) -> Key:
     """
     @return: of the user's failed logins.

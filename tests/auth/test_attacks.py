@@ -24,7 +24,7 @@ from teleport_tw.api.contract import (
 from teleport_tw.api.proto import audit_pb2
 from teleport_tw.auth import bootstrap
 from teleport_tw.auth.grpc import AuditCalls
-from teleport_tw.auth.login import MAX_WAITING
+from teleport_tw.auth.guard import MAX_WAITING
 from teleport_tw.backends.memory import MemoryBackend
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.secret import Secret
@@ -125,7 +125,7 @@ class Attacks(TestCase):
             deferred.addErrback(lambda failure: failure.value)
         answers = await gatherResults(work)
         self.assertEqual(sum("at once" in answer.message for answer in answers), 4)
-        self.assertEqual(self.core.login._turns, {})
+        self.assertEqual(self.core.guard._turns, {})
 
     async def test_old_invite(self) -> None:
         """An invite that lies in somebody's mail is worth nothing once the account was set up or made anew."""

@@ -15,7 +15,8 @@ from teleport_tw.resources.metadata import Metadata, Resource
 from teleport_tw.resources.nodes import Node
 from teleport_tw.resources.sessions import Participant, Session
 from teleport_tw.stores.authorities import Authorities
-from teleport_tw.stores.credentials import LOCKED_FOR, MOST_FAILURES, Credentials, OtpDevice, Setup, hash_token
+from teleport_tw.stores.credentials import LOCKED_FOR, MOST_FAILURES, Credentials, Setup, hash_token
+from teleport_tw.stores.devices import Devices, OtpDevice
 from teleport_tw.stores.presence import Presence
 from teleport_tw.stores.semaphores import Semaphores
 from teleport_tw.stores.sessions import Sessions
@@ -61,7 +62,15 @@ class CredentialsTests(TypedCase):
         """
         Set a password by a link.
         """
-        return self.run_now(self.users.set_up("a", "$argon2id$x", device, hash_token(Secret(token))))
+        also = self.devices.adding("a", device) if device is not None else []
+        return self.run_now(self.users.set_up("a", "$argon2id$x", also, hash_token(Secret(token))))
+
+    @property
+    def devices(self) -> Devices:
+        """
+        The same store's second factors.
+        """
+        return Devices(self.backend)
 
     def test_a_code_is_good_once(self) -> None:
         """
@@ -70,11 +79,12 @@ class CredentialsTests(TypedCase):
         self.link("one")
         device = OtpDevice(id="d", name="phone", secret=Secret("BASE32"), last_step=5)
         self.assertTrue(self.spend("one", device))
-        found = self.run_now(self.users.device("a"))
-        assert found is not None
+        (found,) = self.run_now(self.devices.all("a"))
+        assert isinstance(found, OtpDevice)
         self.assertEqual(found, device)
-        self.assertTrue(self.run_now(self.users.use_step("a", found, 6)))
-        self.assertFalse(self.run_now(self.users.use_step("a", found, 6)))
+        used = evolve(found, last_step=6)
+        self.assertTrue(self.run_now(self.devices.used("a", found, used)))
+        self.assertFalse(self.run_now(self.devices.used("a", found, used)))
         self.assertNotIn("BASE32", repr(found))
 
     def test_failures_lock_the_account(self) -> None:
@@ -111,7 +121,7 @@ class CredentialsTests(TypedCase):
         for name in ("a\0b", "..", "x" * 600, "\ud800"):
             self.assertEqual(self.run_now(self.users.failed(name, now)).failures, ())
             self.assertEqual(self.run_now(self.users.password(name)), "")
-            self.assertIsNone(self.run_now(self.users.device(name)))
+            self.assertEqual(self.run_now(self.devices.all(name)), ())
 
     def test_a_link_is_good_once(self) -> None:
         """
