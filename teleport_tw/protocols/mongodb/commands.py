@@ -140,7 +140,7 @@ def _of_query(request: Query) -> Command:
     for wrapper in ("$query", "query"):
         inner = read.get(wrapper)
         if next(iter(read), "") == wrapper and isinstance(inner, RawBSONDocument):
-            body = inner.raw
+            body = bytes(inner.raw)
             read = documents.shallow(body)
             break
     name = next(iter(read), "")
@@ -198,7 +198,7 @@ def _operations(values: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
         yield operation
         inner = operation.get("o")
         if operation.get("op") == "c" and isinstance(inner, RawBSONDocument):
-            command = documents.shallow(inner.raw)
+            command = documents.shallow(bytes(inner.raw))
             verb = next(iter(command), "")
             if verb.lower() in ("applyops", "dotxn"):
                 yield from _operations(command[verb], depth + 1)
@@ -285,7 +285,7 @@ def _read(document: Any) -> Mapping[str, Any]:
     """
     @return: a document inside another, which must name nothing twice either.
     """
-    return documents.shallow(document.raw) if isinstance(document, RawBSONDocument) else document  # type: ignore[no-any-return]
+    return documents.shallow(bytes(document.raw)) if isinstance(document, RawBSONDocument) else document
 
 
 def _texts(value: Any) -> Iterator[str]:
