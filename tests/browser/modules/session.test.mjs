@@ -61,7 +61,7 @@ beforeEach(() => {
 afterEach(() => mock.timers.reset());
 
 function opened(options) {
-  const session = new Session("wss://proxy/ws", {
+  const session = new Session(() => "wss://proxy/ws", {
     open(address) {
       wires.push(new Wire(address));
       return wires.at(-1);

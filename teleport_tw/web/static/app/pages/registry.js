@@ -18,9 +18,24 @@ import { session } from "../state.js";
 
 /** @type {PageEntry[]} */
 export const PAGES = [
+  {
+    path: "/web/cluster/:site/resources",
+    load: () => import("./resources.js"),
+    nav: { label: "Resources", icon: "server", section: "" },
+  },
+  {
+    path: "/web/cluster/:site/sessions",
+    load: () => import("./sessions.js"),
+    nav: { label: "Active sessions", icon: "users", section: "Activity" },
+  },
+  { path: "/web/cluster/:site/console", load: () => import("./console.js"), full: true },
+  { path: "/web/cluster/:site/console/node/:server/:login", load: () => import("./console.js"), full: true },
+  { path: "/web/cluster/:site/console/session/:sid", load: () => import("./console.js"), full: true },
   { path: "/web/login", load: () => import("./login.js"), open: true },
   { path: "/web/invite/:token", load: () => import("./setup.js"), open: true },
   { path: "/web/reset/:token", load: () => import("./setup.js"), open: true },
+  { path: "/web/account", load: () => import("./account.js") },
+  { path: "/web/headless/:id", load: () => import("./headless.js") },
 ];
 
 /**

@@ -70,7 +70,7 @@ const NO_ENDING = { code: "", reason: "", status: null, signal: "", again: false
 
 export class Session {
   /**
-   * @param {string} address Of the WebSocket, with its params.
+   * @param {(cols: number, rows: number) => string} address Of the WebSocket, with its params.
    * @param {Ways} ways
    * @param {{resume?: string, cols?: number, rows?: number}} [options]
    */
@@ -220,7 +220,7 @@ export class Session {
     this.retryAt = 0;
     const token = await this.ways.bearer();
     if (this.state === "ended" || this.socket) return;
-    const socket = this.ways.open(this.address);
+    const socket = this.ways.open(this.address(this.cols, this.rows));
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     this.round += 1;

@@ -1,0 +1,184 @@
+/**
+ * A server's files beside its terminal: look through folders, fetch what is there, put there what is dropped.
+ */
+import { api } from "../api.js";
+import { classes, html, useEffect, useRef, useState } from "../html.js";
+import { useLoad } from "../load.js";
+import { useStore } from "../state.js";
+import { stylesheet } from "../stylesheet.js";
+import { harmless } from "../text.js";
+import { Button, ErrorState, Icon, Skeleton, bytes, exactTime } from "../ui/index.js";
+import { above, joined, trail } from "./paths.js";
+import { download, filesAddress, tidy, transfers, upload } from "./transfers.js";
+
+/**
+ * @typedef {{ name: string, type: string, size: number, modified?: string, mode?: string }} Entry
+ * @typedef {import("./transfers.js").Transfer} Transfer
+ */
+
+await stylesheet("files");
+
+/** @param {{ tab: import("../terminal/tabs.js").Tab, onClose: () => void }} props */
+export function Files({ tab, onClose }) {
+  const { facts } = tab.session;
+  const place = { site: tab.target.site, server: facts?.serverId ?? "", login: facts?.login ?? "" };
+  const [wanted, setWanted] = useState("");
+  const [over, setOver] = useState(false);
+  const input = useRef(/** @type {HTMLInputElement | null} */ (null));
+  const listed = useLoad((signal) => api.get(filesAddress(place, "list", wanted ? { path: wanted } : {}), { signal }), [wanted]);
+  const path = String(listed.data?.path ?? "");
+  const put = (/** @type {Iterable<File>} */ files) => upload(place, path, files, listed.reload);
+
+  return html`<aside
+    class=${classes("files", over && "is-over")}
+    aria-label=${`Files of ${tab.name}`}
+    onDragOver=${(/** @type {DragEvent} */ event) => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      setOver(true);
+    }}
+    onDragLeave=${(/** @type {DragEvent} */ event) =>
+      event.relatedTarget instanceof Node && /** @type {Node} */ (event.currentTarget).contains(event.relatedTarget) ? undefined : setOver(false)}
+    onDrop=${(/** @type {DragEvent} */ event) => {
+      event.preventDefault();
+      setOver(false);
+      if (path) put(event.dataTransfer?.files ?? []);
+    }}
+  >
+    <header class="files-head">
+      <h2>Files</h2>
+      <div class="row">
+        <${Button} size="small" icon="upload" disabled=${!path} onClick=${() => input.current?.click()}>Upload<//>
+        <${Button} kind="quiet" size="small" icon="refresh" label="Read the folder again" onClick=${listed.reload} />
+        <${Button} kind="quiet" size="small" icon="close" label="Close the files" onClick=${onClose} />
+      </div>
+      <input
+        ref=${input}
+        class="hidden"
+        type="file"
+        multiple
+        tabindex="-1"
+        aria-label="Files to upload"
+        onChange=${(/** @type {any} */ event) => {
+          put([...event.currentTarget.files]);
+          event.currentTarget.value = "";
+        }}
+      />
+    </header>
+    <${Where} path=${path} onGo=${setWanted} />
+    <div class="files-list">
+      ${listed.error
+        ? html`<${ErrorState} error=${listed.error} onRetry=${listed.reload} />
+            ${wanted && html`<p class="files-back"><${Button} onClick=${() => setWanted("")}>To the start<//></p>`}`
+        : listed.data
+          ? html`<${Entries} entries=${listed.data.items} path=${path} place=${place} onGo=${setWanted} />`
+          : html`<${Skeleton} lines=${6} />`}
+    </div>
+    <${Underway} />
+    <div class="files-drop" aria-hidden="true"><${Icon} name="upload" size=${28} /><span>Drop to upload to ${harmless(path)}</span></div>
+  </aside>`;
+}
+
+/** @param {{ path: string, onGo: (path: string) => void }} props */
+function Where({ path, onGo }) {
+  const [typed, setTyped] = useState(/** @type {string | null} */ (null));
+  useEffect(() => setTyped(null), [path]);
+  if (typed === null) {
+    return html`<nav class="files-where" aria-label="Folder">
+      <ol>
+        ${trail(path).map(
+          ({ name, path: step }) => html`<li key=${step}><button class="link" type="button" onClick=${() => onGo(step)}>${harmless(name, 64)}</button></li>`,
+        )}
+      </ol>
+      <${Button} kind="quiet" size="small" icon="edit" label="Type a path" onClick=${() => setTyped(path)} />
+    </nav>`;
+  }
+  return html`<form
+    class="files-where"
+    onSubmit=${(/** @type {Event} */ event) => {
+      event.preventDefault();
+      if (typed === path) setTyped(null);
+      else onGo(typed);
+    }}
+  >
+    <input
+      class="input mono"
+      aria-label="Path of a folder"
+      value=${typed}
+      ref=${(/** @type {HTMLInputElement | null} */ element) => element?.focus()}
+      spellcheck=${false}
+      autocomplete="off"
+      onInput=${(/** @type {any} */ event) => setTyped(event.currentTarget.value)}
+      onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Escape" && setTyped(null)}
+    />
+    <${Button} size="small" type="submit">Go<//>
+  </form>`;
+}
+
+/** @param {{ entries: Entry[], path: string, place: import("./transfers.js").Place, onGo: (path: string) => void }} props */
+function Entries({ entries, path, place, onGo }) {
+  const sorted = [...entries].sort((one, other) => rank(one) - rank(other) || one.name.localeCompare(other.name));
+  return html`<ul aria-label="Content of the folder">
+    ${path !== "/" &&
+    html`<li class="files-line">
+      <button class="files-name" type="button" onClick=${() => onGo(above(path))}><${Icon} name="chevronUp" size=${18} /><span>The folder above</span></button>
+    </li>`}
+    ${sorted.map((entry) => html`<${Line} key=${entry.name} entry=${entry} path=${joined(path, entry.name)} place=${place} onGo=${onGo} />`)}
+    ${!entries.length && html`<li class="files-empty soft">This folder is empty. Drop files here to upload them.</li>`}
+  </ul>`;
+}
+
+/** @param {Entry} entry */
+function rank({ type }) {
+  return type === "directory" ? 0 : 1;
+}
+
+/** @param {{ entry: Entry, path: string, place: import("./transfers.js").Place, onGo: (path: string) => void }} props */
+function Line({ entry, path, place, onGo }) {
+  const name = harmless(entry.name, 256);
+  const about = [entry.mode, entry.modified && exactTime(entry.modified)].filter(Boolean).join("  ");
+  if (entry.type === "directory") {
+    return html`<li class="files-line">
+      <button class="files-name" type="button" title=${about} onClick=${() => onGo(path)}><${Icon} name="folder" size=${18} /><span>${name}</span></button>
+    </li>`;
+  }
+  return html`<li class="files-line">
+    <span class="files-name" title=${about}><${Icon} name="file" size=${18} /><span>${name}</span></span>
+    <span class="files-size">${bytes(entry.size)}</span>
+    <${Button} kind="quiet" size="small" icon="download" label=${`Download ${name}`} onClick=${() => download(place, path, entry.size)} />
+  </li>`;
+}
+
+/** What is on its way, and what became of it. */
+function Underway() {
+  const all = useStore(transfers);
+  if (!all.length) return null;
+  return html`<section class="files-underway" aria-label="Transfers">
+    <header class="row row-apart">
+      <h3>Transfers</h3>
+      ${all.some(({ over }) => over) && html`<button class="link small" type="button" onClick=${tidy}>Clear finished</button>`}
+    </header>
+    <ul>
+      ${all.map((transfer, index) => html`<${One} key=${index} transfer=${transfer} />`)}
+    </ul>
+  </section>`;
+}
+
+/** @type {Record<import("./transfers.js").State, string>} */
+const STATES = { waiting: "Waiting", running: "", done: "Done", failed: "Failed", stopped: "Stopped" };
+
+/** @param {{ transfer: Transfer }} props */
+function One({ transfer }) {
+  const { kind, name, size, moved, state, problem, over } = transfer;
+  const share = size ? Math.min(1, moved / size) : 0;
+  const said = STATES[state] || (size ? `${bytes(moved)} of ${bytes(size)}` : bytes(moved));
+  return html`<li class=${`transfer transfer-${state}`}>
+    <${Icon} name=${state === "done" ? "check" : state === "failed" ? "alert" : kind} size=${16} />
+    <div class="grow">
+      <div class="transfer-words"><span class="cut">${harmless(name, 128)}</span><span class="soft nowrap">${said}</span></div>
+      ${!over && html`<progress class="transfer-bar" max="1" value=${size ? share : undefined} aria-label=${`${kind} of ${harmless(name, 64)}`}></progress>`}
+      ${problem && html`<p class="transfer-problem" role="alert">${harmless(problem)}</p>`}
+    </div>
+    ${!over && html`<${Button} kind="quiet" size="small" icon="close" label=${`Stop ${harmless(name, 64)}`} onClick=${() => transfer.stop()} />`}
+  </li>`;
+}

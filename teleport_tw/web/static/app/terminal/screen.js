@@ -1,0 +1,277 @@
+/**
+ * xterm.js around one session: what the proxy sends is drawn, what is typed is sent.
+ *
+ * The terminal lives in an element of its own, which moves in and out of the page with its tab; only a terminal that can
+ * be seen is drawn. xterm makes `<style>` elements and sets `style` attributes, both of which the content policy
+ * forbids, so it gets a document that puts the answer's nonce on the first and sets the second by script, as is allowed.
+ */
+import { Terminal } from "@xterm/xterm";
+import { FitAddon } from "@xterm/addon-fit";
+import { SearchAddon } from "@xterm/addon-search";
+import { Unicode11Addon } from "@xterm/addon-unicode11";
+import { harmless } from "../text.js";
+import { preferences } from "./preferences.js";
+import { coloursOf } from "./themes.js";
+
+const FONT = 'ui-monospace, "SF Mono", "Cascadia Mono", "JetBrains Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace';
+const LONGEST_TITLE = 80;
+
+const createElement = document.createElement.bind(document);
+const nonce = document.querySelector('meta[name="csp-nonce"]')?.getAttribute("content") ?? "";
+
+/** @param {string} name @param {any} [options] */
+function createAllowed(name, options) {
+  const element = createElement(name, options);
+  if (name === "style") element.setAttribute("nonce", nonce);
+  if (name === "span") element.setAttribute = setAllowed;
+  return element;
+}
+
+/** @this {HTMLElement} @param {string} name @param {string} value */
+function setAllowed(name, value) {
+  if (name === "style") this.style.cssText = value;
+  else Element.prototype.setAttribute.call(this, name, value);
+}
+
+/** The document as xterm gets it. */
+const allowing = new Proxy(document, {
+  get(target, name) {
+    if (name === "createElement") return createAllowed;
+    const value = Reflect.get(target, name, target);
+    return typeof value === "function" ? value.bind(target) : value;
+  },
+});
+
+/** Run what takes the global document whatever it was given: part of xterm 6 does. @param {() => void} work */
+function allowed(work) {
+  document.createElement = /** @type {any} */ (createAllowed);
+  try {
+    work();
+  } finally {
+    delete (/** @type {any} */ (document).createElement);
+  }
+}
+
+/**
+ * @typedef {object} Ears What the console around a screen wants to know.
+ * @property {(title: string) => void} title
+ * @property {() => void} bell
+ * @property {() => void} output
+ * @property {() => void} pressed The Ctrl of the bar of keys was used up.
+ * @property {(address: string) => void} link Somebody clicked on a link that a program made.
+ * @property {(text: string) => void} risky Several lines would be run as they are pasted.
+ * @property {(event: KeyboardEvent) => boolean} key Whether a key press is the console's and not the program's.
+ */
+
+export class Screen {
+  /** @param {import("./session.js").Session} session @param {Ears} ears */
+  constructor(session, ears) {
+    this.session = session;
+    this.ears = ears;
+    this.element = createElement("div");
+    this.element.className = "terminal-screen";
+    const chosen = preferences.get();
+    this.terminal = new Terminal({
+      allowProposedApi: true,
+      cols: session.cols,
+      rows: session.rows,
+      cursorBlink: true,
+      documentOverride: allowing,
+      fontFamily: FONT,
+      fontSize: chosen.fontSize,
+      linkHandler: { activate: (_event, address) => ears.link(address), allowNonHttpProtocols: false },
+      macOptionClickForcesSelection: true,
+      minimumContrastRatio: 1,
+      screenReaderMode: chosen.reader,
+      scrollback: chosen.scrollback,
+      theme: coloursOf(chosen.theme, isDark()),
+    });
+    this.fit = new FitAddon();
+    this.search = new SearchAddon();
+    this.terminal.loadAddon(this.fit);
+    this.terminal.loadAddon(this.search);
+    this.terminal.loadAddon(new Unicode11Addon());
+    this.terminal.unicode.activeVersion = "11";
+    /** @type {import("@xterm/addon-webgl").WebglAddon | null} */
+    this.painter = null;
+    /** The next key is typed with Ctrl: a phone's keyboard has none. */
+    this.ctrl = false;
+    this.opened = false;
+    this.visible = false;
+    this.closed = false;
+    this.frame = 0;
+    this.watcher = new ResizeObserver(() => this.#refit());
+    this.#listen();
+    this.forget = preferences.subscribe(() => this.#prefer());
+  }
+
+  #listen() {
+    const { session, terminal, ears } = this;
+    session.shown = (bytes, done) => {
+      if (this.closed) return done();
+      ears.output();
+      terminal.write(bytes, done);
+    };
+    session.resized = (cols, rows) => terminal.resize(cols, rows);
+    terminal.onData((typed) => session.write(this.#withCtrl(typed)));
+    terminal.onBinary((typed) => session.write(Uint8Array.from(typed, (sign) => sign.charCodeAt(0))));
+    terminal.onResize(({ cols, rows }) => session.resize(cols, rows));
+    terminal.onTitleChange((title) => ears.title(harmless(title, LONGEST_TITLE)));
+    terminal.onBell(() => ears.bell());
+    terminal.attachCustomKeyEventHandler((event) => !this.#taken(event));
+    this.element.addEventListener("paste", (event) => this.#pasted(event), true);
+  }
+
+  /** Draw in `parent` from now on. @param {HTMLElement} parent */
+  show(parent) {
+    parent.append(this.element);
+    this.visible = true;
+    if (!this.opened) {
+      this.opened = true;
+      allowed(() => this.terminal.open(this.element));
+    }
+    this.recolour();
+    if (this.element.clientWidth) this.fit.fit();
+    this.watcher.observe(this.element);
+    this.#paint();
+  }
+
+  /** Go on without being seen. */
+  hide() {
+    this.visible = false;
+    this.watcher.disconnect();
+    this.#unpaint();
+    this.element.remove();
+  }
+
+  /** Nothing will be drawn any more. */
+  close() {
+    this.hide();
+    this.closed = true;
+    this.forget();
+    this.terminal.dispose();
+  }
+
+  focus() {
+    this.terminal.focus();
+  }
+
+  /** @returns {boolean} Whether something was selected. */
+  copy() {
+    const selected = this.terminal.getSelection();
+    if (selected) navigator.clipboard.writeText(selected).catch(() => {});
+    return Boolean(selected);
+  }
+
+  /** @param {string} text */
+  paste(text) {
+    const runs = /[\r\n]/.test(text.trimEnd()) && !this.terminal.modes.bracketedPasteMode;
+    if (runs && preferences.get().careful) this.ears.risky(text);
+    else this.terminal.paste(text);
+  }
+
+  /** Press a key that a phone's keyboard lacks. @param {string} sequence */
+  press(sequence) {
+    const arrows = this.terminal.modes.applicationCursorKeysMode && /^\x1b\[[A-D]$/.test(sequence);
+    this.session.write(arrows ? sequence.replace("[", "O") : sequence);
+    this.terminal.scrollToBottom();
+    this.focus();
+  }
+
+  /** @param {string} text @param {boolean} [back] @returns {boolean} Whether it is there. */
+  find(text, back = false) {
+    const options = { incremental: false, decorations: MARKS };
+    return back ? this.search.findPrevious(text, options) : this.search.findNext(text, options);
+  }
+
+  stopFinding() {
+    this.search.clearDecorations();
+    this.terminal.clearSelection();
+  }
+
+  /** The page's theme or the person's choice may have changed. */
+  recolour() {
+    this.terminal.options.theme = coloursOf(preferences.get().theme, isDark());
+    const { background = "" } = this.terminal.options.theme;
+    this.element.style.backgroundColor = background;
+  }
+
+  #prefer() {
+    const { fontSize, scrollback, reader } = preferences.get();
+    Object.assign(this.terminal.options, { fontSize, scrollback, screenReaderMode: reader });
+    this.recolour();
+    this.#refit();
+  }
+
+  #refit() {
+    if (!this.visible || this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      if (this.visible && !this.closed && this.element.clientWidth) this.fit.fit();
+    });
+  }
+
+  /** On the graphics card where there is one; xterm's own way of drawing is the fallback. */
+  async #paint() {
+    if (this.painter || !canPaint) return;
+    try {
+      const { WebglAddon } = await import("@xterm/addon-webgl");
+      if (!this.visible || this.painter) return;
+      const painter = new WebglAddon();
+      painter.onContextLoss(() => this.#unpaint());
+      this.terminal.loadAddon(painter);
+      this.painter = painter;
+    } catch {
+      canPaint = false;
+    }
+  }
+
+  #unpaint() {
+    const painter = this.painter;
+    this.painter = null;
+    if (painter) allowed(() => painter.dispose());
+  }
+
+  /** @param {string} typed */
+  #withCtrl(typed) {
+    if (!this.ctrl || typed.length !== 1) return typed;
+    this.ctrl = false;
+    this.ears.pressed();
+    return String.fromCharCode(typed.toUpperCase().charCodeAt(0) & 31);
+  }
+
+  /** @param {KeyboardEvent} event */
+  #taken(event) {
+    if (event.type !== "keydown" || !event.ctrlKey || !event.shiftKey || event.altKey || event.metaKey) return false;
+    if (event.code === "KeyC") {
+      event.preventDefault();
+      this.copy();
+      return true;
+    }
+    // The browser pastes by itself, if the key press is left to it.
+    return event.code === "KeyV" || this.ears.key(event);
+  }
+
+  /** @param {ClipboardEvent} event */
+  #pasted(event) {
+    const text = event.clipboardData?.getData("text/plain") ?? "";
+    event.preventDefault();
+    event.stopPropagation();
+    if (text) this.paste(text);
+  }
+}
+
+let canPaint = true;
+
+const MARKS = {
+  matchBackground: "#7a5c00",
+  matchOverviewRuler: "#d9a400",
+  activeMatchBackground: "#b35c00",
+  activeMatchColorOverviewRuler: "#ff8c1a",
+};
+
+/** @returns {boolean} Whether the page is dark now. */
+function isDark() {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
