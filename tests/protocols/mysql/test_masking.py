@@ -92,6 +92,28 @@ class MaskingTests(SynchronousTestCase):
         self.assertNotIn("S3CRET", masked)
         self.assertTrue(secret)
 
+    def test_backslashes_that_escape_nothing(self) -> None:
+        """
+        With NO_BACKSLASH_ESCAPES a literal ends where another session's goes on: the secret is another one.
+        """
+        text = "alter user a identified by 'x\\'; alter user b identified by 'S3CRET'"
+        self.assertEqual(mask(text, False)[0], "alter user a identified by '***'; alter user b identified by '***'")
+        text = "select '\\', password from t where a = 'kept'"
+        self.assertEqual(mask(text, False)[0], text)
+        nested = "prepare s from 'set password = {}'"
+        self.assertEqual(mask(nested.format("''S3CRET\\''"), False)[0], nested.format("''***''"))
+        self.assertNotIn("S3CRET", mask("set password = 'S3CRET\\", False)[0])
+
+    def test_a_mode_that_changes_on_the_way(self) -> None:
+        """
+        What is behind it cannot be read, and goes where a backslash and a secret may be in it.
+        """
+        change = "set @@session.sql_mode = 'NO_BACKSLASH_ESCAPES'"
+        masked, secret = mask(f"{change}; set password = 'x\\'; alter user b identified by 'S3CRET'")
+        self.assertEqual((masked, secret), (f"{change}; {MASK}", True))
+        for rest in ("select 'a\\'", "set password = '***'"):
+            self.assertEqual(mask(f"{change}; {rest}")[0], f"{change}; {rest}")
+
     def test_parameters_of_secrets(self) -> None:
         """
         A statement about passwords that takes parameters may take them there.
@@ -105,5 +127,6 @@ class MaskingTests(SynchronousTestCase):
         Nothing is lost but literals, and nothing takes long.
         """
         for words in ("", "identified by ", "password = "):
-            masked, _ = mask(words + text)
-            self.assertTrue(masked.startswith(words))
+            for escapes in (True, False):
+                masked, _ = mask(words + text, escapes)
+                self.assertTrue(masked.startswith(words))

@@ -29,6 +29,7 @@ from teleport_tw.events.kinds import (
     MySQLStatementSendLongData,
 )
 from teleport_tw.protocols.mysql import parameters
+from teleport_tw.protocols.mysql.capabilities import Status
 from teleport_tw.protocols.mysql.commands import CAPTURE_BYTES, Piece
 from teleport_tw.protocols.mysql.errors import Errno
 from teleport_tw.protocols.mysql.handshake import error
@@ -120,12 +121,14 @@ class Audit:
     @ivar named: whether both sides have C{QUERY_ATTRIBUTES}.
     @ivar facts: of all its events, as they are now.
     @ivar kept: what of parameters may be stored.
+    @ivar escapes: a backslash means something in literals, as the server said last.
     """
 
     named: bool
     facts: Callable[[], Mapping[str, Any]]
     kept: Callable[[tuple[str | None, ...]], tuple[str | None, ...]]
     statements: dict[int, Statement] = field(factory=dict, init=False)
+    escapes: bool = True
     schema: str | None = field(default=None, init=False)
     _last: int = field(default=0, init=False)
     _parameters: int = field(default=0, init=False)
@@ -196,6 +199,8 @@ class Audit:
         The command that was told of last has its answer.
         """
         prepared = finished.prepared
+        if finished.status:
+            self.escapes = not finished.status & Status.NO_BACKSLASH_ESCAPES
         if prepared is not None:
             text, secret = self._preparing
             text = text[: MAX_STATEMENT_TEXT if self._texts < MAX_TEXTS else SHORT_TEXT]
@@ -278,7 +283,7 @@ class Audit:
         """
         @return: what may be stored, the whole length where it was cut, whether a password was in it.
         """
-        text, secret = mask(raw.decode("utf-8", "backslashreplace"))
+        text, secret = mask(raw.decode("utf-8", "backslashreplace"), self.escapes)
         cut = not piece.whole or len(text) > MAX_QUERY
         return text[:MAX_QUERY], piece.size - (len(piece.body) - len(raw)) if cut else None, secret
 

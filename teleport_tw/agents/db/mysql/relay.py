@@ -21,7 +21,7 @@ from teleport_tw.agents.db.mysql.audit import Audit, Told, name_of, refusal, ref
 from teleport_tw.agents.db.mysql.login import Connected
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 from teleport_tw.events.kinds import DatabaseMalformedPacket
-from teleport_tw.protocols.mysql.capabilities import Capability, compression
+from teleport_tw.protocols.mysql.capabilities import Capability, Status, compression
 from teleport_tw.protocols.mysql.commands import FILE, Commands, Piece
 from teleport_tw.protocols.mysql.compression import Unwrapper, Wrapper
 from teleport_tw.protocols.mysql.errors import Errno
@@ -146,6 +146,7 @@ class Relay:
         self._answers = Answers(connected.capabilities)
         named = bool(connected.capabilities & Capability.QUERY_ATTRIBUTES)
         self._audit = Audit(named, lambda: session.facts, session.commons.policy.kept)
+        self._audit.escapes = not connected.ok.status & Status.NO_BACKSLASH_ESCAPES
         self._told: Told | None = None
         self._running: Running | None = None
         self._content: Running | None = None  # of a file, on its way to the target

@@ -177,6 +177,25 @@ class QueryTests(ServerTestCase):
         self.assertNotIn("S3CRET", repr(self.sink.events))
         self.assertIn("create or replace user someone identified by '***'", [e["db_query"] for e in self.queries()])
 
+    async def test_a_password_with_a_backslash(self) -> None:
+        """
+        Where the session says that it escapes nothing, the server tells us, and it is found all the same.
+        """
+        port = await self.there()
+
+        def work() -> None:
+            with connect(port) as connection, connection.cursor() as cursor:
+                cursor.execute("set sql_mode = 'NO_BACKSLASH_ESCAPES'")
+                cursor.execute("create or replace user someone identified by 'x\\', another identified by 'S3CRET'")
+                cursor.execute("drop user someone, another")
+                cursor.execute("set sql_mode = ''")
+                cursor.execute("set @a = '\\' identified by', @b = 'kept'")
+
+        await self.in_thread(work)
+        await self.until(lambda: self.sink.named("db.session.end"))
+        self.assertNotIn("S3CRET", repr(self.sink.events))
+        self.assertIn("kept", self.queries()[-1]["db_query"])
+
     async def test_a_file_of_the_clients(self) -> None:
         """
         LOAD DATA LOCAL INFILE passes where the client offers it.
