@@ -9,7 +9,7 @@ both labels and principals. Refusals keep a finding for each role, for the admin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
@@ -139,6 +139,32 @@ class Checker:
                 sight.decided.clear()
             decision = sight.decided[asked] = self._judge(sight, labels, names or {})
         return decision
+
+    def seer(self, kind: Target) -> Callable[[Mapping[str, str]], bool]:
+        """
+        L{target} by labels alone, for who asks of many thousands.
+
+        @return: whether the identity sees a thing with these labels.
+        """
+        sight = self._sights.get(kind) or self._sight(kind)
+        keys = sight.keys
+        if keys is None:
+            return lambda labels: self._judge(sight, labels, {}).allowed
+        if not keys:
+            always = self._judge(sight, {}, {}).allowed
+            return lambda labels: always
+        known: dict[tuple[str | None, ...], bool] = {}
+
+        def sees(labels: Mapping[str, str]) -> bool:
+            values = tuple([labels.get(key) for key in keys])
+            answer = known.get(values)
+            if answer is None:
+                if len(known) >= MAX_DECISIONS:
+                    known.clear()
+                answer = known[values] = self._judge(sight, labels, {}).allowed
+            return answer
+
+        return sees
 
     def matching(self, kind: Target, labels: Mapping[str, str]) -> tuple[Role, ...]:
         """

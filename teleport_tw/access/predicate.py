@@ -315,6 +315,8 @@ def names(node: Node) -> Iterator[Name | Call]:
 Bindings = Mapping[str, Value]
 """First word of a name to its value: text, tuple of text, or mappings of those."""
 
+Evaluation = Callable[[Bindings], Value]
+
 
 @frozen(kw_only=True)
 class Function:
@@ -397,52 +399,80 @@ class Language:
 class Expression:
     """
     An expression that was read and checked.
+
+    @ivar run: gives its value; made of one small function for each part, as lists ask it of many thousands.
     """
 
     text: str
     node: Node
     language: Language
+    run: Evaluation = field(init=False, eq=False, repr=False)
+
+    @run.default
+    def _ready(self) -> Evaluation:
+        return evaluation(self.node, self.language)
 
     def holds(self, bindings: Bindings) -> bool:
         """
         @raise PredicateError: a value has the wrong type, or the whole is neither true nor false.
         """
-        return _truth(self._value(self.node, bindings))
+        return truth(self.run(bindings))
 
-    def _value(self, node: Node, bindings: Bindings) -> Value:
-        match node:
-            case Literal(value):
-                return value
-            case Name():
-                return self._look_up(node, bindings)
-            case Call(function, arguments):
-                found = tuple(self._value(argument, bindings) for argument in arguments)
-                return self.language.functions[function].call(bindings, found)
-            case Items(items):
-                return tuple(text(self._value(item, bindings)) for item in items)
-            case Not(operand):
-                return not _truth(self._value(operand, bindings))
-            case Both(operands):
-                return all(_truth(self._value(operand, bindings)) for operand in operands)
-            case Either(operands):
-                return any(_truth(self._value(operand, bindings)) for operand in operands)
-            case _:
-                return same(self._value(node.left, bindings), self._value(node.right, bindings)) is node.equal
 
-    def _look_up(self, name: Name, bindings: Bindings) -> Value:
-        found = self.language.field_of(name)
-        assert found is not None, "checked when it was compiled"
-        identifier, keys = found
-        default = self.language.fields[identifier]
-        value = walk(bindings, identifier.split("."))
+def evaluation(node: Node, language: Language) -> Evaluation:
+    """
+    @param node: checked by the language, or a part of one that was.
+    @return: gives its value for bindings.
+    """
+
+    def made(inner: Node) -> Evaluation:
+        return evaluation(inner, language)
+
+    match node:
+        case Literal(value):
+            return lambda bindings: value
+        case Name():
+            return _looking_up(node, language)
+        case Call(function, arguments):
+            call, parts = language.functions[function].call, tuple(map(made, arguments))
+            return lambda bindings: call(bindings, tuple([part(bindings) for part in parts]))
+        case Items(items):
+            members = tuple(map(made, items))
+            return lambda bindings: tuple([text(member(bindings)) for member in members])
+        case Not(operand):
+            negated = made(operand)
+            return lambda bindings: not truth(negated(bindings))
+        case Both(operands):
+            all_of = tuple(map(made, operands))
+            return lambda bindings: all(truth(part(bindings)) for part in all_of)
+        case Either(operands):
+            any_of = tuple(map(made, operands))
+            return lambda bindings: any(truth(part(bindings)) for part in any_of)
+        case _:
+            left, right, equal = made(node.left), made(node.right), node.equal
+            return lambda bindings: same(left(bindings), right(bindings)) is equal
+
+
+def _looking_up(name: Name, language: Language) -> Evaluation:
+    found = language.field_of(name)
+    assert found is not None, "checked when it was compiled"
+    identifier, keys = found
+    path, default, missing = identifier.split("."), language.fields[identifier], language.items.get(identifier, "")
+
+    def look_up(bindings: Bindings) -> Value:
+        value = walk(bindings, path)
         if value is None:
             value = default
         if keys:
-            inner = walk(value, keys) if isinstance(value, Mapping) else None
-            value = self.language.items.get(identifier, "") if inner is None else inner
+            inner = walk(value, keys)
+            value = missing if inner is None else inner
+        if type(value) is str:
+            return value
         if isinstance(value, list):
             return tuple(value)
         return "" if value is None else value
+
+    return look_up
 
 
 def walk(value: Value, keys: tuple[str, ...] | list[str]) -> Value:
@@ -450,13 +480,16 @@ def walk(value: Value, keys: tuple[str, ...] | list[str]) -> Value:
     @return: what is found below nested mappings; C{None} where nothing is.
     """
     for key in keys:
-        if not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):
             return None
         value = value.get(key)
     return value
 
 
-def _truth(value: Value) -> bool:
+def truth(value: Value) -> bool:
+    """
+    @raise PredicateError: it is neither true nor false.
+    """
     if not isinstance(value, bool):
         raise PredicateError(f"{value!a:.40} is neither true nor false")
     return value
@@ -490,6 +523,8 @@ def same(left: Value, right: Value) -> bool:
 
     @raise PredicateError: the types differ.
     """
+    if type(left) is str and type(right) is str:
+        return bool(left == right)
     if isinstance(left, tuple) and isinstance(right, tuple):
         return sorted(texts(left)) == sorted(texts(right))
     if type(left) is not type(right) or isinstance(left, Mapping):

@@ -23,6 +23,7 @@ from teleport_tw.daemon.announcing import ServerAnnouncer
 from teleport_tw.daemon.database import database
 from teleport_tw.daemon.linked import Uploads
 from teleport_tw.daemon.node import node
+from teleport_tw.daemon.website import website
 from teleport_tw.dial.lifetime import Lifetimes
 from teleport_tw.dial.relay import RelayEndpoint
 from teleport_tw.dial.view import KINDS as VIEW_KINDS
@@ -42,7 +43,6 @@ from teleport_tw.rpc.peer import name_for
 from teleport_tw.web.channel import BoundedSite
 from teleport_tw.web.facts import PublicFacts
 from teleport_tw.web.reach import Reach
-from teleport_tw.web.site import WebSite
 from teleport_tw.web.terminals import Terminals
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IServi
         still=lambda id, active: site.sessions.still(id, active),
     )
     terminals.setServiceParent(host)  # type: ignore[no-untyped-call]
-    site = WebSite(host.api, facts, reactor, host.users, (terminals,))
+    site = website(host, facts, (terminals,))
     announced = Server(
         kind=PROXY,
         name=host.identity.host_id,

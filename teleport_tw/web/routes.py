@@ -36,6 +36,8 @@ class Who(Enum):
     """A page that has lost its bearer, to get another."""
     SOCKET = "cookie and Origin; the bearer in the first message"
     """A WebSocket, which cannot send headers."""
+    BROWSER = "cookie; the address itself is a secret"
+    """What the browser fetches by itself, without the page."""
 
 
 class Limit(Enum):
@@ -132,6 +134,7 @@ class Route:
     @ivar query: what the query may hold; C{None} takes it as it is.
     @ivar body: what a JSON body must be; C{None} where the handler reads it itself, or there is none.
     @ivar answer: what comes back with 200.
+    @ivar streams: the handler takes the body as it comes, whatever its size: C{call.request.body}.
     @ivar listed: whether the description tells of it.
     @ivar root: the path has no prefix.
     """
@@ -146,6 +149,7 @@ class Route:
     body: Table | None = None
     answer: Shape | None = None
     media: str = "application/json"
+    streams: bool = False
     listed: bool = True
     root: bool = False
 

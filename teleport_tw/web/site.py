@@ -9,6 +9,7 @@ its handler runs.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -23,8 +24,9 @@ from werkzeug.exceptions import HTTPException
 from teleport_tw.api import joining
 from teleport_tw.api.contract import Api
 from teleport_tw.base.addresses import network_of
-from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
+from teleport_tw.base.errors import Kind, TeleportError, bad_parameter, not_found
 from teleport_tw.base.limits import RateLimit
+from teleport_tw.base.secret import Secret
 from teleport_tw.web import pages, streaming
 from teleport_tw.web.api.public import Public
 from teleport_tw.web.api.setup import Setup
@@ -48,6 +50,10 @@ HEADERS = {
     b"Permissions-Policy": b"camera=(), microphone=(), geolocation=(), payment=()",
     b"Cache-Control": b"no-store",
 }
+
+CURRENT = "-current-"
+
+_PLACE = re.compile("<[^>]+>")
 
 HSTS = b"max-age=31536000"
 
@@ -77,6 +83,7 @@ class WebSite:
     @ivar api: auth, as the proxy's own identity.
     @ivar users: auth as those who sign in here; nobody can where there is none.
     @ivar groups: further routes, of who needs more than this one has.
+    @ivar cluster: the one that C{-current-} stands for.
     """
 
     api: Api
@@ -84,10 +91,12 @@ class WebSite:
     clock: IReactorTime
     users: UserApis | None = None
     groups: Sequence[Pages] = ()
+    cluster: str = ""
     assets: Assets = field(factory=Assets)
     sessions: Sessions = field(init=False)
     routes: tuple[Route, ...] = field(init=False)
     _limits: Mapping[Limit, RateLimit] = field(init=False)
+    _streaming: tuple[Route, ...] = field(init=False)
     _app: Klein = field(factory=Klein, init=False)
     _log = Logger()
 
@@ -95,13 +104,14 @@ class WebSite:
         self._limits = {
             limit: RateLimit(self.clock, per_minute=limit.value[0], burst=limit.value[1]) for limit in Limit
         }
-        self.sessions = Sessions(self.api, self.clock)
+        self.sessions = Sessions(self.api, self.clock, self._signed_out)
         groups: list[Pages] = [Public(self.api, self.facts), Setup(self.api, self.facts), *self.groups]
         if self.users is not None:
             groups += [SignIn(self.api, self.sessions)]
         self.routes = tuple(route for group in groups for route in group.routes()) + self._own_routes()
         for route in self.routes:
             self._mount(route)
+        self._streaming = tuple(route for route in self.routes if route.streams)
         self._app.handle_errors(HTTPException)(self._not_routed)
 
     def resource(self) -> IResource:
@@ -110,6 +120,23 @@ class WebSite:
         """
         found: IResource = _Headed(self._app.resource(), self._headers())
         return found
+
+    def _signed_out(self, id: Secret[str]) -> None:
+        for group in self.groups:
+            leave = getattr(group, "signed_out", None)  # where a group has something that lasts
+            if leave is not None:
+                leave(id)
+
+    def streams(self, method: bytes, uri: bytes) -> bool:
+        """
+        @return: whether a request's body is taken as it comes, for L{teleport_tw.web.channel.BoundedSite}.
+        """
+        path = uri.partition(b"?")[0].decode("latin-1")
+        return any(
+            route.method.encode() == method and re.fullmatch(_PLACE.sub("[^/]+", each), path)
+            for route in self._streaming
+            for each in route.paths
+        )
 
     def _headers(self) -> Mapping[bytes, bytes]:
         return HEADERS if self.facts.is_local else {**HEADERS, b"Strict-Transport-Security": HSTS}
@@ -163,6 +190,8 @@ class WebSite:
         if route.method != "GET" or route.who is Who.SOCKET:
             check_origin(request, self.facts.web, needed=route.who is Who.SOCKET)
         session, api = await self._whose(route, request, address)
+        if session is not None and path.get("site", CURRENT) not in (CURRENT, self.cluster):
+            raise not_found(f"there is no such cluster here; this is {self.cluster}")
         query = {} if route.query is None else query_of(route.query, request.args)
         body = _body(route, request)
         return Call(request=request, path=path, query=query, body=body, address=address, session=session, api=api)

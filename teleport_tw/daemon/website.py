@@ -1,0 +1,32 @@
+"""
+The proxy's web site, with what its parts need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from teleport_tw.dial.view import View
+from teleport_tw.web.api.lists import Lists
+from teleport_tw.web.catalogue import Catalogue
+from teleport_tw.web.facts import PublicFacts
+from teleport_tw.web.people import People
+from teleport_tw.web.site import Pages, WebSite
+
+if TYPE_CHECKING:
+    from teleport_tw.daemon.host import Host
+
+
+def website(host: Host, facts: PublicFacts, groups: Sequence[Pages] = ()) -> WebSite:
+    """
+    @param host: of the proxy, with its copy of the cluster.
+    @param groups: routes of who needs more than that.
+    @return: with all of its routes.
+    """
+    catalogue = Catalogue()
+    catalogue.follow(host.copy)
+    cluster = host.identity.cluster
+    people = People(View(host.copy, cluster), host.reactor)
+    own = (Lists(catalogue, people),)
+    return WebSite(host.api, facts, host.reactor, host.users, groups=(*own, *groups), cluster=cluster)
