@@ -64,6 +64,7 @@ export function encode(type, payload = "", { offset = 0, received = 0 } = {}) {
  */
 export function decode(data) {
   const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
+  /** @type {Envelope} */
   const found = { type: "", payload: new Uint8Array(0), offset: 0, received: 0 };
   let at = 0;
   const varint = () => {
