@@ -42,6 +42,7 @@ from teleport_tw.rpc.client import server_name_for
 from teleport_tw.rpc.peer import name_for
 from teleport_tw.web.channel import BoundedSite
 from teleport_tw.web.facts import PublicFacts
+from teleport_tw.web.files import Files
 from teleport_tw.web.reach import Reach
 from teleport_tw.web.terminals import Terminals
 
@@ -67,14 +68,16 @@ def serve(role: SystemRole, host: Host, configuration: Configuration, threads: T
 def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IService:
     section, reactor = configuration.proxy, host.reactor
     facts = public_facts(configuration)
+    reach = Reach(to_node=lambda *asked: proxy.inward.to_node(*asked), clock=reactor)
     terminals = Terminals(
-        reach=Reach(to_node=lambda *asked: proxy.inward.to_node(*asked), clock=reactor),
+        reach=reach,
         clock=reactor,
-        cluster=host.identity.cluster,
         still=lambda id, active: site.sessions.still(id, active),
     )
-    terminals.setServiceParent(host)  # type: ignore[no-untyped-call]
-    site = website(host, facts, (terminals,))
+    files = Files(reach=reach, clock=reactor)
+    for service in (terminals, files):
+        service.setServiceParent(host)  # type: ignore[no-untyped-call]
+    site = website(host, facts, (terminals, files))
     announced = Server(
         kind=PROXY,
         name=host.identity.host_id,
@@ -89,7 +92,7 @@ def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IServi
         identity=host.identity,
         copy=host.copy,
         auth=way_to_auth(host, configuration),
-        web=BoundedSite(site.resource(), reactor, trust_forwarded=section.trust_x_forwarded_for),
+        web=BoundedSite(site.resource(), reactor, trust_forwarded=section.trust_x_forwarded_for, streams=site.streams),
         sink=host.emitter,
         reactor=reactor,
         algorithms=host.algorithms,

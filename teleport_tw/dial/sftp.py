@@ -44,6 +44,9 @@ MAX_ENTRIES = 1_000_000
 
 START_SECONDS = 30.0
 
+MAX_SAID = 1024
+"""Bytes of what a server says beside SFTP."""
+
 _KINDS = {2: Kind.NOT_FOUND, 3: Kind.ACCESS_DENIED, 8: Kind.NOT_IMPLEMENTED}
 _TEXTS = {2: "no such file or folder", 3: "permission denied", 4: "failure", 8: "not supported by the server"}
 
@@ -82,6 +85,11 @@ class Attributes:
 
 class _Channel(StreamChannel):
     name = b"session"
+    said = b""
+
+    def extReceived(self, dataType: int, data: bytes) -> None:
+        if len(self.said) < MAX_SAID:
+            self.said += data
 
 
 class _Client(FileTransferClient):
@@ -122,6 +130,9 @@ class Sftp:
             await client.ready.addTimeout(START_SECONDS, clock)
         except (TimeoutError, ConnectionLost) as error:
             channel.loseConnection()
+            text = channel.said[:MAX_SAID].decode("utf-8", "replace").strip()
+            if text and text.isprintable():  # why the server refuses, once it has taken the subsystem
+                raise TeleportError(Kind.ACCESS_DENIED, text) from error
             raise TeleportError(Kind.CONNECTION_PROBLEM, "file copying did not start on the server") from error
         return cls(client, channel)
 
@@ -130,6 +141,21 @@ class Sftp:
         End the session.
         """
         self._channel.loseConnection()
+
+    async def real(self, path: str) -> str:
+        """
+        @return: the absolute path, as the server has it.
+        """
+        try:
+            return str(await self._do(path, self._client.realPath(_raw(path))))
+        except UnicodeDecodeError:  # Conch takes it for UTF-8
+            return path
+
+    async def remove(self, path: str) -> None:
+        """
+        A file.
+        """
+        await self._do(path, self._client.removeFile(_raw(path)))
 
     async def stat(self, path: str) -> Attributes | None:
         """

@@ -2,11 +2,13 @@
 HTTP connections with bounds: how long a request may take to arrive, and how large it may be.
 
 Twisted's channel starts its clock anew with every byte, so a client that sends one a minute would hold a connection
-for ever, and it keeps a body of any size. Both end here.
+for ever, and it keeps a body of any size. Both end here. A few routes take a body of any size as it comes: who asks is
+settled by the headers, before the first byte of it is looked at.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -16,8 +18,16 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from teleport_tw.web.body import Body
+
 MAX_BODY_BYTES = 128 * 1024
 """Twice the largest body that any page takes: forms are taken apart before anybody is asked who sent them."""
+
+LINGER_SECONDS = 5.0
+"""For a client to read why its upload was refused, while it still sends."""
+
+Streams = Callable[[bytes, bytes], bool]
+"""Whether a request's body is taken as it comes, given method and URI."""
 
 REQUEST_SECONDS = 30.0
 """From a connection's first byte, or the end of the request before, until the next request is whole."""
@@ -31,6 +41,8 @@ class BoundedRequest(Request):
     _taken = 0
     _refused = False
     _client: IPv4Address | IPv6Address | None = None
+    body: Body | None = None
+    """Of a route that takes it as it comes."""
     trust_forwarded = False
     """Whether C{X-Forwarded-For} tells the client's address: where a proxy of the operator's sets it."""
 
@@ -38,7 +50,11 @@ class BoundedRequest(Request):
         """
         Called when the headers are in; C{length} is C{None} for a chunked body.
         """
-        if length is not None and length > MAX_BODY_BYTES:
+        channel = self.channel
+        if channel is not None and channel.takes_stream():
+            self.body = Body(channel.transport, length)
+            length = 0
+        elif length is not None and length > MAX_BODY_BYTES:
             self._refuse()
             length = 0
         super().gotLength(length)
@@ -47,11 +63,22 @@ class BoundedRequest(Request):
         """
         Called for each piece of the body.
         """
+        if self.body is not None:
+            self.body.feed(data)
+            return
         self._taken += len(data)
         if self._taken > MAX_BODY_BYTES:
             self._refuse()
         if not self._refused:
             super().handleContentChunk(data)
+
+    def connectionLost(self, reason: Any) -> None:
+        """
+        Called when the client is gone.
+        """
+        if self.body is not None:
+            self.body.fail()
+        super().connectionLost(reason)
 
     def process(self) -> None:
         """
@@ -109,7 +136,25 @@ class BoundedChannel(HTTPChannel):
     """
 
     clock: IReactorTime | None = None
+    streams: Streams = staticmethod(lambda method, uri: False)
     _deadline: IDelayedCall | None = None
+    _lingering = _refused_early = False
+
+    def takes_stream(self) -> bool:
+        """
+        Whether the body of the request whose headers are being read is taken as it comes.
+        """
+        return self.streams(self._command, self._path)
+
+    def allHeadersReceived(self) -> None:
+        """
+        A request whose body is taken as it comes is served from now on; no other follows on this connection.
+        """
+        super().allHeadersReceived()
+        if self.requests and self.requests[-1].body is not None:
+            self._arrived()
+            self.persistent = False
+            self.requests[-1].requestReceived(self._command, self._path, self._version)
 
     def connectionMade(self) -> None:
         """
@@ -131,12 +176,37 @@ class BoundedChannel(HTTPChannel):
         The request is whole.
         """
         self._arrived()
-        super().allContentReceived()
+        if self._lingering:
+            self._linger_over()
+        elif self.requests[-1].body is not None:
+            self.setTimeout(None)
+            self._handlingRequest = True  # whatever follows is no request
+            self.requests[-1].body.end()
+        else:
+            super().allContentReceived()
+
+    def loseConnection(self) -> None:
+        """
+        Who is refused while it still sends may read why first: a closed connection would make it forget the answer.
+        """
+        if self._lingering or self.clock is None or not self._refused_early:
+            super().loseConnection()
+            return
+        self._lingering = True
+        self._deadline = self.clock.callLater(LINGER_SECONDS, self._linger_over)
+
+    def _linger_over(self) -> None:
+        self._arrived()
+        super().loseConnection()
 
     def requestDone(self, request: Any) -> None:
         """
         It was answered; the next is awaited.
         """
+        body = request.body
+        if body is not None and not body.whole:
+            self._refused_early = True
+            body.drop()
         super().requestDone(request)
         if self.persistent:
             self._await_request()
@@ -159,13 +229,22 @@ class BoundedSite(Site):
     Serves C{resource} over bounded connections.
     """
 
-    def __init__(self, resource: IResource, clock: IReactorTime, *, trust_forwarded: bool = False) -> None:
+    def __init__(
+        self,
+        resource: IResource,
+        clock: IReactorTime,
+        *,
+        trust_forwarded: bool = False,
+        streams: Streams = lambda method, uri: False,
+    ) -> None:
         """
         @param trust_forwarded: believe C{X-Forwarded-For}.
+        @param streams: which requests have a body of any size.
         """
         kind = ForwardedRequest if trust_forwarded else BoundedRequest
         super().__init__(resource, requestFactory=kind, timeout=60, reactor=clock)
         self._clock = clock
+        self._streams = streams
         self.displayTracebacks = False
 
     def buildProtocol(self, addr: Any) -> Any:
@@ -179,6 +258,7 @@ class BoundedSite(Site):
         channel.callLater = self._clock.callLater
         channel.requestFactory = self.requestFactory
         channel.clock = self._clock
+        channel.streams = self._streams
         return channel
 
     def log(self, request: Any) -> None:

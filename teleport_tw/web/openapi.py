@@ -33,6 +33,7 @@ _SECURITY: dict[Who, list[dict[str, list[str]]]] = {
     Who.SESSION: [{"cookie": [], "bearer": []}],
     Who.COOKIE: [{"cookie": [], "csrf": []}],
     Who.SOCKET: [{"cookie": []}],
+    Who.BROWSER: [{"cookie": []}],
 }
 
 

@@ -14,7 +14,7 @@ import math
 import re
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
@@ -74,10 +74,12 @@ class Sessions:
     Who is signed in, as auth knows it; asked again after L{KEPT_SECONDS}.
 
     @ivar api: auth, as the proxy.
+    @ivar ended: called with the id of a session that was ended here.
     """
 
     api: Api
     clock: IReactorTime
+    ended: Callable[[Secret[str]], object] = lambda id: None
     _kept: OrderedDict[str, _Kept] = field(factory=OrderedDict, init=False)
 
     async def of(self, request: Any, *, active: bool = True) -> Session:
@@ -152,6 +154,7 @@ class Sessions:
         Sign out.
         """
         self._kept.pop(_hashed(id), None)
+        self.ended(id)
         await self.api.delete_web_session(id)
 
     def forget(self, username: str) -> None:

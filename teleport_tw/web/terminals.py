@@ -44,14 +44,12 @@ class Terminals(Service):
     """
     All of them, by the id that resumes them.
 
-    @ivar cluster: the only one that is reached from here.
     @ivar still: asks about a session on the web, by its id and whether its user did something; raises
         L{Refusal} 401 when it is over.
     """
 
     reach: Reach
     clock: IReactorTime
-    cluster: str
     still: Callable[[Secret[str], bool], Awaitable[object]]
     _running: dict[str, Terminal] = field(factory=dict, init=False)
 
@@ -112,7 +110,6 @@ class Terminals(Service):
         The upgrade; whether a session begins or goes on, the first message says.
         """
         check_upgrade(call.request)
-        check_site(call.path["site"], self.cluster)
         wanted = Wanted.parse(call.query.get("params", ""))
         session, api = call.user, call.api
         address = address_text(call.request.getClientAddress())
@@ -166,11 +163,3 @@ class Terminals(Service):
         for terminal in tuple(self._running.values()):
             terminal.close(RESTART)
             terminal.finish()
-
-
-def check_site(site: str, cluster: str) -> None:
-    """
-    @raise TeleportError: NOT_FOUND, another cluster is asked for.
-    """
-    if site not in ("-current-", cluster):
-        raise not_found(f"no cluster is known as {site[:64]}; this is {cluster}")

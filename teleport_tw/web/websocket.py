@@ -83,8 +83,12 @@ class Conversation(Protocol):
         ...
 
 
+_Base: Any = WebSocketServerProtocol
+"""Which autobahn types in part, and its callers not at all."""
+
+
 @implementer(IPushProducer)
-class Socket(WebSocketServerProtocol):  # type: ignore[misc]  # autobahn is untyped
+class Socket(_Base):  # type: ignore[misc]  # as above
     """
     One WebSocket.
 
@@ -239,7 +243,8 @@ def _factory() -> Any:
     """
     @return: autobahn's options, with all its own timers off: hence no reactor.
     """
-    found = WebSocketServerFactory(reactor=object())
+    make: Any = WebSocketServerFactory  # as above
+    found = make(reactor=object())
     found.setProtocolOptions(
         versions=[13],
         webStatus=False,

@@ -20,7 +20,7 @@ class ShellTests(TestCase):
         """What is typed runs on the server, what it writes is shown, and the page learns how it ended."""
         pages = await Pages.start(self)
         page = await pages.shell(term={"w": 91, "h": 33})
-        await pages.type(page, b"stty size; echo $((40+2)); exit 7\r")
+        page.type(b"stty size; echo $((40+2)); exit 7\r")
         await until(lambda: page.of(CLOSED))
         self.assertIn(b"33 91", page.shown)
         self.assertIn(b"42", page.shown)
@@ -35,6 +35,6 @@ class ShellTests(TestCase):
         pages = await Pages.start(self)
         page = await pages.shell()
         page.say(Envelope("w", b"132:43"))
-        await pages.type(page, b"stty size; exit\r")
+        page.type(b"stty size; exit\r")
         await until(lambda: page.of(CLOSED))
         self.assertIn(b"43 132", page.shown)

@@ -5,31 +5,31 @@ Pages against a real proxy and a real agent: who is signed in is settled by the 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlencode
 
+import treq
 from attrs import define, field
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
-from twisted.web.resource import Resource as WebResource
-from twisted.web.server import NOT_DONE_YET
 
 from teleport_tw.api.contract import IssueRequest
 from teleport_tw.api.factors import Challenge, MfaNeed
 from teleport_tw.api.websessions import WebSession
-from teleport_tw.base.errors import TeleportError
+from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.net.endpoints import TCPClient, TCPServer
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import utc_now
-from teleport_tw.proxy.inward import Inward
+from teleport_tw.pki.identity import SystemRole
 from teleport_tw.web.channel import BoundedSite
 from teleport_tw.web.envelope import RAW, SESSION, Envelope
+from teleport_tw.web.facts import PublicFacts
+from teleport_tw.web.files import Files
 from teleport_tw.web.reach import Reach
-from teleport_tw.web.refusal import Refusal
-from teleport_tw.web.routes import Call
+from teleport_tw.web.site import WebSite
 from teleport_tw.web.terminals import Terminals
 from tests.auth.cluster import Keys
 from tests.proxy.world import World, until
@@ -47,13 +47,6 @@ class UserApi:
     need: MfaNeed = field(factory=lambda: MfaNeed(required=False))
     challenge: Challenge | None = None
     issued: list[IssueRequest] = field(factory=list)
-    asked: list[tuple[str, bool]] = field(factory=list)
-    over: bool = False
-
-    async def still(self, id: Secret[str], active: bool) -> None:
-        self.asked.append((id.reveal(), active))
-        if self.over:
-            raise Refusal(401, "the session has ended")
 
     async def mfa_required(self, target: Any) -> MfaNeed:
         return self.need
@@ -93,40 +86,28 @@ async def signed_in(world: World, name: str, id: str = "s" * 40) -> WebSession:
     )
 
 
-class Served(WebResource):
+@define(eq=False)
+class ProxyApi:
     """
-    One handler of the table, for one user.
+    Auth as the proxy has it: sessions on the web are the test's, all else is real.
     """
 
-    isLeaf = True
+    inner: Any
+    sessions: dict[str, WebSession] = field(factory=dict)
+    asked: list[tuple[str, bool]] = field(factory=list)
 
-    def __init__(self, handler: Any, session: WebSession, api: Any) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.handler, self.session, self.api = handler, session, api
+    async def get_web_session(self, id: Secret[str], *, active: bool = True) -> WebSession:
+        self.asked.append((id.reveal(), active))
+        try:
+            return self.sessions[id.reveal()]
+        except KeyError:
+            raise TeleportError(Kind.ACCESS_DENIED, "the session has ended") from None
 
-    def render(self, request: Any) -> Any:
-        query = {key.decode(): values[0].decode() for key, values in request.args.items()}
-        path = {"site": "-current-"}
-        call = Call(
-            request=request,
-            path=path,
-            query=query,
-            body={},
-            address="127.0.0.1",
-            session=self.session,
-            api=self.api,
-        )
+    async def delete_web_session(self, id: Secret[str]) -> None:
+        self.sessions.pop(id.reveal(), None)
 
-        async def answer() -> None:
-            try:
-                request.render(await self.handler(call))
-            except TeleportError as error:
-                request.setResponseCode(400)
-                request.write(error.message.encode())
-                request.finish()
-
-        Deferred.fromCoroutine(answer())
-        return NOT_DONE_YET
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
 
 
 _Client: Any = WebSocketClientProtocol  # autobahn is untyped
@@ -148,7 +129,7 @@ class Page(_Client):  # type: ignore[misc]
         self.shown = b""
         self.received = 0
         self.acknowledges = True
-        self.taken = 0
+        self.taken = self.typed = 0
         self.closed: int | None = None
         self.ready = False
 
@@ -173,6 +154,16 @@ class Page(_Client):  # type: ignore[misc]
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:
         self.closed = code
+
+    def drop(self) -> None:
+        """As a network that goes away."""
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+    def type(self, text: bytes) -> None:
+        """As a person does."""
+        self.say(Envelope(RAW, text, offset=self.typed, received=self.received))
+        self.typed += len(text)
 
     def tell(self) -> None:
         """What was shown."""
@@ -201,61 +192,120 @@ class Pages:
     world: World
     session: WebSession
     api: UserApi
-    terminals: Terminals
+    proxy_api: ProxyApi
     node: str
-    port: int = 0
+    terminals: Terminals
+    files: Files
+    site: WebSite = field(init=False)
+    port: int = field(default=0, init=False)
 
     @classmethod
-    async def start(cls, test: TestCase) -> Pages:
+    async def start(cls, test: TestCase, **options: Any) -> Pages:
         """
         Alice, who may be root on node-1.
+
+        @param options: of her role.
         """
         world = await World.start(test)
-        await world.role("ops")
+        await world.role("ops", **options)
         await world.cluster.user("alice", "ops")
         agent = await world.agent("node-1")
         session = await signed_in(world, "alice")
         clock: Any = reactor
-        proxy = world.proxy
-        reach = Reach(to_node=Inward(proxy.door, proxy.dial, clock).to_node, clock=clock)
-        api = UserApi(world.cluster.local())
-        terminals = Terminals(reach=reach, clock=clock, cluster="example.com", still=api.still)
-        terminals.startService()
-        pages = cls(test, world, session, api, terminals, agent.realm.host.id)
-        test.addCleanup(pages.closed)
-        pages.port = await pages.serve(terminals.connect)
+        proxy_api = ProxyApi(world.cluster.local(SystemRole.PROXY), {session.id.reveal(): session})
+        reach = Reach(to_node=world.proxy.inward.to_node, clock=clock)
+        pages = cls(
+            test,
+            world,
+            session,
+            UserApi(world.cluster.local()),
+            proxy_api,
+            agent.realm.host.id,
+            Terminals(reach=reach, clock=clock, still=lambda id, active: pages.still(id, active)),
+            Files(reach=reach, clock=clock),
+        )
+        await pages.serve()
         return pages
 
-    async def closed(self) -> None:
-        """No terminal is left."""
-        self.terminals.farewell()
+    async def serve(self) -> None:
+        """
+        The site, without TLS.
+        """
+        clock: Any = reactor
+        users: Any = SimpleNamespace(api_for=lambda session, address: self.api)
+        facts = PublicFacts(web="proxy.example.com:443")
+        api: Any = self.proxy_api
+        self.site = WebSite(api, facts, clock, users, (self.terminals, self.files), cluster="example.com")
+        site: Any = BoundedSite(self.site.resource(), clock, streams=self.site.streams)
+        port: Any = await TCPServer(clock, "127.0.0.1", 0).listen(site)
+        self.port = int(port.getHost().port)
+        self.terminals.startService()
+        self.files.startService()
+        self.test.addCleanup(self.closed, port)
+
+    async def closed(self, port: Any) -> None:
+        """Nothing is left."""
         self.terminals.stopService()
+        self.files.stopService()
+        await port.stopListening()
         await until(lambda: not self.world.proxy.dial.tasks)
 
-    async def serve(self, handler: Any, session: WebSession | None = None) -> int:
-        """
-        @return: a port that has one handler.
-        """
-        clock: Any = reactor
-        site: Any = BoundedSite(Served(handler, session or self.session, self.api), clock)
-        port: Any = await TCPServer(clock, "127.0.0.1", 0).listen(site)
-        self.test.addCleanup(port.stopListening)
-        return int(port.getHost().port)
+    async def still(self, id: Secret[str], active: bool) -> None:
+        """As daemon has it."""
+        await self.site.sessions.still(id, active)
 
-    async def open(self, params: dict[str, Any] | None = None, port: int = 0, path: str = "") -> Page:
-        """
-        @return: a WebSocket, upgraded.
-        """
-        told = json.dumps({"server_id": self.node, "login": "root", **(params or {})})
-        from urllib.parse import quote
+    # --- HTTP
 
-        url = f"ws://127.0.0.1:{port or self.port}{path or '/?params=' + quote(told)}"
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of a request by the page."""
+        return {"Cookie": f"__Host-session={self.session.id.reveal()}", "Authorization": f"Bearer {BEARER}"}
+
+    def place(self, what: str, **query: str) -> str:
+        """
+        @return: address of something about root's files on the node.
+        """
+        return f"/webapi/sites/-current-/nodes/{self.node}/root/{what}?{urlencode(query)}"
+
+    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, bytes]:
+        """
+        @return: status, headers and body.
+        """
+        told = {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        told = {name: value for name, value in told.items() if value}
+        url = f"http://127.0.0.1:{self.port}{path}"
+        answer = await treq.request(method, url, headers=told, data=body, persistent=False, timeout=30)
+        if isinstance(answer.length, int):
+            answer.headers.setRawHeaders("Content-Length", [str(answer.length)])
+        return answer.code, answer.headers, await answer.content()
+
+    async def json(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """
+        @return: status and what the body says.
+        """
+        status, _, text = await self.ask(method, path, body, **headers)
+        return status, json.loads(text)
+
+    # --- WebSockets
+
+    async def open(self, path: str = "", *, origin: str = "", cookie: str | None = None, **params: Any) -> Page:
+        """
+        @return: a WebSocket, upgraded or refused.
+        """
+        told = json.dumps({"server_id": self.node, "login": "root", **params})
+        path = path or f"/webapi/sites/-current-/connect/ws?{urlencode({'params': told})}"
         clock: Any = reactor
-        factory: Any = _Factory(url, reactor=clock)
+        id = self.session.id.reveal() if cookie is None else cookie
+        factory: Any = _Factory(
+            f"ws://127.0.0.1:{self.port}{path}",
+            reactor=clock,
+            origin=origin or f"https://127.0.0.1:{self.port}",
+            headers={"Cookie": f"__Host-session={id}"},
+        )
         factory.protocol = Page
         factory.setProtocolOptions(openHandshakeTimeout=0, closeHandshakeTimeout=0, serverConnectionDropTimeout=0)
-        page: Any = await TCPClient(clock, "127.0.0.1", port or self.port).connect(factory)
-        self.test.addCleanup(page.transport.abortConnection)
+        page: Any = await TCPClient(clock, "127.0.0.1", self.port).connect(factory)
+        self.test.addCleanup(page.drop)
         await until(lambda: page.ready or page.closed is not None)
         return page  # type: ignore[no-any-return]
 
@@ -263,15 +313,8 @@ class Pages:
         """
         @return: with a shell that stands.
         """
-        page = await self.open(params)
+        page = await self.open(**params)
         page.greet()
         await until(lambda: page.of(SESSION) or page.closed is not None)
         assert page.of(SESSION), (page.texts, page.envelopes, page.closed)
         return page
-
-    async def type(self, page: Page, text: bytes, offset: int = 0) -> None:
-        """Type."""
-        page.say(Envelope(RAW, text, offset=offset, received=page.received))
-
-
-Until = Callable[[], object]
