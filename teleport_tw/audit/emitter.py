@@ -42,6 +42,9 @@ SEND_SECONDS = 0.1
 would otherwise wake two threads, auth and its disk."""
 MAX_SESSIONS = 10_000
 
+_FRACTIONS = tuple(f".{number:03d}".rstrip("0").rstrip(".") + "Z" for number in range(1000))
+"""Of a second, as L{format_time} writes them."""
+
 _INDEX = {"session.upload": 2**31 - 1, "session.data": 2**31 - 2}
 """The reference gives these two a fixed C{ei}, since they come when the session is over."""
 
@@ -87,10 +90,14 @@ class Emitter:
     _sent_at: float = field(default=float("-inf"), init=False)
     _pauses: list[tuple[Deferred[None], IDelayedCall]] = field(factory=list, init=False)
     _uids: str = field(factory=lambda: str(uuid.uuid4())[:24], init=False)
+    _cluster: str = field(init=False)
     _serial: int = field(default=0, init=False)
-    _instant: int = field(default=-1, init=False)
+    _second: int = field(default=-1, init=False)
     _shown: str = field(default="", init=False)
     _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._cluster = json.dumps(self.cluster)
 
     async def start(self) -> None:
         """
@@ -157,14 +164,15 @@ class Emitter:
         As L{_completed} and L{encoded}, for an event that is in words already.
         """
         moment = self.now()
-        instant = int(moment.timestamp() * 1000)
-        if instant != self._instant:
-            self._instant, self._shown = instant, format_time(_milliseconds(moment))
+        second = int(moment.timestamp())
+        if second != self._second:
+            self._second, self._shown = second, format_time(moment.replace(microsecond=0))[:-1]
         self._serial += 1
         line = (
-            f'{{{event.words},"event":"{event.NAME}","code":"{event.code}","time":"{self._shown}",'
+            f'{{{event.words},"event":"{event.NAME}","code":"{event.code}",'
+            f'"time":"{self._shown}{_FRACTIONS[moment.microsecond // 1000]}",'
             f'"uid":"{self._uids}{self._serial:012x}","ei":{self._index(event.NAME, event.session)},'
-            f'"cluster_name":{json.dumps(self.cluster)}}}\n'
+            f'"cluster_name":{self._cluster}}}\n'
         ).encode("ascii")
         return line if len(line) <= MAX_EVENT_BYTES else encoded(json.loads(line))
 

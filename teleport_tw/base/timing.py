@@ -107,8 +107,15 @@ def steady(clock: Clock) -> float:
     @return: seconds on a clock that nobody sets, for how long something takes; the clock's own time where it has no
         other, as in tests.
     """
+    return steady_of(clock)()
+
+
+def steady_of(clock: Clock) -> Callable[[], float]:
+    """
+    @return: what L{steady} asks, for who asks often.
+    """
     own: Callable[[], float] = getattr(clock, "steady", clock.seconds)
-    return own()
+    return own
 
 
 def from_timestamp(seconds: float) -> datetime:

@@ -23,7 +23,7 @@ from teleport_tw.access.locks import Subject
 from teleport_tw.api.contract import SemaphoreRequest, Watched
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.tasks import Tasks
-from teleport_tw.base.timing import NEVER, Duration, format_duration, format_time, from_timestamp, steady
+from teleport_tw.base.timing import NEVER, Duration, format_duration, format_time, from_timestamp, steady, steady_of
 from teleport_tw.dial.view import View
 from teleport_tw.resources.roles_options import Strictness
 
@@ -101,12 +101,16 @@ class Life:
     end: Callable[[Ending], object]
     _active_at: float
     over: bool = field(default=False, init=False)
+    _now: Callable[[], float] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._now = steady_of(self.lifetimes.clock)
 
     def touch(self) -> None:
         """
         The user did something, or was sent something.
         """
-        self._active_at = steady(self.lifetimes.clock)
+        self._active_at = self._now()
 
     def close(self) -> None:
         """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from json.encoder import encode_basestring_ascii
 from typing import Any, ClassVar
 
 from teleport_tw.events.rating import Fact, Group, Judged, Rating, flattened, rated_fields
@@ -35,11 +36,27 @@ class Worded:
     def __init__(self, common: str, session: str, own: Mapping[str, Any]) -> None:
         """
         @param common: of L{words_of}.
-        @param own: the event's own fields by their attributes, of plain JSON types; empty ones are left out.
+        @param own: the event's own fields by their attributes, of plain JSON types, or tuples of texts and C{None};
+            empty ones are left out.
         """
         names = self.NAMES
-        told = {names[key]: value for key, value in own.items() if value not in _EMPTY or value is False or value == 0}
-        self.words = f"{common},{_encode(told)[1:-1]}" if told else common
+        for key, value in own.items():
+            # the kinds of value that come by the thousand, then all others
+            kind = type(value)
+            if kind is str:
+                if value:
+                    common += f',"{names[key]}":{_quoted(value)}'
+            elif value is True:
+                common += f',"{names[key]}":true'
+            elif kind is int or (kind is float and -_LARGE < value < _LARGE):
+                common += f',"{names[key]}":{value!r}'
+            elif kind is tuple:
+                if value:
+                    inner = ",".join("null" if each is None else _quoted(each) for each in value)
+                    common += f',"{names[key]}":[{inner}]'
+            elif value is not None:
+                common += f',"{names[key]}":{_encode(value)}'
+        self.words = common
         self.session = session
         self.code = self.FAILED if self.FAILED and own.get("success") is False else self.CODE
 
@@ -51,8 +68,9 @@ class Worded:
         return found
 
 
-_EMPTY: tuple[Any, ...] = ("", (), None)
-
+_quoted: Callable[[str], str] = encode_basestring_ascii
+_LARGE = 1e15
+"""A float beyond may be no number at all."""
 
 _made: dict[type, type[Worded]] = {}
 

@@ -61,6 +61,8 @@ class EmitterCase(SynchronousTestCase):
         self.directory = Path(self.mktemp())
         self.auth, self.clock, self.reasons = Auth(), Clock(), list[str]()
 
+    today = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
     def emitter(self, *, gather: float = 0.0, **spool: Any) -> Emitter:
         made = Emitter(
             write_seconds=gather,
@@ -71,7 +73,7 @@ class EmitterCase(SynchronousTestCase):
             threads=in_place(),
             clock=self.clock,
             on_failure=self.reasons.append,
-            now=lambda: datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
+            now=lambda: self.today,
             backoff=Backoff(timedelta(seconds=1), timedelta(seconds=1), draw=lambda: 0.9999),
         )
         self.done(made.start())
@@ -133,6 +135,19 @@ class EmitterTests(EmitterCase):
         self.assertEqual(fast, typed)
         self.assertTrue(long["truncated"])
         self.done(emitter.close())
+
+    def test_the_time_of_events_in_words(self) -> None:
+        """
+        To the millisecond, as other events have it.
+        """
+        for moment in (0, 999, 1_000, 120_000, 999_999, 1_000_000, 59_999_500):
+            self.today = datetime(2026, 1, 2, 3, 4, tzinfo=UTC) + timedelta(microseconds=moment)
+            emitter = self.emitter()
+            emitter.emit(cut("idle"))
+            emitter.emit(worded(kinds.DatabaseQuery)(words_of([ALICE]), "s1", {"query": "x"}))
+            typed, fast = self.auth.stored[-2:]
+            self.assertEqual(fast["time"], typed["time"])
+            self.done(emitter.close())
 
     def test_events_go_as_text_where_that_is_taken(self) -> None:
         """

@@ -37,6 +37,11 @@ class WordedTests(SynchronousTestCase):
             ),
             (kinds.DatabaseQueryFailed, {"query": "x", "success": False, "error": 'no "x"'}),
             (kinds.DatabaseUserCreate, {"success": False, "username": "a", "roles": ("r",)}),
+            (
+                kinds.DatabaseQuery,
+                {"query": "x", "parameters": (None, '\ud800\x1f"\\'), "affected": -1, "duration_ms": 0.0},
+            ),
+            (kinds.DatabaseQuery, {"parameters": (), "query": "", "affected": 2**70, "duration_ms": 1e300}),
             (kinds.PostgresClose, {"statement_name": "", "portal_name": "p"}),
             (kinds.PostgresClose, {}),
         ]

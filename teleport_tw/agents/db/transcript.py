@@ -5,6 +5,7 @@ A database session as somebody would have seen it in a terminal: statements, and
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import ClassVar
 
 from attrs import define, field
@@ -56,7 +57,7 @@ class Transcript:
         @param name: of the logical database, which stands as the prompt.
         """
         if self._recorder is not None:
-            self._add(f"{_shown(name)}=> {_shown(text).rstrip()}\n")
+            self._add(f"{_prompt(name)}{_shown(text).rstrip()}\n")
 
     def outcome(self, text: str, error: str = "", milliseconds: float | None = None) -> None:
         """
@@ -96,6 +97,11 @@ class Transcript:
             self._held.clear()
             self._size = 0
             self._recorder.print(text.encode("utf-8", "replace"))
+
+
+@lru_cache(100)
+def _prompt(name: str) -> str:
+    return f"{_shown(name)}=> "
 
 
 def _shown(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from teleport_tw.base.errors import LocalProtocolError, RemoteProtocolError
@@ -22,6 +23,8 @@ _put16 = struct.Struct(">H").pack
 _put32 = struct.Struct(">I").pack
 
 NULL = 0xFFFFFFFF
+USUAL_BYTES = 32
+"""Of a body that is remembered with what it says."""
 
 
 class Short(Exception):
@@ -44,6 +47,8 @@ def numbers16(data: bytes, at: int) -> tuple[tuple[int, ...], int]:
     """
     C{int16} count, then as many C{int16}.
     """
+    if data[at : at + 2] == b"\0\0":
+        return (), at + 2
     count, end = _count(data, at, 2)
     return struct.unpack_from(f">{count}H", data, at + 2), end
 
@@ -252,16 +257,28 @@ def _notification(data: bytes, size: int) -> m.NotificationResponse:
     return notification
 
 
+_READY = {status: m.ReadyForQuery(status) for status in (b"I", b"T", b"E")}
+
+
 def _ready(data: bytes, size: int) -> m.ReadyForQuery:
-    if data not in (b"I", b"T", b"E"):
+    ready = _READY.get(data)
+    if ready is None:
         raise RemoteProtocolError("ReadyForQuery with a status that is none", code="08P01")
-    return m.ReadyForQuery(data)
+    return ready
 
 
 def _command_complete(data: bytes, size: int) -> m.CommandComplete:
+    return _usual_complete(data) if len(data) <= USUAL_BYTES else _complete(data)
+
+
+def _complete(data: bytes) -> m.CommandComplete:
     tag, end = text(data, 0)
     complete: m.CommandComplete = _whole(end, data, m.CommandComplete(tag))
     return complete
+
+
+_usual_complete = lru_cache(500)(_complete)
+"""Most say C{SELECT 1}."""
 
 
 def _parameter_description(data: bytes, size: int) -> m.ParameterDescription:

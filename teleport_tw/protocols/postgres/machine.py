@@ -38,10 +38,13 @@ class State(Enum):
 
 _S = State
 
-_IN_USE: tuple[type, ...] = (
-    *(m.Query, m.Parse, m.Bind, m.Describe, m.Execute, m.Close, m.Flush, m.Sync),
-    *(m.FunctionCall, m.CopyData, m.CopyDone, m.CopyFail),
+_IN_USE: frozenset[type] = frozenset(
+    {
+        *(m.Query, m.Parse, m.Bind, m.Describe, m.Execute, m.Close, m.Flush, m.Sync),
+        *(m.FunctionCall, m.CopyData, m.CopyDone, m.CopyFail),
+    }
 )
+"""What a client says while the session is active, and which leaves it so."""
 
 CLIENT_SAYS: Mapping[tuple[State, type], State] = {
     (_S.OPENING, m.SSLRequest): _S.ASKED_TLS,
@@ -100,6 +103,8 @@ class ServerSide:
         @return: the same, fit to be looked at.
         @raise RemoteProtocolError: it may not say this now.
         """
+        if self.state is State.ACTIVE and type(message) in _IN_USE:
+            return message
         state = CLIENT_SAYS.get((self.state, type(message)))
         if state is None:
             raise RemoteProtocolError(f"a client that {self.state.value} sent {type(message).__name__}", code="08P01")

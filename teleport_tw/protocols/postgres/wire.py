@@ -217,10 +217,15 @@ class Decoder:
             data = bytes(self._partial)
             self._partial.clear()
         found: list[Any] = []
-        end = len(data)
+        end, readers, small = len(data), self._readers, min(self._kept or MAX_SMALL, MAX_SMALL)
         while end - at >= 5:
             kind, length = _read_header(data, at)
             stop = at + 1 + length
+            reader = readers.get(kind)
+            if reader is not None and 4 <= length <= small and stop <= end and (kind != _D or self._copies):
+                found.append(_decoded(reader, kind, data[at + 5 : stop], 0))  # as nearly all are
+                at = stop
+                continue
             if kind == _D and not self._copies and 4 <= length <= MAX_LARGE:
                 self.skipped += length - 4
                 if stop > end:
@@ -229,7 +234,6 @@ class Decoder:
                     break
                 at = stop
                 continue
-            reader = self._readers.get(kind)
             if reader is None or length < 4:
                 raise RemoteProtocolError(_wrong(kind, length), code="08P01")
             cut = self._kept and length - 4 > self._kept
@@ -264,7 +268,11 @@ def _decoded(reader: bodies.Read, kind: int, body: bytes, size: int) -> Any:
     try:
         return reader(body, size)
     except bodies.Short:
-        raise RemoteProtocolError(f"a message of type {chr(kind)!r} that ends too early", code="08P01") from None
+        raise _ends_early(kind) from None
+
+
+def _ends_early(kind: int) -> RemoteProtocolError:
+    return RemoteProtocolError(f"a message of type {chr(kind)!r} that ends too early", code="08P01")
 
 
 def _wrong(kind: int, length: int) -> str:
@@ -336,7 +344,10 @@ class Walker:
                         raise RemoteProtocolError(_wrong(kind, length), code="08P01")
                     self._need = 1 + length
                     break
-                found.append(_decoded(reader, kind, data[at + 5 : stop], 0))
+                try:
+                    found.append(reader(data[at + 5 : stop], 0))
+                except bodies.Short:
+                    raise _ends_early(kind) from None
             at = stop
         else:
             self._need = 5

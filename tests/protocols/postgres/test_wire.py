@@ -339,6 +339,18 @@ class LongMessageTests(SynchronousTestCase):
             self.assertEqual((len(query.text), query.size, sync), (wire.KEPT_BYTES, size, m.Sync()))
             self.assertLessEqual(most, wire.KEPT_BYTES + 70_000)
 
+    def test_statements_as_long_as_are_kept_are_whole(self) -> None:
+        """
+        Whether they come at once or in pieces.
+        """
+        for size in (wire.MAX_SMALL - 5, wire.MAX_SMALL - 4, wire.KEPT_BYTES - 1):
+            message = m.Query(b"x" * size)
+            data = wire.encode(message)
+            for step in (len(data), 10_000):
+                decoder = wire.Decoder.of_user()
+                found = [each for at in range(0, len(data), step) for each in decoder.feed(data[at : at + step])]
+                self.assertEqual(found, [message])
+
     def test_other_long_messages_keep_what_stands_first(self) -> None:
         """
         Names, formats, the first values.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -30,6 +30,7 @@ from teleport_tw.events.kinds import (
     PostgresParse,
 )
 from teleport_tw.protocols.postgres import messages as m
+from teleport_tw.protocols.postgres.bodies import USUAL_BYTES
 
 MAX_KNOWN = 4 << 20
 """Characters of prepared statements' texts that are remembered for their executions; the oldest are forgotten."""
@@ -141,6 +142,21 @@ class _Described:
     statement: bytes
 
 
+def _told(tag: bytes) -> tuple[str, int | None]:
+    """
+    @return: a tag as people read it, and the rows it tells of.
+    """
+    return tag.decode("utf-8", "replace"), m.CommandComplete(tag).rows
+
+
+_usual = lru_cache(500)(_told)
+
+
+def _outcome(tag: bytes) -> tuple[str, int | None]:
+    return _usual(tag) if len(tag) <= USUAL_BYTES else _told(tag)
+
+
+_OUTCOMES: Mapping[type, str] = {m.PortalSuspended: "more rows may follow", m.EmptyQueryResponse: "empty query"}
 _SYNC = object()
 _CALL = object()
 
@@ -265,11 +281,10 @@ class Audit:
 
     def _complete(self, message: Any) -> None:
         waiting = self._waiting
+        tag, rows = _outcome(message.tag) if type(message) is m.CommandComplete else (_OUTCOMES[type(message)], None)
         while waiting:
             head = waiting[0]
             if type(head) is _Simple:
-                tag = self._outcome(message)
-                rows = message.rows if type(message) is m.CommandComplete else None
                 if rows is not None:
                     head.affected = rows + (head.affected or 0)
                 head.tag = f"{head.tag}; {tag}" if head.tag and len(head.tag) < 1000 else head.tag or tag
@@ -278,18 +293,8 @@ class Audit:
                 return
             waiting.popleft()
             if type(head) is _Executed:
-                rows = message.rows if type(message) is m.CommandComplete else None
-                self.teller.result(head.running, affected=rows, message=self._outcome(message))
+                self.teller.result(head.running, affected=rows, message=tag)
                 return
-
-    @staticmethod
-    def _outcome(message: Any) -> str:
-        match message:
-            case m.CommandComplete(tag):
-                return tag.decode("utf-8", "replace")
-            case m.PortalSuspended():
-                return "more rows may follow"
-        return "empty query"
 
     def _error(self, message: m.ErrorResponse) -> None:
         error = f"{message.message} (SQLSTATE {message.sqlstate})"
@@ -340,7 +345,7 @@ class Audit:
     # --- inside ----------------------------------------------------------------------------------------------
 
     def _name(self, name: bytes) -> str:
-        return name[:256].decode(self.encoding, "backslashreplace")
+        return name[:256].decode(self.encoding, "backslashreplace") if name else ""
 
     def _unbind(self, portal: bytes) -> None:
         with contextlib.suppress(KeyError):
