@@ -30,6 +30,7 @@ from teleport_tw.api.convert import (
     time_from_pb,
     time_to_pb,
 )
+from teleport_tw.api.proofs import answer_from_pb, answer_to_pb, target_from_pb, target_to_pb
 from teleport_tw.api.proto import auth_pb2, resource_pb2
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.secret import Secret
@@ -180,6 +181,7 @@ def login_to_pb(request: LoginRequest) -> auth_pb2.LoginRequest:
         route_to_cluster=request.route_to_cluster,
         remote_address=request.remote_address,
         user_agent=request.user_agent,
+        answer=answer_to_pb(request.answer),
     )
 
 
@@ -196,6 +198,7 @@ def login_from_pb(message: auth_pb2.LoginRequest) -> LoginRequest:
         route_to_cluster=message.route_to_cluster,
         remote_address=message.remote_address,
         user_agent=message.user_agent,
+        answer=answer_from_pb(message.answer) if message.HasField("answer") else None,
     )
 
 
@@ -219,6 +222,8 @@ def issue_to_pb(request: IssueRequest) -> auth_pb2.IssueRequest:
             roles=route.roles,
         ),
         remote_address=request.remote_address,
+        target=target_to_pb(request.target),
+        answer=answer_to_pb(request.answer),
     )
 
 
@@ -242,6 +247,8 @@ def issue_from_pb(message: auth_pb2.IssueRequest) -> IssueRequest:
         if message.HasField("database")
         else None,
         remote_address=message.remote_address,
+        target=target_from_pb(message.target) if message.HasField("target") else None,
+        answer=answer_from_pb(message.answer) if message.HasField("answer") else None,
     )
 
 

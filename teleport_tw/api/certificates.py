@@ -195,31 +195,6 @@ class SetupTicket:
     otp_uri: Secret[str]
 
 
-class Beginnings(Protocol):
-    """
-    First halves of ceremonies with keys; asked by proxies, for strangers.
-    """
-
-    async def begin_login(self, username: str, *, passwordless: bool = False, remote_address: str = "") -> Challenge:
-        """
-        The answer looks the same for users that do not exist.
-
-        @param username: empty for a passkey, which knows its user.
-        @raise TeleportError: BAD_PARAMETER, the cluster does not allow that kind of sign-in.
-        """
-        ...
-
-    async def begin_setup_device(
-        self, token: Secret[str], type: DeviceType, *, passwordless: bool = False
-    ) -> DeviceTicket:
-        """
-        The device that an invited user sets up; what it registers goes to C{complete_setup}.
-
-        @raise TeleportError: NOT_FOUND, the link is unknown, used or expired.
-        """
-        ...
-
-
 class Ceremonies(Protocol):
     """
     Everything that hands out certificates or proves who somebody is.
@@ -242,6 +217,15 @@ class Ceremonies(Protocol):
     async def renew_host(self, keys: PublicKeys, addresses: Sequence[str] = ()) -> Certificates:
         """
         The calling host's own certificates again, same host id and roles, its node name kept.
+        """
+        ...
+
+    async def begin_login(self, username: str, *, passwordless: bool = False, remote_address: str = "") -> Challenge:
+        """
+        Asked by a proxy for whoever types a name; the answer looks the same for names that nobody has.
+
+        @param username: empty for a passkey, which knows its user.
+        @raise TeleportError: BAD_PARAMETER, the cluster does not allow that kind of sign-in.
         """
         ...
 
@@ -294,9 +278,31 @@ class Ceremonies(Protocol):
         """
         ...
 
-    async def complete_setup(self, token: Secret[str], password: Secret[str], otp: Secret[str]) -> None:
+    async def begin_setup_device(
+        self, token: Secret[str], type: DeviceType, *, passwordless: bool = False
+    ) -> DeviceTicket:
         """
-        @raise TeleportError: BAD_PARAMETER, the password is too short or the code is wrong; the token stays good.
+        The device that an invited user sets up; what it registers goes to C{complete_setup}.
+
+        @raise TeleportError: NOT_FOUND, the link is unknown, used or expired.
+        """
+        ...
+
+    async def complete_setup(
+        self,
+        token: Secret[str],
+        password: Secret[str],
+        otp: Secret[str] = NOTHING,
+        *,
+        answer: MfaAnswer | None = None,
+        device_name: str = "",
+    ) -> tuple[Secret[str], ...]:
+        """
+        @param password: may be empty with a passkey that signs in by itself.
+        @param otp: the authenticator app's first code, for the ticket's own secret.
+        @param answer: what the device of C{begin_setup_device} registered, with its ticket's id as C{challenge}.
+        @return: recovery codes; none where no device was set up.
+        @raise TeleportError: BAD_PARAMETER, the password is too short, or code or key are wrong; the token stays good.
         """
         ...
 

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from attrs import define, field
 from google.protobuf.empty_pb2 import Empty
 
-from teleport_tw.api import ceremonies, convert
+from teleport_tw.api import ceremonies, convert, proofs
+from teleport_tw.api.client_web import RpcFactors
 from teleport_tw.api.contract import (
     Certificates,
     ClusterInfo,
@@ -23,6 +24,7 @@ from teleport_tw.api.contract import (
     IssueRequest,
     JoinRequest,
     LoginRequest,
+    MfaAnswer,
     OpenSSHIssueRequest,
     Page,
     PublicKeys,
@@ -33,6 +35,7 @@ from teleport_tw.api.contract import (
     Verification,
     Watched,
 )
+from teleport_tw.api.factors import NOTHING
 from teleport_tw.api.faults import from_fault
 from teleport_tw.api.proto import audit_pb2, auth_pb2, presence_pb2, resource_pb2
 from teleport_tw.api.proto.audit_pb2_grpc import AuditServiceStub
@@ -105,12 +108,16 @@ class _Bytes:
 
 
 @define(eq=False)
-class RpcApi:
+class RpcApi(RpcFactors):
     """
     Implements L{teleport_tw.api.contract.Api}; the identity is the channel's certificate.
     """
 
-    channel: Channel
+    def with_mfa(self, answer: MfaAnswer) -> RpcApi:
+        """See the contract."""
+        message = proofs.answer_to_pb(answer)
+        assert message is not None
+        return RpcApi(self.channel.saying(((proofs.HEADER, message.SerializeToString()),)))
 
     async def close(self) -> None:
         """
@@ -223,10 +230,25 @@ class RpcApi:
         stub = self.channel.stub(AuthServiceStub)
         return ceremonies.ticket_from_pb(await self.channel.call(stub.GetSetup, request))
 
-    async def complete_setup(self, token: Secret[str], password: Secret[str], otp: Secret[str]) -> None:
+    async def complete_setup(
+        self,
+        token: Secret[str],
+        password: Secret[str],
+        otp: Secret[str] = NOTHING,
+        *,
+        answer: MfaAnswer | None = None,
+        device_name: str = "",
+    ) -> tuple[Secret[str], ...]:
         """See the contract."""
-        request = auth_pb2.CompleteSetupRequest(token=token.reveal(), password=password.reveal(), otp=otp.reveal())
-        await self.channel.call(self.channel.stub(AuthServiceStub).CompleteSetup, request)
+        request = auth_pb2.CompleteSetupRequest(
+            token=token.reveal(),
+            password=password.reveal(),
+            otp=otp.reveal(),
+            answer=proofs.answer_to_pb(answer),
+            device_name=device_name,
+        )
+        stub = self.channel.stub(AuthServiceStub)
+        return proofs.codes_from_pb(await self.channel.call(stub.CompleteSetup, request))
 
     # --- presence
 

@@ -373,10 +373,18 @@ class Audit(Protocol):
         ...
 
 
-class Api(Resources, Ceremonies, Presence, Audit, Protocol):
+class Api(Resources, Ceremonies, Factors, WebSessions, Headless, Presence, Audit, Protocol):
     """
     All of it, bound to one identity.
     """
+
+    def with_mfa(self, answer: MfaAnswer) -> Api:
+        """
+        The same, each call with proof of a second factor: changes by an administrator ask for one of scope
+        C{admin_action} where keys are the cluster's only second factor. They are refused with the text
+        L{teleport_tw.api.factors.ADMIN_MFA_NEEDED} without. One answer is good for a minute of calls.
+        """
+        ...
 
 
 async def every(resources: Resources, kind: str, query: Query = Query()) -> AsyncIterator[Resource]:

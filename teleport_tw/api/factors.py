@@ -216,11 +216,15 @@ class Factors(Protocol):
         """
         ...
 
-    async def change_password(self, old: Secret[str], new: Secret[str], answer: MfaAnswer | None = None) -> None:
+    async def change_password(
+        self, old: Secret[str], new: Secret[str], answer: MfaAnswer | None = None, *, sign_in: str = ""
+    ) -> None:
         """
-        The caller's other sign-ins on the web end.
+        The caller's sign-ins on the web end.
 
         @param old: empty for a user who has none.
+        @param answer: of a challenge with L{Scope.MANAGE_DEVICES}; None for a user without devices.
+        @param sign_in: public id of the one that stays.
         @raise TeleportError: ACCESS_DENIED, old password or answer is wrong; BAD_PARAMETER, the new one is too short.
         """
         ...

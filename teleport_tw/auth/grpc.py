@@ -11,11 +11,12 @@ from attrs import define, evolve, field
 from google.protobuf.empty_pb2 import Empty
 from twisted.internet.defer import Deferred
 
-from teleport_tw.api import ceremonies, convert
+from teleport_tw.api import ceremonies, convert, proofs
 from teleport_tw.api.contract import Api, Certificates, Watched
 from teleport_tw.api.faults import to_fault
-from teleport_tw.api.proto import audit_pb2, auth_pb2, presence_pb2, resource_pb2
+from teleport_tw.api.proto import audit_pb2, auth_pb2, factors_pb2, presence_pb2, resource_pb2, websessions_pb2
 from teleport_tw.audit.lines import read as read_event
+from teleport_tw.auth.grpc_web import FactorCalls, WebSessionCalls
 from teleport_tw.auth.local import LocalApi
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.secret import Secret
@@ -49,6 +50,8 @@ def routes(
     for schema, name, calls in (
         (resource_pb2, "ResourceService", ResourceCalls()),
         (auth_pb2, "AuthService", AuthCalls()),
+        (factors_pb2, "FactorService", FactorCalls()),
+        (websessions_pb2, "WebSessionService", WebSessionCalls()),
         (presence_pb2, "PresenceService", PresenceCalls()),
         (audit_pb2, "AuditService", AuditCalls()),
     ):
@@ -212,10 +215,16 @@ class AuthCalls:
         """See the contract."""
         return ceremonies.ticket_to_pb(await api.get_setup(Secret(request.token)))
 
-    async def CompleteSetup(self, request: auth_pb2.CompleteSetupRequest, api: Api) -> Empty:
+    async def CompleteSetup(self, request: auth_pb2.CompleteSetupRequest, api: Api) -> factors_pb2.RecoveryCodes:
         """See the contract."""
-        await api.complete_setup(Secret(request.token), Secret(request.password), Secret(request.otp))
-        return Empty()
+        codes = await api.complete_setup(
+            Secret(request.token),
+            Secret(request.password),
+            Secret(request.otp),
+            answer=proofs.answer_from_pb(request.answer) if request.HasField("answer") else None,
+            device_name=request.device_name,
+        )
+        return proofs.codes_to_pb(codes)
 
 
 class PresenceCalls:

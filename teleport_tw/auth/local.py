@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
-from attrs import define, evolve, field
+from attrs import define, evolve
 from twisted.internet.task import deferLater
 
 from teleport_tw.api.contract import (
@@ -35,23 +35,16 @@ from teleport_tw.api.contract import (
 )
 from teleport_tw.audit.actor import actor_of
 from teleport_tw.auth import builtin, delivery, filtering, issuance, vouching
-from teleport_tw.auth.account import Accounts
-from teleport_tw.auth.changes import Changes
-from teleport_tw.auth.core import Core
-from teleport_tw.auth.delivery import Ownership
 from teleport_tw.auth.gate import Gate
 from teleport_tw.auth.joining.names import CertifiedNames
-from teleport_tw.auth.joining.token import TokenJoining
-from teleport_tw.auth.presence import PresenceRegister
-from teleport_tw.auth.taps import Taps
-from teleport_tw.auth.users import UserCertificates
+from teleport_tw.auth.local_web import LocalFactors
 from teleport_tw.auth.watch import Watching
 from teleport_tw.base.errors import Kind, TeleportError, bad_parameter, not_found
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import Duration
 from teleport_tw.events.kinds import CertCreate, Session, SessionRecordingAccess
 from teleport_tw.pki import x509
-from teleport_tw.pki.identity import Identity, SystemRole
+from teleport_tw.pki.identity import SystemRole
 from teleport_tw.resources import clusters, kinds
 from teleport_tw.resources.metadata import Json, Resource
 from teleport_tw.resources.nodes import Node, SubKind
@@ -70,44 +63,22 @@ MAX_WATCHED = 32
 
 
 @define(eq=False)
-class Parts:
-    """
-    What the callers' APIs share beside the core.
-    """
-
-    core: Core
-    presence: PresenceRegister
-    changes: Changes
-    users: UserCertificates
-    joining: TokenJoining
-    ownership: Ownership
-    accounts: Accounts
-    taps: Taps
-
-
-@define(eq=False)
-class LocalApi:
+class LocalApi(LocalFactors):
     """
     Implements L{teleport_tw.api.contract.Api}.
-
-    @ivar address: where the caller is; empty where nobody knows.
     """
 
-    _parts: Parts
-    identity: Identity
-    address: str = ""
-    _gate: Gate = field(init=False)
+    def with_mfa(self, answer: MfaAnswer) -> LocalApi:
+        """See the contract."""
+        return LocalApi(self._parts, self.identity, self.address, self.certificate, answer)
 
-    def __attrs_post_init__(self) -> None:
-        self._gate = Gate(self._parts.core, self.identity, self.address)
-
-    @property
-    def _core(self) -> Core:
-        return self._parts.core
-
-    def _admit(self) -> Gate:
-        self._gate.admit()
-        return self._gate
+    async def _changing(self) -> Gate:
+        """
+        Asked before the cluster is changed.
+        """
+        gate = self._admit()
+        await self._parts.taps.check_admin(gate, self.answer)
+        return gate
 
     # --- resources
 
@@ -189,22 +160,22 @@ class LocalApi:
 
     async def create(self, resource: Resource) -> Resource:
         """See the contract."""
-        return await self._parts.changes.create(self._admit(), resource)
+        return await self._parts.changes.create(await self._changing(), resource)
 
     async def upsert(self, resource: Resource) -> Resource:
         """See the contract."""
         gate = self._admit()
         if builtin.may_register(self.identity.system_roles, resource.kind, resource.sub_kind) and not gate.is_a():
             return await self._parts.changes.register(gate, resource)
-        return await self._parts.changes.upsert(gate, resource)
+        return await self._parts.changes.upsert(await self._changing(), resource)
 
     async def update(self, resource: Resource) -> Resource:
         """See the contract."""
-        return await self._parts.changes.update(self._admit(), resource)
+        return await self._parts.changes.update(await self._changing(), resource)
 
     async def delete(self, kind: str, name: str, *, sub_kind: str = "") -> None:
         """See the contract."""
-        await self._parts.changes.delete(self._admit(), kind, name, sub_kind)
+        await self._parts.changes.delete(await self._changing(), kind, name, sub_kind)
 
     def watch(self, kinds: Sequence[str], *, with_initial: bool = True) -> AsyncIterator[Watched]:
         """See the contract."""
@@ -329,7 +300,7 @@ class LocalApi:
 
     async def create_setup(self, username: str, purpose: SetupPurpose, ttl: Duration) -> SetupTicket:
         """See the contract."""
-        gate = self._admit()
+        gate = await self._changing()
         gate.require("user", builtin.UPDATE)
         core = self._core
         return await core.setups.create(
@@ -340,17 +311,6 @@ class LocalApi:
         """See the contract."""
         self._require_proxy()
         return await self._core.setups.get(token)
-
-    async def complete_setup(self, token: Secret[str], password: Secret[str], otp: Secret[str]) -> None:
-        """See the contract."""
-        self._require_proxy()
-        core = self._core
-        await core.setups.complete(token, password, MfaAnswer(otp=otp), "", core.preference(), core.now())
-
-    def _require_proxy(self) -> None:
-        gate = self._admit()
-        if not gate.is_a(SystemRole.PROXY):
-            raise gate.refuse("only proxies ask this, for whoever has the link")
 
     # --- presence
 

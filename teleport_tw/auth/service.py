@@ -31,17 +31,19 @@ from twisted.logger import Logger
 import teleport_tw
 from teleport_tw.api import relaying
 from teleport_tw.api.admin import AdminFiles
-from teleport_tw.api.contract import Watched
+from teleport_tw.api.contract import MfaAnswer, Watched
 from teleport_tw.api.joining import ALPN
 from teleport_tw.api.mirror import Mirror
 from teleport_tw.audit.log import AuditLog
 from teleport_tw.auth import bootstrap, grpc
+from teleport_tw.auth.bound import Parts
 from teleport_tw.auth.core import KNOWN_KINDS, Core
 from teleport_tw.auth.gate import Gate
+from teleport_tw.auth.grpc_web import answer_of
 from teleport_tw.auth.joining.facts import tell
 from teleport_tw.auth.journal import Journal
 from teleport_tw.auth.listener import AuthListener
-from teleport_tw.auth.local import LocalApi, Parts
+from teleport_tw.auth.local import LocalApi
 from teleport_tw.auth.metrics import Metrics
 from teleport_tw.auth.password import Passwords
 from teleport_tw.auth.signing import Signing
@@ -155,15 +157,20 @@ class AuthService(Service):
             self._waiting.append(waiting)
         return waiting
 
-    def api_for(self, identity: Identity, address: str = "") -> LocalApi:
+    def api_for(
+        self, identity: Identity, address: str = "", certificate: bytes = b"", answer: MfaAnswer | None = None
+    ) -> LocalApi:
         """
         @param identity: verified before, or that of a service in this very process.
         @param address: where it calls from; empty where nobody knows, which is no good for a pinned certificate.
+        @param certificate: that the identity was read from, PEM; without it, no answer to a second factor's challenge
+            covers more than one session.
+        @param answer: a second factor shown along.
         @return: the contract, bound to it.
         """
         if self._parts is None:
             raise RuntimeError("auth has not started")
-        return LocalApi(self._parts, identity, address)
+        return LocalApi(self._parts, identity, address, certificate, answer)
 
     def local_identity(self, role: SystemRole) -> Identity:
         """
@@ -306,7 +313,7 @@ class AuthService(Service):
         self._log.info("auth of cluster {cluster} listens on port {port}", cluster=core.cluster, port=self.port)
 
     def _admit(self, peer: Peer) -> LocalApi:
-        return self.api_for(self._identity(peer), peer.host)
+        return self.api_for(self._identity(peer), peer.host, peer.certificate, answer_of(peer))
 
     def _identity(self, peer: Peer) -> Identity:
         assert self.core is not None

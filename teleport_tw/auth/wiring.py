@@ -8,20 +8,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from teleport_tw.auth.account import Accounts
+from teleport_tw.auth.bound import Parts
 from teleport_tw.auth.changes import Changes
 from teleport_tw.auth.core import AuditTrail, Core
 from teleport_tw.auth.delivery import Ownership
 from teleport_tw.auth.enrolment import Enrolment
 from teleport_tw.auth.factors import SecondFactors
 from teleport_tw.auth.guard import Guard
+from teleport_tw.auth.headless import HeadlessDesk
 from teleport_tw.auth.joining.token import TokenJoining
-from teleport_tw.auth.local import Parts
 from teleport_tw.auth.login import Login
 from teleport_tw.auth.password import Passwords
 from teleport_tw.auth.presence import PresenceRegister
 from teleport_tw.auth.setup import Setups
 from teleport_tw.auth.taps import Taps
 from teleport_tw.auth.users import UserCertificates
+from teleport_tw.auth.websessions import WebSessionDesk
 from teleport_tw.backends.interface import Backend
 from teleport_tw.events.sink import EventSink
 from teleport_tw.resources.metadata import Resource
@@ -77,15 +79,18 @@ def make_parts(core: Core) -> Parts:
     """
     accounts = Accounts(core)
     taps = Taps(core, accounts)
+    users = UserCertificates(core, taps)
     return Parts(
         core=core,
         presence=PresenceRegister(Presence(core.backend, core.clock), Semaphores(core.backend, core.clock)),
         changes=Changes(core),
-        users=UserCertificates(core, taps),
+        users=users,
         joining=TokenJoining(core),
         ownership=Ownership(core.backend),
         accounts=accounts,
         taps=taps,
+        web=WebSessionDesk(core, users),
+        headless=HeadlessDesk(core, users, accounts),
     )
 
 

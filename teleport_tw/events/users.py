@@ -22,6 +22,7 @@ _CODES: Mapping[str, tuple[str, str]] = {
     "github": ("T1001I", "T1001W"),
     "headless": ("T1013I", "T1013W"),
 }
+_STAGES: Mapping[str, str] = {"requested": "T1012I", "approved": "T1013I", "denied": "T1014W"}
 
 
 @frozen(kw_only=True)
@@ -31,6 +32,7 @@ class UserLogin(Judged):
 
     @ivar method: C{local}, C{client.cert}, C{oidc}, C{saml}, C{github} or C{headless}.
     @ivar attributes: claims of a single sign-on.
+    @ivar stage: of a headless sign-in: C{requested}, C{approved} or C{denied}.
     """
 
     NAME: ClassVar[str] = "user.login"
@@ -46,12 +48,15 @@ class UserLogin(Judged):
     mfa_device: Public[Mapping[str, str]] = field(factory=dict)
     attributes: Sensitive[Mapping[str, Any]] = field(factory=dict)
     connector: Public[str] = ""
+    stage: Public[str] = ""
 
     @property
     def code(self) -> str:
         """
-        T1000 for local users, T1001 for single sign-on, T1013 for headless.
+        T1000 for local users, T1001 for single sign-on, T1012 to T1014 for headless.
         """
+        if self.method == "headless" and self.stage in _STAGES:
+            return _STAGES[self.stage]
         good, bad = _CODES.get(self.method, (self.CODE, self.FAILED))
         return good if self.success else bad
 
@@ -60,7 +65,8 @@ class UserLogin(Judged):
         """
         @return: the codes of every method.
         """
-        return tuple(dict.fromkeys([cls.CODE, cls.FAILED, *(code for pair in _CODES.values() for code in pair)]))
+        both = (code for pair in _CODES.values() for code in pair)
+        return tuple(dict.fromkeys([cls.CODE, cls.FAILED, *both, *_STAGES.values()]))
 
 
 @frozen(kw_only=True)

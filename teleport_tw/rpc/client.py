@@ -24,6 +24,9 @@ Request = TypeVar("Request")
 Reply = TypeVar("Reply")
 Stub = TypeVar("Stub")
 
+Headers = tuple[tuple[str, str | bytes], ...]
+"""Of a call; the names of binary ones end in C{-bin}."""
+
 _EOF = type(aio.EOF)  # type: ignore[attr-defined]  # the stubs lack it
 
 AUTH_NAME = "teleport.cluster.local"
@@ -128,15 +131,26 @@ class Channel:
         if old is not None:
             await wait(old.close(None))
 
+    def saying(self, headers: Headers) -> Saying:
+        """
+        @return: the same, each of its calls with these headers.
+        """
+        return Saying(self, headers)
+
     async def call(
-        self, method: aio.UnaryUnaryMultiCallable[Request, Reply], request: Request, timeout: float | None = None
+        self,
+        method: aio.UnaryUnaryMultiCallable[Request, Reply],
+        request: Request,
+        timeout: float | None = None,
+        headers: Headers = (),
     ) -> Reply:
         """
         @param timeout: seconds; L{timeout} when not given.
         @raise Exception: what C{from_fault} made of the refusal.
         """
+        seconds = self.timeout if timeout is None else timeout
         try:
-            return await wait(method(request, timeout=self.timeout if timeout is None else timeout))
+            return await wait(method(request, timeout=seconds, metadata=headers or None))
         except aio.AioRpcError as error:
             raise self.error(error) from error
 
@@ -177,6 +191,65 @@ class Channel:
         """
         trailers: Any = error.trailing_metadata() or ()  # pairs, which the stubs do not say
         return self.from_fault(Fault(error.code(), error.details() or "", tuple(map(tuple, trailers))))
+
+
+@define(eq=False)
+class Saying:
+    """
+    A channel whose calls carry headers; streams go without.
+    """
+
+    _channel: Channel
+    _headers: Headers
+
+    def saying(self, headers: Headers) -> Saying:
+        """
+        @return: the channel with these headers instead.
+        """
+        return Saying(self._channel, headers)
+
+    def stub(self, make: Callable[[aio.Channel], Stub]) -> Stub:
+        """
+        See L{Channel.stub}.
+        """
+        return self._channel.stub(make)
+
+    async def call(
+        self, method: aio.UnaryUnaryMultiCallable[Request, Reply], request: Request, timeout: float | None = None
+    ) -> Reply:
+        """
+        See L{Channel.call}.
+        """
+        return await self._channel.call(method, request, timeout, self._headers)
+
+    def read(self, method: aio.UnaryStreamMultiCallable[Request, Reply], request: Request) -> Stream[Reply]:
+        """
+        See L{Channel.read}.
+        """
+        return self._channel.read(method, request)
+
+    async def send(
+        self,
+        method: aio.StreamUnaryMultiCallable[Request, Reply],
+        requests: Iterable[Request],
+        timeout: float | None = None,
+    ) -> Reply:
+        """
+        See L{Channel.send}.
+        """
+        return await self._channel.send(method, requests, timeout)
+
+    def renew(self, tls: ClientTls) -> None:
+        """
+        See L{Channel.renew}.
+        """
+        self._channel.renew(tls)
+
+    async def close(self) -> None:
+        """
+        See L{Channel.close}.
+        """
+        await self._channel.close()
 
 
 @define(eq=False)

@@ -4,11 +4,13 @@ Who is at the other end of a call, as TLS proved it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_address
 from secrets import token_hex
+from typing import Any
 from urllib.parse import unquote
 
-from attrs import frozen
+from attrs import field, frozen
 from grpc import aio
 
 from teleport_tw.base.addresses import host_of
@@ -22,10 +24,12 @@ class Peer:
         were in force when the connection was made. Dates, authority and locks may have changed since: whoever turns
         this into an identity checks them for each call.
     @ivar address: as gRPC writes it: C{ipv4:127.0.0.1:4000}, C{unix:}, C{unix-abstract:<name>}.
+    @ivar headers: of the call, those in binary as bytes; whatever the client likes to say.
     """
 
     certificate: bytes
     address: str
+    headers: Mapping[str, str | bytes] = field(factory=dict, eq=False)
 
     @property
     def host(self) -> str:
@@ -64,4 +68,5 @@ def peer_of(context: aio.ServicerContext[object, object]) -> Peer:
     certificates = list(context.auth_context().get("x509_pem_cert", ()))
     if not certificates:
         raise access_denied(details="no client certificate")
-    return Peer(certificates[0], context.peer())
+    said: Any = context.invocation_metadata() or ()  # pairs, which the stubs do not say
+    return Peer(certificates[0], context.peer(), dict(said))

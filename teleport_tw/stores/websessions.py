@@ -33,7 +33,6 @@ class StoredSession:
     @ivar public_id: what the user may see of it.
     @ivar mfa_device: that the user signed in with.
     @ivar sealed: the rest, as L{seal} made it.
-    @ivar idle_seconds: the time-out it was made with.
     """
 
     username: str
@@ -44,7 +43,6 @@ class StoredSession:
     expires: datetime
     address: str
     user_agent: str
-    idle_seconds: int
     sealed: bytes
 
 
@@ -203,7 +201,6 @@ def _encode(session: StoredSession) -> bytes:
             "expires": format_time(session.expires),
             "address": session.address,
             "user_agent": session.user_agent,
-            "idle_seconds": session.idle_seconds,
             "sealed": b64encode(session.sealed).decode("ascii"),
         }
     )
@@ -219,6 +216,5 @@ def _decode(fields: records.Fields) -> StoredSession:
         expires=parse_time(fields["expires"]),
         address=fields["address"],
         user_agent=fields["user_agent"],
-        idle_seconds=fields["idle_seconds"],
         sealed=b64decode(fields["sealed"]),
     )

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from attrs import evolve
+
 from teleport_tw.api.contract import SemaphoreRequest
 from teleport_tw.backends.memory import MemoryBackend
 from teleport_tw.base.errors import Kind

@@ -25,52 +25,53 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from teleport_tw.api.proto import factors_pb2 as teleport__tw_dot_api_dot_proto_dot_factors__pb2
 from teleport_tw.api.proto import resource_pb2 as teleport__tw_dot_api_dot_proto_dot_resource__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n teleport_tw/api/proto/auth.proto\x12\x0eteleport_tw.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$teleport_tw/api/proto/resource.proto\"&\n\nPublicKeys\x12\x0b\n\x03ssh\x18\x01 \x01(\x0c\x12\x0b\n\x03tls\x18\x02 \x01(\x0c\"y\n\x0c\x43\x65rtificates\x12\x0b\n\x03ssh\x18\x01 \x01(\x0c\x12\x0b\n\x03tls\x18\x02 \x01(\x0c\x12-\n\x0b\x61uthorities\x18\x03 \x03(\x0b\x32\x18.teleport_tw.v1.Resource\x12\x0f\n\x07host_id\x18\x04 \x01(\t\x12\x0f\n\x07\x63luster\x18\x05 \x01(\t\"Z\n\x0cPingResponse\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61_pins\x18\x03 \x03(\t\x12\x17\n\x0f\x61uth_preference\x18\x04 \x01(\t\"\xa3\x01\n\x0bJoinRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0f\n\x07host_id\x18\x03 \x01(\t\x12\x11\n\tnode_name\x18\x04 \x01(\t\x12(\n\x04keys\x18\x05 \x01(\x0b\x32\x1a.teleport_tw.v1.PublicKeys\x12\x11\n\taddresses\x18\x06 \x03(\t\x12\x16\n\x0eremote_address\x18\x07 \x01(\t\"O\n\x10RenewHostRequest\x12(\n\x04keys\x18\x01 \x01(\x0b\x32\x1a.teleport_tw.v1.PublicKeys\x12\x11\n\taddresses\x18\x02 \x03(\t\"\xd7\x01\n\x0cLoginRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x0b\n\x03otp\x18\x03 \x01(\t\x12(\n\x04keys\x18\x04 \x01(\x0b\x32\x1a.teleport_tw.v1.PublicKeys\x12&\n\x03ttl\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10route_to_cluster\x18\x06 \x01(\t\x12\x16\n\x0eremote_address\x18\x07 \x01(\t\x12\x12\n\nuser_agent\x18\x08 \x01(\t\"e\n\rDatabaseRoute\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x10\n\x08protocol\x18\x02 \x01(\t\x12\x10\n\x08username\x18\x03 \x01(\t\x12\x10\n\x08\x64\x61tabase\x18\x04 \x01(\t\x12\r\n\x05roles\x18\x05 \x03(\t\"\xd5\x01\n\x0cIssueRequest\x12(\n\x04keys\x18\x01 \x01(\x0b\x32\x1a.teleport_tw.v1.PublicKeys\x12\x10\n\x08username\x18\x02 \x01(\t\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10route_to_cluster\x18\x04 \x01(\t\x12/\n\x08\x64\x61tabase\x18\x05 \x01(\x0b\x32\x1d.teleport_tw.v1.DatabaseRoute\x12\x16\n\x0eremote_address\x18\x06 \x01(\t\"\x8b\x01\n\x10IssueHostRequest\x12\x12\n\nprincipals\x18\x01 \x03(\t\x12(\n\x04keys\x18\x02 \x01(\x0b\x32\x1a.teleport_tw.v1.PublicKeys\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tauthority\x18\x04 \x01(\t\"]\n\x13IssueOpenSSHRequest\x12\x18\n\x10user_certificate\x18\x01 \x01(\x0c\x12\r\n\x05login\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x0f\n\x07ssh_key\x18\x04 \x01(\x0c\"+\n\x14IssueOpenSSHResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\"]\n\x14IssueDatabaseRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x10\n\x08username\x18\x02 \x01(\t\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\";\n\x15IssueDatabaseResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\r\n\x05roots\x18\x02 \x01(\x0c\"}\n\x12\x43reateSetupRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12-\n\x07purpose\x18\x02 \x01(\x0e\x32\x1c.teleport_tw.v1.SetupPurpose\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\" \n\x0fGetSetupRequest\x12\r\n\x05token\x18\x01 \x01(\t\"\xaf\x01\n\x0bSetupTicket\x12\r\n\x05token\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12-\n\x07purpose\x18\x03 \x01(\x0e\x32\x1c.teleport_tw.v1.SetupPurpose\x12+\n\x07\x65xpires\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\notp_secret\x18\x05 \x01(\t\x12\x0f\n\x07otp_uri\x18\x06 \x01(\t\"D\n\x14\x43ompleteSetupRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x0b\n\x03otp\x18\x03 \x01(\t*`\n\x0cSetupPurpose\x12\x1d\n\x19SETUP_PURPOSE_UNSPECIFIED\x10\x00\x12\x18\n\x14SETUP_PURPOSE_INVITE\x10\x01\x12\x17\n\x13SETUP_PURPOSE_RESET\x10\x02\x32\xd4\x06\n\x0b\x41uthService\x12<\n\x04Ping\x12\x16.google.protobuf.Empty\x1a\x1c.teleport_tw.v1.PingResponse\x12\x41\n\x04Join\x12\x1b.teleport_tw.v1.JoinRequest\x1a\x1c.teleport_tw.v1.Certificates\x12K\n\tRenewHost\x12 .teleport_tw.v1.RenewHostRequest\x1a\x1c.teleport_tw.v1.Certificates\x12\x43\n\x05Login\x12\x1c.teleport_tw.v1.LoginRequest\x1a\x1c.teleport_tw.v1.Certificates\x12\x43\n\x05Issue\x12\x1c.teleport_tw.v1.IssueRequest\x1a\x1c.teleport_tw.v1.Certificates\x12K\n\tIssueHost\x12 .teleport_tw.v1.IssueHostRequest\x1a\x1c.teleport_tw.v1.Certificates\x12Y\n\x0cIssueOpenSSH\x12#.teleport_tw.v1.IssueOpenSSHRequest\x1a$.teleport_tw.v1.IssueOpenSSHResponse\x12\\\n\rIssueDatabase\x12$.teleport_tw.v1.IssueDatabaseRequest\x1a%.teleport_tw.v1.IssueDatabaseResponse\x12N\n\x0b\x43reateSetup\x12\".teleport_tw.v1.CreateSetupRequest\x1a\x1b.teleport_tw.v1.SetupTicket\x12H\n\x08GetSetup\x12\x1f.teleport_tw.v1.GetSetupRequest\x1a\x1b.teleport_tw.v1.SetupTicket\x12M\n\rCompleteSetup\x12$.teleport_tw.v1.CompleteSetupRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n teleport_tw/api/proto/auth.proto\x12\x0eteleport_tw.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#teleport_tw/api/proto/factors.proto\x1a$teleport_tw/api/proto/resource.proto\"&\n\nPublicKeys\x12\x0b\n\x03ssh\x18\x01 \x01(\x0c\x12\x0b\n\x03tls\x18\x02 \x01(\x0c\"y\n\x0c\x43\x65rtificates\x12\x0b\n\x03ssh\x18\x01 \x01(\x0c\x12\x0b\n\x03tls\x18\x02 \x01(\x0c\x12-\n\x0b\x61uthorities\x18\x03 \x03(\x0b\x32\x18.teleport_tw.v1.Resource\x12\x0f\n\x07host_id\x18\x04 \x01(\t\x12\x0f\n\x07\x63luster\x18\x05 \x01(\t\"Z\n\x0cPingResponse\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61_pins\x18\x03 \x03(\t\x12\x17\n\x0f\x61uth_preference\x18\x04 \x01(\t\"\xa3\x01\n\x0bJoinRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0f\n\x07host_id\x18\x03 \x01(\t\x12\x11\n\tnode_name\x18\x04 \x01(\t\x12(\n\x04keys\x18\x05 \x01(\x0b\x32\x1a.teleport_tw.v1.PublicKeys\x12\x11\n\taddresses\x18\x06 \x03(\t\x12\x16\n\x0eremote_address\x18\x07 \x01(\t\"O\n\x10RenewHostRequest\x12(\n\x04keys\x18\x01 \x01(\x0b\x32\x1a.teleport_tw.v1.PublicKeys\x12\x11\n\taddresses\x18\x02 \x03(\t\"\x82\x02\n\x0cLoginRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x0b\n\x03otp\x18\x03 \x01(\t\x12(\n\x04keys\x18\x04 \x01(\x0b\x32\x1a.teleport_tw.v1.PublicKeys\x12&\n\x03ttl\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10route_to_cluster\x18\x06 \x01(\t\x12\x16\n\x0eremote_address\x18\x07 \x01(\t\x12\x12\n\nuser_agent\x18\x08 \x01(\t\x12)\n\x06\x61nswer\x18\t \x01(\x0b\x32\x19.teleport_tw.v1.MfaAnswer\"e\n\rDatabaseRoute\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x10\n\x08protocol\x18\x02 \x01(\t\x12\x10\n\x08username\x18\x03 \x01(\t\x12\x10\n\x08\x64\x61tabase\x18\x04 \x01(\t\x12\r\n\x05roles\x18\x05 \x03(\t\"\xab\x02\n\x0cIssueRequest\x12(\n\x04keys\x18\x01 \x01(\x0b\x32\x1a.teleport_tw.v1.PublicKeys\x12\x10\n\x08username\x18\x02 \x01(\t\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10route_to_cluster\x18\x04 \x01(\t\x12/\n\x08\x64\x61tabase\x18\x05 \x01(\x0b\x32\x1d.teleport_tw.v1.DatabaseRoute\x12\x16\n\x0eremote_address\x18\x06 \x01(\t\x12)\n\x06target\x18\x07 \x01(\x0b\x32\x19.teleport_tw.v1.MfaTarget\x12)\n\x06\x61nswer\x18\x08 \x01(\x0b\x32\x19.teleport_tw.v1.MfaAnswer\"\x8b\x01\n\x10IssueHostRequest\x12\x12\n\nprincipals\x18\x01 \x03(\t\x12(\n\x04keys\x18\x02 \x01(\x0b\x32\x1a.teleport_tw.v1.PublicKeys\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tauthority\x18\x04 \x01(\t\"]\n\x13IssueOpenSSHRequest\x12\x18\n\x10user_certificate\x18\x01 \x01(\x0c\x12\r\n\x05login\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x0f\n\x07ssh_key\x18\x04 \x01(\x0c\"+\n\x14IssueOpenSSHResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\"]\n\x14IssueDatabaseRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x10\n\x08username\x18\x02 \x01(\t\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\";\n\x15IssueDatabaseResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\r\n\x05roots\x18\x02 \x01(\x0c\"}\n\x12\x43reateSetupRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12-\n\x07purpose\x18\x02 \x01(\x0e\x32\x1c.teleport_tw.v1.SetupPurpose\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\" \n\x0fGetSetupRequest\x12\r\n\x05token\x18\x01 \x01(\t\"\xaf\x01\n\x0bSetupTicket\x12\r\n\x05token\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12-\n\x07purpose\x18\x03 \x01(\x0e\x32\x1c.teleport_tw.v1.SetupPurpose\x12+\n\x07\x65xpires\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\notp_secret\x18\x05 \x01(\t\x12\x0f\n\x07otp_uri\x18\x06 \x01(\t\"\x84\x01\n\x14\x43ompleteSetupRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x0b\n\x03otp\x18\x03 \x01(\t\x12)\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x19.teleport_tw.v1.MfaAnswer\x12\x13\n\x0b\x64\x65vice_name\x18\x05 \x01(\t*`\n\x0cSetupPurpose\x12\x1d\n\x19SETUP_PURPOSE_UNSPECIFIED\x10\x00\x12\x18\n\x14SETUP_PURPOSE_INVITE\x10\x01\x12\x17\n\x13SETUP_PURPOSE_RESET\x10\x02\x32\xdb\x06\n\x0b\x41uthService\x12<\n\x04Ping\x12\x16.google.protobuf.Empty\x1a\x1c.teleport_tw.v1.PingResponse\x12\x41\n\x04Join\x12\x1b.teleport_tw.v1.JoinRequest\x1a\x1c.teleport_tw.v1.Certificates\x12K\n\tRenewHost\x12 .teleport_tw.v1.RenewHostRequest\x1a\x1c.teleport_tw.v1.Certificates\x12\x43\n\x05Login\x12\x1c.teleport_tw.v1.LoginRequest\x1a\x1c.teleport_tw.v1.Certificates\x12\x43\n\x05Issue\x12\x1c.teleport_tw.v1.IssueRequest\x1a\x1c.teleport_tw.v1.Certificates\x12K\n\tIssueHost\x12 .teleport_tw.v1.IssueHostRequest\x1a\x1c.teleport_tw.v1.Certificates\x12Y\n\x0cIssueOpenSSH\x12#.teleport_tw.v1.IssueOpenSSHRequest\x1a$.teleport_tw.v1.IssueOpenSSHResponse\x12\\\n\rIssueDatabase\x12$.teleport_tw.v1.IssueDatabaseRequest\x1a%.teleport_tw.v1.IssueDatabaseResponse\x12N\n\x0b\x43reateSetup\x12\".teleport_tw.v1.CreateSetupRequest\x1a\x1b.teleport_tw.v1.SetupTicket\x12H\n\x08GetSetup\x12\x1f.teleport_tw.v1.GetSetupRequest\x1a\x1b.teleport_tw.v1.SetupTicket\x12T\n\rCompleteSetup\x12$.teleport_tw.v1.CompleteSetupRequest\x1a\x1d.teleport_tw.v1.RecoveryCodesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'teleport_tw.api.proto.auth_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SETUPPURPOSE']._serialized_start=2070
-  _globals['_SETUPPURPOSE']._serialized_end=2166
-  _globals['_PUBLICKEYS']._serialized_start=184
-  _globals['_PUBLICKEYS']._serialized_end=222
-  _globals['_CERTIFICATES']._serialized_start=224
-  _globals['_CERTIFICATES']._serialized_end=345
-  _globals['_PINGRESPONSE']._serialized_start=347
-  _globals['_PINGRESPONSE']._serialized_end=437
-  _globals['_JOINREQUEST']._serialized_start=440
-  _globals['_JOINREQUEST']._serialized_end=603
-  _globals['_RENEWHOSTREQUEST']._serialized_start=605
-  _globals['_RENEWHOSTREQUEST']._serialized_end=684
-  _globals['_LOGINREQUEST']._serialized_start=687
-  _globals['_LOGINREQUEST']._serialized_end=902
-  _globals['_DATABASEROUTE']._serialized_start=904
-  _globals['_DATABASEROUTE']._serialized_end=1005
-  _globals['_ISSUEREQUEST']._serialized_start=1008
-  _globals['_ISSUEREQUEST']._serialized_end=1221
-  _globals['_ISSUEHOSTREQUEST']._serialized_start=1224
-  _globals['_ISSUEHOSTREQUEST']._serialized_end=1363
-  _globals['_ISSUEOPENSSHREQUEST']._serialized_start=1365
-  _globals['_ISSUEOPENSSHREQUEST']._serialized_end=1458
-  _globals['_ISSUEOPENSSHRESPONSE']._serialized_start=1460
-  _globals['_ISSUEOPENSSHRESPONSE']._serialized_end=1503
-  _globals['_ISSUEDATABASEREQUEST']._serialized_start=1505
-  _globals['_ISSUEDATABASEREQUEST']._serialized_end=1598
-  _globals['_ISSUEDATABASERESPONSE']._serialized_start=1600
-  _globals['_ISSUEDATABASERESPONSE']._serialized_end=1659
-  _globals['_CREATESETUPREQUEST']._serialized_start=1661
-  _globals['_CREATESETUPREQUEST']._serialized_end=1786
-  _globals['_GETSETUPREQUEST']._serialized_start=1788
-  _globals['_GETSETUPREQUEST']._serialized_end=1820
-  _globals['_SETUPTICKET']._serialized_start=1823
-  _globals['_SETUPTICKET']._serialized_end=1998
-  _globals['_COMPLETESETUPREQUEST']._serialized_start=2000
-  _globals['_COMPLETESETUPREQUEST']._serialized_end=2068
-  _globals['_AUTHSERVICE']._serialized_start=2169
-  _globals['_AUTHSERVICE']._serialized_end=3021
+  _globals['_SETUPPURPOSE']._serialized_start=2301
+  _globals['_SETUPPURPOSE']._serialized_end=2397
+  _globals['_PUBLICKEYS']._serialized_start=221
+  _globals['_PUBLICKEYS']._serialized_end=259
+  _globals['_CERTIFICATES']._serialized_start=261
+  _globals['_CERTIFICATES']._serialized_end=382
+  _globals['_PINGRESPONSE']._serialized_start=384
+  _globals['_PINGRESPONSE']._serialized_end=474
+  _globals['_JOINREQUEST']._serialized_start=477
+  _globals['_JOINREQUEST']._serialized_end=640
+  _globals['_RENEWHOSTREQUEST']._serialized_start=642
+  _globals['_RENEWHOSTREQUEST']._serialized_end=721
+  _globals['_LOGINREQUEST']._serialized_start=724
+  _globals['_LOGINREQUEST']._serialized_end=982
+  _globals['_DATABASEROUTE']._serialized_start=984
+  _globals['_DATABASEROUTE']._serialized_end=1085
+  _globals['_ISSUEREQUEST']._serialized_start=1088
+  _globals['_ISSUEREQUEST']._serialized_end=1387
+  _globals['_ISSUEHOSTREQUEST']._serialized_start=1390
+  _globals['_ISSUEHOSTREQUEST']._serialized_end=1529
+  _globals['_ISSUEOPENSSHREQUEST']._serialized_start=1531
+  _globals['_ISSUEOPENSSHREQUEST']._serialized_end=1624
+  _globals['_ISSUEOPENSSHRESPONSE']._serialized_start=1626
+  _globals['_ISSUEOPENSSHRESPONSE']._serialized_end=1669
+  _globals['_ISSUEDATABASEREQUEST']._serialized_start=1671
+  _globals['_ISSUEDATABASEREQUEST']._serialized_end=1764
+  _globals['_ISSUEDATABASERESPONSE']._serialized_start=1766
+  _globals['_ISSUEDATABASERESPONSE']._serialized_end=1825
+  _globals['_CREATESETUPREQUEST']._serialized_start=1827
+  _globals['_CREATESETUPREQUEST']._serialized_end=1952
+  _globals['_GETSETUPREQUEST']._serialized_start=1954
+  _globals['_GETSETUPREQUEST']._serialized_end=1986
+  _globals['_SETUPTICKET']._serialized_start=1989
+  _globals['_SETUPTICKET']._serialized_end=2164
+  _globals['_COMPLETESETUPREQUEST']._serialized_start=2167
+  _globals['_COMPLETESETUPREQUEST']._serialized_end=2299
+  _globals['_AUTHSERVICE']._serialized_start=2400
+  _globals['_AUTHSERVICE']._serialized_end=3259
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from teleport_tw.api.proto import factors_pb2 as _factors_pb2
 from teleport_tw.api.proto import resource_pb2 as _resource_pb2
 import builtins as _builtins
 import sys
@@ -207,6 +208,7 @@ class LoginRequest(_message.Message):
     ROUTE_TO_CLUSTER_FIELD_NUMBER: _builtins.int
     REMOTE_ADDRESS_FIELD_NUMBER: _builtins.int
     USER_AGENT_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
     username: _builtins.str
     password: _builtins.str
     otp: _builtins.str
@@ -219,6 +221,8 @@ class LoginRequest(_message.Message):
     def ttl(self) -> _duration_pb2.Duration:
         """Absent or zero means the longest allowed."""
 
+    @_builtins.property
+    def answer(self) -> _factors_pb2.MfaAnswer: ...
     def __init__(
         self,
         *,
@@ -230,10 +234,11 @@ class LoginRequest(_message.Message):
         route_to_cluster: _builtins.str = ...,
         remote_address: _builtins.str = ...,
         user_agent: _builtins.str = ...,
+        answer: _factors_pb2.MfaAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "ttl", b"ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "keys", b"keys", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "otp", b"otp", "password", b"password", "remote_address", b"remote_address", "route_to_cluster", b"route_to_cluster", "ttl", b"ttl", "user_agent", b"user_agent", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "keys", b"keys", "otp", b"otp", "password", b"password", "remote_address", b"remote_address", "route_to_cluster", b"route_to_cluster", "ttl", b"ttl", "user_agent", b"user_agent", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -281,6 +286,8 @@ class IssueRequest(_message.Message):
     ROUTE_TO_CLUSTER_FIELD_NUMBER: _builtins.int
     DATABASE_FIELD_NUMBER: _builtins.int
     REMOTE_ADDRESS_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
     username: _builtins.str
     """Empty for the caller itself."""
     route_to_cluster: _builtins.str
@@ -291,6 +298,12 @@ class IssueRequest(_message.Message):
     def ttl(self) -> _duration_pb2.Duration: ...
     @_builtins.property
     def database(self) -> Global___DatabaseRoute: ...
+    @_builtins.property
+    def target(self) -> _factors_pb2.MfaTarget:
+        """A session that needs a second factor: certificates for a minute."""
+
+    @_builtins.property
+    def answer(self) -> _factors_pb2.MfaAnswer: ...
     def __init__(
         self,
         *,
@@ -300,10 +313,12 @@ class IssueRequest(_message.Message):
         route_to_cluster: _builtins.str = ...,
         database: Global___DatabaseRoute | None = ...,
         remote_address: _builtins.str = ...,
+        target: _factors_pb2.MfaTarget | None = ...,
+        answer: _factors_pb2.MfaAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["database", b"database", "keys", b"keys", "ttl", b"ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "database", b"database", "keys", b"keys", "target", b"target", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["database", b"database", "keys", b"keys", "remote_address", b"remote_address", "route_to_cluster", b"route_to_cluster", "ttl", b"ttl", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "database", b"database", "keys", b"keys", "remote_address", b"remote_address", "route_to_cluster", b"route_to_cluster", "target", b"target", "ttl", b"ttl", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -527,19 +542,28 @@ class CompleteSetupRequest(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
     OTP_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    DEVICE_NAME_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     password: _builtins.str
     otp: _builtins.str
+    device_name: _builtins.str
+    @_builtins.property
+    def answer(self) -> _factors_pb2.MfaAnswer:
+        """What a new key registered."""
+
     def __init__(
         self,
         *,
         token: _builtins.str = ...,
         password: _builtins.str = ...,
         otp: _builtins.str = ...,
+        answer: _factors_pb2.MfaAnswer | None = ...,
+        device_name: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["otp", b"otp", "password", b"password", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "device_name", b"device_name", "otp", b"otp", "password", b"password", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

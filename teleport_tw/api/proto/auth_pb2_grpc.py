@@ -5,6 +5,7 @@ import warnings
 
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from teleport_tw.api.proto import auth_pb2 as teleport__tw_dot_api_dot_proto_dot_auth__pb2
+from teleport_tw.api.proto import factors_pb2 as teleport__tw_dot_api_dot_proto_dot_factors__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -88,7 +89,7 @@ class AuthServiceStub:
         self.CompleteSetup = channel.unary_unary(
                 '/teleport_tw.v1.AuthService/CompleteSetup',
                 request_serializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.CompleteSetupRequest.SerializeToString,
-                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                response_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.RecoveryCodes.FromString,
                 _registered_method=True)
 
 
@@ -218,7 +219,7 @@ def add_AuthServiceServicer_to_server(servicer, server):
             'CompleteSetup': grpc.unary_unary_rpc_method_handler(
                     servicer.CompleteSetup,
                     request_deserializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.CompleteSetupRequest.FromString,
-                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+                    response_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.RecoveryCodes.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -517,7 +518,7 @@ class AuthService:
             target,
             '/teleport_tw.v1.AuthService/CompleteSetup',
             teleport__tw_dot_api_dot_proto_dot_auth__pb2.CompleteSetupRequest.SerializeToString,
-            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            teleport__tw_dot_api_dot_proto_dot_factors__pb2.RecoveryCodes.FromString,
             options,
             channel_credentials,
             insecure,

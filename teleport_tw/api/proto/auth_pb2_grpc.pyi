@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from teleport_tw.api.proto import auth_pb2 as _auth_pb2
+from teleport_tw.api.proto import factors_pb2 as _factors_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -43,7 +44,7 @@ class AuthServiceStub:
     """For agents that serve databases."""
     CreateSetup: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateSetupRequest, _auth_pb2.SetupTicket]
     GetSetup: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetSetupRequest, _auth_pb2.SetupTicket]
-    CompleteSetup: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CompleteSetupRequest, _empty_pb2.Empty]
+    CompleteSetup: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CompleteSetupRequest, _factors_pb2.RecoveryCodes]
 
 @_typing.type_check_only
 class AuthServiceAsyncStub(AuthServiceStub):
@@ -59,7 +60,7 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """For agents that serve databases."""
     CreateSetup: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateSetupRequest, _auth_pb2.SetupTicket]  # type: ignore[assignment]
     GetSetup: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetSetupRequest, _auth_pb2.SetupTicket]  # type: ignore[assignment]
-    CompleteSetup: _aio.UnaryUnaryMultiCallable[_auth_pb2.CompleteSetupRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    CompleteSetup: _aio.UnaryUnaryMultiCallable[_auth_pb2.CompleteSetupRequest, _factors_pb2.RecoveryCodes]  # type: ignore[assignment]
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -138,6 +139,6 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _auth_pb2.CompleteSetupRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]: ...
+    ) -> _typing.Union[_factors_pb2.RecoveryCodes, _abc.Awaitable[_factors_pb2.RecoveryCodes]]: ...
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,191 @@
+"""
+The contract over gRPC: second factors, web sessions, headless sign-ins; L{teleport_tw.api.client} has the rest.
+"""
+
+from __future__ import annotations
+
+from attrs import define
+from google.protobuf.empty_pb2 import Empty
+
+from teleport_tw.api import ceremonies, proofs, sessions
+from teleport_tw.api.contract import (
+    AccountState,
+    Certificates,
+    Challenge,
+    Device,
+    DeviceTicket,
+    DeviceType,
+    HeadlessRequest,
+    LoginRequest,
+    MfaAnswer,
+    MfaNeed,
+    MfaTarget,
+    PublicKeys,
+    Scope,
+    SignIn,
+    WebSession,
+)
+from teleport_tw.api.proto import factors_pb2, websessions_pb2
+from teleport_tw.api.proto.factors_pb2_grpc import FactorServiceStub
+from teleport_tw.api.proto.websessions_pb2_grpc import WebSessionServiceStub
+from teleport_tw.base.secret import Secret
+from teleport_tw.rpc.client import Channel, Saying
+
+WAIT_SECONDS = 100.0
+"""For one call that waits for a headless request; the server answers sooner."""
+
+
+@define(eq=False)
+class RpcFactors:
+    """
+    Implements L{teleport_tw.api.factors.Factors} and what belongs to it.
+    """
+
+    channel: Channel | Saying
+
+    async def begin_login(self, username: str, *, passwordless: bool = False, remote_address: str = "") -> Challenge:
+        """See the contract."""
+        request = factors_pb2.BeginLoginRequest(
+            username=username, passwordless=passwordless, remote_address=remote_address
+        )
+        stub = self.channel.stub(FactorServiceStub)
+        return proofs.challenge_from_pb(await self.channel.call(stub.BeginLogin, request))
+
+    async def begin_setup_device(
+        self, token: Secret[str], type: DeviceType, *, passwordless: bool = False
+    ) -> DeviceTicket:
+        """See the contract."""
+        request = factors_pb2.BeginSetupDeviceRequest(
+            token=token.reveal(), type=proofs.type_to_pb(type), passwordless=passwordless
+        )
+        stub = self.channel.stub(FactorServiceStub)
+        return proofs.ticket_from_pb(await self.channel.call(stub.BeginSetupDevice, request))
+
+    async def create_challenge(self, scope: Scope, target: MfaTarget | None = None) -> Challenge:
+        """See the contract."""
+        request = factors_pb2.CreateChallengeRequest(
+            scope=proofs.scope_to_pb(scope), target=proofs.target_to_pb(target)
+        )
+        stub = self.channel.stub(FactorServiceStub)
+        return proofs.challenge_from_pb(await self.channel.call(stub.CreateChallenge, request))
+
+    async def mfa_required(self, target: MfaTarget) -> MfaNeed:
+        """See the contract."""
+        stub = self.channel.stub(FactorServiceStub)
+        request = factors_pb2.MfaTarget(kind=target.kind, name=target.name, login=target.login)
+        return proofs.need_from_pb(await self.channel.call(stub.MfaRequired, request))
+
+    async def account_state(self) -> AccountState:
+        """See the contract."""
+        stub = self.channel.stub(FactorServiceStub)
+        return proofs.state_from_pb(await self.channel.call(stub.GetAccountState, Empty()))
+
+    async def list_devices(self) -> tuple[Device, ...]:
+        """See the contract."""
+        stub = self.channel.stub(FactorServiceStub)
+        return tuple(map(proofs.device_from_pb, (await self.channel.call(stub.ListDevices, Empty())).devices))
+
+    async def begin_device(
+        self, type: DeviceType, name: str, answer: MfaAnswer | None = None, *, passwordless: bool = False
+    ) -> DeviceTicket:
+        """See the contract."""
+        request = factors_pb2.BeginDeviceRequest(
+            type=proofs.type_to_pb(type), name=name, answer=proofs.answer_to_pb(answer), passwordless=passwordless
+        )
+        stub = self.channel.stub(FactorServiceStub)
+        return proofs.ticket_from_pb(await self.channel.call(stub.BeginDevice, request))
+
+    async def add_device(self, ticket: str, answer: MfaAnswer) -> Device:
+        """See the contract."""
+        request = factors_pb2.AddDeviceRequest(ticket=ticket, answer=proofs.answer_to_pb(answer))
+        stub = self.channel.stub(FactorServiceStub)
+        return proofs.device_from_pb(await self.channel.call(stub.AddDevice, request))
+
+    async def delete_device(self, id: str, answer: MfaAnswer) -> None:
+        """See the contract."""
+        request = factors_pb2.DeleteDeviceRequest(id=id, answer=proofs.answer_to_pb(answer))
+        await self.channel.call(self.channel.stub(FactorServiceStub).DeleteDevice, request)
+
+    async def recovery_codes(self, answer: MfaAnswer) -> tuple[Secret[str], ...]:
+        """See the contract."""
+        request = factors_pb2.RecoveryCodesRequest(answer=proofs.answer_to_pb(answer))
+        stub = self.channel.stub(FactorServiceStub)
+        return proofs.codes_from_pb(await self.channel.call(stub.MakeRecoveryCodes, request))
+
+    async def change_password(
+        self, old: Secret[str], new: Secret[str], answer: MfaAnswer | None = None, *, sign_in: str = ""
+    ) -> None:
+        """See the contract."""
+        request = factors_pb2.ChangePasswordRequest(
+            old=old.reveal(), new=new.reveal(), answer=proofs.answer_to_pb(answer), sign_in=sign_in
+        )
+        await self.channel.call(self.channel.stub(FactorServiceStub).ChangePassword, request)
+
+    # --- web sessions
+
+    async def create_web_session(self, request: LoginRequest) -> WebSession:
+        """See the contract."""
+        stub = self.channel.stub(WebSessionServiceStub)
+        return sessions.session_from_pb(await self.channel.call(stub.CreateWebSession, ceremonies.login_to_pb(request)))
+
+    async def get_web_session(self, id: Secret[str], *, active: bool = True) -> WebSession:
+        """See the contract."""
+        request = websessions_pb2.WebSessionRequest(id=id.reveal(), active=active)
+        stub = self.channel.stub(WebSessionServiceStub)
+        return sessions.session_from_pb(await self.channel.call(stub.GetWebSession, request))
+
+    async def renew_web_session(self, id: Secret[str]) -> WebSession:
+        """See the contract."""
+        request = websessions_pb2.WebSessionRequest(id=id.reveal(), active=True)
+        stub = self.channel.stub(WebSessionServiceStub)
+        return sessions.session_from_pb(await self.channel.call(stub.RenewWebSession, request))
+
+    async def delete_web_session(self, id: Secret[str]) -> None:
+        """See the contract."""
+        request = websessions_pb2.WebSessionRequest(id=id.reveal())
+        await self.channel.call(self.channel.stub(WebSessionServiceStub).DeleteWebSession, request)
+
+    async def list_sign_ins(self) -> tuple[SignIn, ...]:
+        """See the contract."""
+        stub = self.channel.stub(WebSessionServiceStub)
+        return tuple(map(sessions.sign_in_from_pb, (await self.channel.call(stub.ListSignIns, Empty())).sign_ins))
+
+    async def delete_sign_in(self, id: str) -> None:
+        """See the contract."""
+        request = websessions_pb2.DeleteSignInRequest(id=id)
+        await self.channel.call(self.channel.stub(WebSessionServiceStub).DeleteSignIn, request)
+
+    # --- headless
+
+    async def create_headless(
+        self, username: str, keys: PublicKeys, remote_address: str = "", user_agent: str = ""
+    ) -> HeadlessRequest:
+        """See the contract."""
+        request = websessions_pb2.CreateHeadlessRequest(
+            username=username,
+            keys=ceremonies.keys_to_pb(keys),
+            remote_address=remote_address,
+            user_agent=user_agent,
+        )
+        stub = self.channel.stub(WebSessionServiceStub)
+        return sessions.headless_from_pb(await self.channel.call(stub.CreateHeadless, request))
+
+    async def get_headless(self, id: str) -> HeadlessRequest:
+        """See the contract."""
+        request = websessions_pb2.GetHeadlessRequest(id=id)
+        stub = self.channel.stub(WebSessionServiceStub)
+        return sessions.headless_from_pb(await self.channel.call(stub.GetHeadless, request))
+
+    async def answer_headless(self, id: str, approve: bool, answer: MfaAnswer | None = None) -> None:
+        """See the contract."""
+        request = websessions_pb2.AnswerHeadlessRequest(id=id, approve=approve, answer=proofs.answer_to_pb(answer))
+        await self.channel.call(self.channel.stub(WebSessionServiceStub).AnswerHeadless, request)
+
+    async def wait_headless(self, id: str) -> Certificates:
+        """See the contract."""
+        request = websessions_pb2.GetHeadlessRequest(id=id)
+        while True:
+            stub = self.channel.stub(WebSessionServiceStub)
+            found = await self.channel.call(stub.WaitHeadless, request, timeout=WAIT_SECONDS)
+            if not found.pending:
+                return ceremonies.certificates_from_pb(found.certificates)
