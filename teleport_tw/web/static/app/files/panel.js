@@ -1,7 +1,6 @@
 /**
  * A server's files beside its terminal: look through folders, fetch what is there, put there what is dropped.
  */
-import { api } from "../api.js";
 import { classes, html, useEffect, useRef, useState } from "../html.js";
 import { useLoad } from "../load.js";
 import { useStore } from "../state.js";
@@ -9,10 +8,10 @@ import { stylesheet } from "../stylesheet.js";
 import { harmless } from "../text.js";
 import { Button, ErrorState, Icon, Skeleton, bytes, exactTime } from "../ui/index.js";
 import { above, joined, trail } from "./paths.js";
-import { download, filesAddress, tidy, transfers, upload } from "./transfers.js";
+import { download, list, tidy, transfers, upload } from "./transfers.js";
 
 /**
- * @typedef {{ name: string, type: string, size: number, modified?: string, mode?: string }} Entry
+ * @typedef {{ name: string, kind: "folder" | "file" | "link" | "other", size: number, modified: string, mode: string, reachable: boolean }} Entry
  * @typedef {import("./transfers.js").Transfer} Transfer
  */
 
@@ -25,7 +24,7 @@ export function Files({ tab, onClose }) {
   const [wanted, setWanted] = useState("");
   const [over, setOver] = useState(false);
   const input = useRef(/** @type {HTMLInputElement | null} */ (null));
-  const listed = useLoad((signal) => api.get(filesAddress(place, "list", wanted ? { path: wanted } : {}), { signal }), [wanted]);
+  const listed = useLoad((signal) => list(place, wanted, signal), [wanted]);
   const path = String(listed.data?.path ?? "");
   const put = (/** @type {Iterable<File>} */ files) => upload(place, path, files, listed.reload);
 
@@ -71,7 +70,8 @@ export function Files({ tab, onClose }) {
         ? html`<${ErrorState} error=${listed.error} onRetry=${listed.reload} />
             ${wanted && html`<p class="files-back"><${Button} onClick=${() => setWanted("")}>To the start<//></p>`}`
         : listed.data
-          ? html`<${Entries} entries=${listed.data.items} path=${path} place=${place} onGo=${setWanted} />`
+          ? html`<${Entries} entries=${listed.data.items} path=${path} place=${place} onGo=${setWanted} />
+              ${listed.data.truncated && html`<p class="files-empty soft">Only the first ${listed.data.items.length.toLocaleString()} are shown.</p>`}`
           : html`<${Skeleton} lines=${6} />`}
     </div>
     <${Underway} />
@@ -129,25 +129,30 @@ function Entries({ entries, path, place, onGo }) {
 }
 
 /** @param {Entry} entry */
-function rank({ type }) {
-  return type === "directory" ? 0 : 1;
+function rank({ kind }) {
+  return kind === "folder" ? 0 : 1;
 }
 
 /** @param {{ entry: Entry, path: string, place: import("./transfers.js").Place, onGo: (path: string) => void }} props */
 function Line({ entry, path, place, onGo }) {
   const name = harmless(entry.name, 256);
   const about = [entry.mode, entry.modified && exactTime(entry.modified)].filter(Boolean).join("  ");
-  if (entry.type === "directory") {
+  if (entry.kind === "folder" && entry.reachable) {
     return html`<li class="files-line">
       <button class="files-name" type="button" title=${about} onClick=${() => onGo(path)}><${Icon} name="folder" size=${18} /><span>${name}</span></button>
     </li>`;
   }
   return html`<li class="files-line">
-    <span class="files-name" title=${about}><${Icon} name="file" size=${18} /><span>${name}</span></span>
-    <span class="files-size">${bytes(entry.size)}</span>
-    <${Button} kind="quiet" size="small" icon="download" label=${`Download ${name}`} onClick=${() => download(place, path, entry.size)} />
+    <span class="files-name" title=${about}><${Icon} name=${ICONS[entry.kind] ?? "file"} size=${18} /><span>${name}</span></span>
+    ${entry.kind === "file" && html`<span class="files-size">${bytes(entry.size)}</span>`}
+    ${!entry.reachable && html`<span class="soft small" title="Its name holds what a page cannot send back">use tsh scp</span>`}
+    ${entry.reachable && (entry.kind === "file" || entry.kind === "link") &&
+    html`<${Button} kind="quiet" size="small" icon="download" label=${`Download ${name}`} onClick=${() => download(place, path, entry.kind === "file" ? entry.size : 0)} />`}
   </li>`;
 }
+
+/** @type {Record<string, string>} */
+const ICONS = { folder: "folder", file: "file", link: "external", other: "settings" };
 
 /** What is on its way, and what became of it. */
 function Underway() {
@@ -165,7 +170,7 @@ function Underway() {
 }
 
 /** @type {Record<import("./transfers.js").State, string>} */
-const STATES = { waiting: "Waiting", running: "", done: "Done", failed: "Failed", stopped: "Stopped" };
+const STATES = { waiting: "Waiting", running: "", done: "Done", handed: "In your browser’s downloads", failed: "Failed", stopped: "Stopped" };
 
 /** @param {{ transfer: Transfer }} props */
 function One({ transfer }) {
@@ -173,7 +178,7 @@ function One({ transfer }) {
   const share = size ? Math.min(1, moved / size) : 0;
   const said = STATES[state] || (size ? `${bytes(moved)} of ${bytes(size)}` : bytes(moved));
   return html`<li class=${`transfer transfer-${state}`}>
-    <${Icon} name=${state === "done" ? "check" : state === "failed" ? "alert" : kind} size=${16} />
+    <${Icon} name=${state === "done" || state === "handed" ? "check" : state === "failed" ? "alert" : kind} size=${16} />
     <div class="grow">
       <div class="transfer-words"><span class="cut">${harmless(name, 128)}</span><span class="soft nowrap">${said}</span></div>
       ${!over && html`<progress class="transfer-bar" max="1" value=${size ? share : undefined} aria-label=${`${kind} of ${harmless(name, 64)}`}></progress>`}

@@ -1,23 +1,26 @@
 /**
  * Files on their way to a server or from one: a few at a time, each with its progress, its end, and a way to stop it.
  */
-import { bearer, csrf, renew, sentence } from "../api.js";
+import { ApiError, bearer, csrf, renew, sentence } from "../api.js";
+import { Cancelled, askMfa } from "../mfa.js";
 import { createStore } from "../state.js";
-import { joined, nameIn } from "./paths.js";
+import { nameIn } from "./paths.js";
 
 const AT_ONCE = 2;
-/** Larger downloads go straight to a file, where the browser can: others are collected before they are saved. */
+/** Larger downloads are the browser's own: smaller ones are collected here, with their progress, before they are saved. */
 const TO_DISK_BYTES = 64 * 1024 * 1024;
+/** The server wants a second factor first. */
+const FACTOR_NEEDED = 412;
 
 /**
- * @typedef {"waiting" | "running" | "done" | "failed" | "stopped"} State
+ * @typedef {"waiting" | "running" | "done" | "handed" | "failed" | "stopped"} State `handed`: the browser goes on with it.
  * @typedef {{ site: string, server: string, login: string }} Place Whose files they are.
  */
 
 /** The address of a server's files. @param {Place} place @param {string} what @param {Record<string, string>} query */
-export function filesAddress({ site, server, login }, what, query) {
-  const parts = ["webapi", "sites", site, "nodes", server, login, what];
-  return `/${parts.map(encodeURIComponent).join("/")}?${new URLSearchParams(query)}`;
+function filesAddress({ site, server, login }, what, query) {
+  const parts = ["webapi", "sites", site, "nodes", server, login].map(encodeURIComponent);
+  return `/${parts.join("/")}/${what}?${new URLSearchParams(query)}`;
 }
 
 /** One file on its way. */
@@ -26,7 +29,7 @@ export class Transfer {
    * @param {"upload" | "download"} kind
    * @param {string} name
    * @param {number} size In bytes; 0, not known.
-   * @param {(transfer: Transfer) => Promise<void>} work
+   * @param {(transfer: Transfer) => Promise<"done" | "handed">} work
    */
   constructor(kind, name, size, work) {
     this.kind = kind;
@@ -93,9 +96,9 @@ function next() {
   transfer
     .work(transfer)
     .then(
-      () => transfer.end("done"),
+      (state) => transfer.end(state),
       (error) =>
-        transfer.stopper.signal.aborted
+        transfer.stopper.signal.aborted || error instanceof Cancelled
           ? transfer.end("stopped")
           : transfer.end("failed", sentence(error instanceof Error ? error.message : String(error))),
     )
@@ -118,9 +121,10 @@ export function upload(place, folder, files, arrived = () => {}) {
   for (const file of files) {
     add(
       new Transfer("upload", file.name, file.size, async (transfer) => {
-        const address = filesAddress(place, "scp", { location: joined(folder, file.name), filename: file.name });
-        await sent(address, file, transfer);
+        const address = filesAddress(place, "scp", { location: folder, filename: file.name });
+        await sent(place, address, file, transfer);
         arrived();
+        return "done";
       }),
     );
   }
@@ -129,22 +133,34 @@ export function upload(place, folder, files, arrived = () => {}) {
 /** @param {Place} place @param {string} path @param {number} [size] */
 export function download(place, path, size = 0) {
   const name = nameIn(path);
-  const saving = size > TO_DISK_BYTES && "showSaveFilePicker" in window ? chosenFile(name) : null;
   add(
     new Transfer("download", name, size, async (transfer) => {
-      const file = await saving;
-      const answer = await asked(filesAddress(place, "scp", { location: path, filename: name }), transfer.stopper.signal);
+      const { signal } = transfer.stopper;
+      if (size > TO_DISK_BYTES) {
+        const ticket = await asked(place, "POST", "scp/ticket", { location: path }, signal);
+        save((await ticket.json()).url, name);
+        return "handed";
+      }
+      const answer = await asked(place, "GET", "scp", { location: path }, signal);
       const counted = answer.body?.pipeThrough(counting(transfer, Number(answer.headers.get("Content-Length")) || size));
       if (!counted) throw new Error("the browser did not hand on the file");
-      if (file) await counted.pipeTo(await file.createWritable(), { signal: transfer.stopper.signal });
-      else save(await new Response(counted).blob(), name);
+      const address = URL.createObjectURL(await new Response(counted).blob());
+      save(address, name);
+      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+      return "done";
     }),
   );
 }
 
-/** @param {string} name @returns {Promise<any>} A file that the person chose to write to. */
-function chosenFile(name) {
-  return /** @type {any} */ (window).showSaveFilePicker({ suggestedName: name });
+/**
+ * What is in a folder.
+ * @param {Place} place
+ * @param {string} path Empty for the home.
+ * @param {AbortSignal} signal
+ */
+export async function list(place, path, signal) {
+  const answer = await asked(place, "GET", "list", path ? { path } : {}, signal);
+  return answer.json();
 }
 
 /** @param {Transfer} transfer @param {number} size */
@@ -159,36 +175,68 @@ function counting(transfer, size) {
   });
 }
 
-/** @param {string} address @param {AbortSignal} signal @returns {Promise<Response>} */
-async function asked(address, signal) {
-  const ask = () => fetch(address, { headers: { Authorization: `Bearer ${bearer()}` }, signal, redirect: "error" });
+/** What a request carries to be believed. @param {import("../mfa.js").Answer | null} proof @returns {Record<string, string>} */
+function credentials(proof) {
+  const said = { Authorization: `Bearer ${bearer()}`, "X-CSRF-Token": csrf() };
+  return proof ? { ...said, "X-Mfa-Answer": JSON.stringify(proof) } : said;
+}
+
+/** Where a second factor is wanted, the person is asked. @param {Place} place */
+function proved({ server, login }) {
+  return askMfa({
+    scope: "session",
+    target: { kind: "node", name: server, login },
+    reason: "Files of this server need your second factor.",
+  });
+}
+
+/**
+ * @param {Place} place
+ * @param {"GET" | "POST"} method
+ * @param {string} what
+ * @param {Record<string, string>} query
+ * @param {AbortSignal} signal
+ * @returns {Promise<Response>}
+ */
+async function asked(place, method, what, query, signal) {
+  const ask = (/** @type {import("../mfa.js").Answer | null} */ proof = null) =>
+    fetch(filesAddress(place, what, query), { method, headers: credentials(proof), signal, redirect: "error" });
   let answer = await ask();
   if (answer.status === 401 && (await renew())) answer = await ask();
-  if (!answer.ok) throw new Error(messageIn(await answer.text(), answer.status));
+  if (answer.status === FACTOR_NEEDED) answer = await ask(await proved(place));
+  if (!answer.ok) throw new ApiError(answer.status, sentence(messageIn(await answer.text(), answer.status)));
   return answer;
+}
+
+/** @param {Place} place @param {string} address @param {File} file @param {Transfer} transfer */
+async function sent(place, address, file, transfer) {
+  let answer = await posted(address, file, transfer, null);
+  if (answer.status === 401 && (await renew())) answer = await posted(address, file, transfer, null);
+  if (answer.status === FACTOR_NEEDED) answer = await posted(address, file, transfer, await proved(place));
+  if (answer.status >= 300) throw new Error(messageIn(answer.responseText, answer.status));
 }
 
 /**
  * Only this way does a browser tell how much of a body is gone.
- * @param {string} address @param {File} file @param {Transfer} transfer
+ * @param {string} address
+ * @param {File} file
+ * @param {Transfer} transfer
+ * @param {import("../mfa.js").Answer | null} proof
+ * @returns {Promise<XMLHttpRequest>}
  */
-function sent(address, file, transfer) {
-  return /** @type {Promise<void>} */ (
-    new Promise((resolve, reject) => {
-      const request = new XMLHttpRequest();
-      request.open("POST", address);
-      request.setRequestHeader("Authorization", `Bearer ${bearer()}`);
-      request.setRequestHeader("X-CSRF-Token", csrf());
-      request.setRequestHeader("Content-Type", "application/octet-stream");
-      request.upload.onprogress = ({ loaded }) => transfer.progress(loaded);
-      request.onload = () =>
-        request.status < 300 ? resolve() : reject(new Error(messageIn(request.responseText, request.status)));
-      request.onerror = () => reject(new Error("the connection was lost before the file had arrived"));
-      request.onabort = () => reject(new Error("it was stopped"));
-      transfer.stopper.signal.addEventListener("abort", () => request.abort());
-      request.send(file);
-    })
-  );
+function posted(address, file, transfer, proof) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", address);
+    for (const [name, value] of Object.entries(credentials(proof))) request.setRequestHeader(name, value);
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.upload.onprogress = ({ loaded }) => transfer.progress(loaded);
+    request.onload = () => resolve(request);
+    request.onerror = () => reject(new Error("the connection was lost before the file had arrived"));
+    request.onabort = () => reject(new Error("it was stopped"));
+    transfer.stopper.signal.addEventListener("abort", () => request.abort());
+    request.send(file);
+  });
 }
 
 /** @param {string} body @param {number} status */
@@ -200,11 +248,10 @@ function messageIn(body, status) {
   }
 }
 
-/** @param {Blob} content @param {string} name */
-function save(content, name) {
+/** Have the browser keep what is at an address. @param {string} address @param {string} name */
+function save(address, name) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(content);
+  link.href = address;
   link.download = name;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

@@ -17,7 +17,7 @@ import { Picker } from "../terminal/picker.js";
 import { preferences } from "../terminal/preferences.js";
 import { Settings } from "../terminal/settings.js";
 import { Strip, go, idOf } from "../terminal/strip.js";
-import { again, close, duplicate, onShortcut, restore, tabTo, tabs } from "../terminal/tabs.js";
+import { again, close, onShortcut, restore, sweep, tabTo, tabs } from "../terminal/tabs.js";
 import { Files } from "../files/panel.js";
 
 /** @typedef {import("../terminal/tabs.js").Tab} Tab */
@@ -41,12 +41,17 @@ export default function Console({ params, query }) {
     if (sid || server) setKey(tabTo({ site, server, login, sid, mode, copy }).key);
     setOpen("");
   }, [site, server, login, sid, mode, copy]);
+  useEffect(() => sweep, []);
   const tab = all.find((each) => each.key === key) ?? null;
   const title = tab ? harmless(tab.title, 80) || tab.name : "Terminals";
   useEffect(() => {
     document.title = windowTitle(title);
   }, [title]);
 
+  const shut = () => {
+    setOpen("");
+    requestAnimationFrame(() => tab?.screen.focus());
+  };
   const leave = (/** @type {Tab} */ gone) => {
     const next = close(gone);
     if (gone !== tab) return;
@@ -86,7 +91,7 @@ export default function Console({ params, query }) {
           <div class="console-body">
             <${Pane} key=${tab.key} tab=${tab} panel=${panel}>
               <${Waiting} tab=${tab} />
-              ${open === "find" && html`<${Finder} screen=${tab.screen} onClose=${() => (setOpen(""), tab.screen.focus())} />`}
+              ${open === "find" && html`<${Finder} screen=${tab.screen} onClose=${shut} />`}
             <//>
             ${files && tab.session.facts && html`<${Files} key=${tab.key} tab=${tab} onClose=${() => setFiles(false)} />`}
           </div>
@@ -98,8 +103,8 @@ export default function Console({ params, query }) {
           title="No terminal is open"
           action=${html`<${Button} kind="primary" icon="plus" onClick=${() => setOpen("new")}>Open a terminal<//>`}
         />`}
-    ${open === "settings" && html`<${Settings} onClose=${() => setOpen("")} />`}
-    ${open === "new" && html`<${Picker} site=${site} tab=${tab} onCopy=${tab && (() => duplicate(tab))} onClose=${() => setOpen("")} />`}
+    ${open === "settings" && html`<${Settings} onClose=${shut} />`}
+    ${open === "new" && html`<${Picker} site=${site} tab=${tab} onClose=${shut} />`}
   </div>`;
 }
 
@@ -141,6 +146,7 @@ function Tools({ tab, files, onFiles, onOpen }) {
       kind="quiet"
       size="small"
       icon="folder"
+      label="Files"
       aria-pressed=${files ? "true" : "false"}
       disabled=${!session.facts || session.facts.mode === "observer"}
       onClick=${onFiles}

@@ -11,7 +11,7 @@ import { harmless } from "../text.js";
 import { Button, CodeBlock, EmptyState, FilterChips, Icon, Label, Page, Pager, SearchBox, Segments, Table } from "../ui/index.js";
 import { useAddressed } from "./paging.js";
 import { Connect } from "./resources/connect.js";
-import { KINDS, aboutOf, nameOf, queryOf, read, typeOf, written } from "./resources/kinds.js";
+import { KINDS, aboutOf, iconOf, nameOf, queryOf, read, typeOf, written } from "./resources/kinds.js";
 import { rememberHost } from "./resources/names.js";
 
 /** @typedef {import("./resources/kinds.js").Item} Item */
@@ -116,7 +116,7 @@ function columns(site, filter) {
       sort: true,
       width: "34%",
       cell: (item) => html`<div class="resource">
-        <span class="resource-sign"><${Icon} name=${KINDS[item.kind]?.icon ?? "server"} size=${18} /></span>
+        <span class="resource-sign"><${Icon} name=${iconOf(item)} size=${18} /></span>
         <div class="resource-words">
           <div class="cell-title">${harmless(nameOf(item))}</div>
           <div class="cell-sub">${harmless(aboutOf(item))}</div>

@@ -7,14 +7,14 @@ import { useLoad, useSettled } from "../load.js";
 import { harmless } from "../text.js";
 import { Button, Dialog, ErrorState, Icon, SearchBox, Skeleton } from "../ui/index.js";
 import { rememberHost } from "../pages/resources/names.js";
-import { hrefOf } from "./tabs.js";
+import { freshHref } from "./tabs.js";
 
 const SHOWN = 8;
 
 /**
- * @param {{ site: string, tab: import("./tabs.js").Tab | null, onCopy: (() => void) | null, onClose: () => void }} props
+ * @param {{ site: string, tab: import("./tabs.js").Tab | null, onClose: () => void }} props
  */
-export function Picker({ site, tab, onCopy, onClose }) {
+export function Picker({ site, tab, onClose }) {
   const [search, setSearch] = useState("");
   const settled = useSettled(search);
   const found = useLoad(
@@ -29,9 +29,9 @@ export function Picker({ site, tab, onCopy, onClose }) {
   const nodes = found.data?.items;
   return html`<${Dialog} title="Open a terminal" onClose=${onClose}>
     <div class="stack">
-      ${tab?.target.server && onCopy &&
-      html`<${Button} icon="plus" onClick=${() => (onClose(), onCopy())}>Another one on ${tab.name}<//>`}
-      <${SearchBox} label="Search servers" value=${search} onInput=${setSearch} busy=${found.loading} />
+      ${tab?.target.server &&
+      html`<${Button} icon="plus" href=${freshHref(tab.target)} onClick=${onClose}>Another one on ${tab.name}<//>`}
+      <${SearchBox} autofocus label="Search servers" value=${search} onInput=${setSearch} busy=${found.loading} />
       ${found.error && !nodes
         ? html`<${ErrorState} error=${found.error} onRetry=${found.reload} />`
         : nodes
@@ -55,7 +55,7 @@ function Choice({ site, node, onClose }) {
         (login) => html`<${Button}
           key=${login}
           size="small"
-          href=${hrefOf({ site, server: node.id, login })}
+          href=${freshHref({ site, server: node.id, login })}
           onClick=${onClose}
           aria-label=${`Open a terminal on ${harmless(node.hostname)} as ${harmless(login)}`}
         >${harmless(login, 32)}<//>`,

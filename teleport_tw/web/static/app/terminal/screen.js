@@ -77,6 +77,7 @@ export class Screen {
       rows: session.rows,
       cursorBlink: true,
       documentOverride: allowing,
+      drawBoldTextInBrightColors: false,
       fontFamily: FONT,
       fontSize: chosen.fontSize,
       linkHandler: { activate: (_event, address) => ears.link(address), allowNonHttpProtocols: false },

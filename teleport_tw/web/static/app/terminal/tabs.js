@@ -3,7 +3,7 @@
  * long as the proxy keeps them.
  */
 import { bearer, renew, socketAddress } from "../api.js";
-import { fill, navigate } from "../router.js";
+import { fill } from "../router.js";
 import { createStore, session as signIn, theme } from "../state.js";
 import { harmless } from "../text.js";
 import { hostOf } from "../pages/resources/names.js";
@@ -71,7 +71,8 @@ export class Tab {
     const { facts } = this.session;
     const login = facts?.login ?? this.target.login ?? "";
     const host = facts?.hostname || this.target.host || hostOf(this.target.server ?? "");
-    return harmless([login, host || (facts ? "" : "…")].filter(Boolean).join("@"), 80);
+    const words = [login, host || (facts ? "" : "…")].filter(Boolean).join("@");
+    return harmless(this.target.copy ? `${words} (${this.target.copy})` : words, 80);
   }
 
   /** Whether somebody can be looking at it. */
@@ -149,12 +150,23 @@ export function tabTo(target) {
   return made;
 }
 
-/** Another terminal to the same target. @param {Tab} tab */
-export function duplicate({ target }) {
+/** @param {Target} target @returns {string} The address of a terminal to it that no tab has yet. */
+export function freshHref(target) {
   const taken = new Set(tabs.get().map(({ key }) => key));
-  let copy = 2;
-  while (taken.has(keyOf({ ...target, copy: String(copy) }))) copy += 1;
-  navigate(hrefOf({ ...target, copy: String(copy) }));
+  let copy = "";
+  for (let count = 2; taken.has(keyOf({ ...target, copy })); count += 1) copy = String(count);
+  return hrefOf({ ...target, copy });
+}
+
+/** Take away what ended well, once nobody looks at terminals any more. */
+export function sweep() {
+  setTimeout(() => {
+    if (/\/console(\/|$)/.test(location.pathname)) return;
+    for (const tab of tabs.get()) {
+      const { state, ending } = tab.session;
+      if (state === "ended" && !ending.undelivered) close(tab);
+    }
+  });
 }
 
 /** A new session in the place of one that ended. @param {Tab} tab */

@@ -16,7 +16,7 @@
  * @property {string[]} sshLogins
  *
  * @typedef {object} Database
- * @property {"database"} kind
+ * @property {"db"} kind
  * @property {string} name
  * @property {string} description
  * @property {string} protocol
@@ -66,15 +66,20 @@ export function nameOf(item) {
   return item.kind === "node" ? item.hostname : item.name;
 }
 
+/** @param {Item} item @returns {string} The name of its picture. */
+export function iconOf(item) {
+  return item.kind === "node" ? "server" : "database";
+}
+
 /** @param {Item} item @returns {string} What it is, in a word or two. */
 export function typeOf(item) {
-  if (item.kind === "database") return PROTOCOLS[item.protocol] ?? item.protocol;
+  if (item.kind === "db") return PROTOCOLS[item.protocol] ?? item.protocol;
   return item.subKind === "teleport" ? "Server" : "OpenSSH server";
 }
 
 /** @param {Item} item @returns {string} Where it is, or what it is for. */
 export function aboutOf(item) {
-  if (item.kind === "database") return item.description || item.hostname;
+  if (item.kind === "db") return item.description || item.hostname;
   return item.addr;
 }
 
