@@ -29,7 +29,9 @@ ERROR = "e"
 SESSION = "s"
 FACTOR = "n"
 LATENCY = "l"
+FACTS = "m"
 PLAY = "p"
+SEARCH = "q"
 
 
 @frozen
@@ -40,19 +42,21 @@ class Envelope:
     @ivar type: one letter.
     @ivar offset: of L{RAW}: raw bytes before the payload in its direction.
     @ivar received: of L{RAW}: raw bytes of the other direction that the sender has.
+    @ivar ms: in a player: since the session began.
     """
 
     type: str
     payload: bytes = b""
     offset: int = 0
     received: int = 0
+    ms: int = 0
 
     @classmethod
-    def of(cls, type: str, value: Json) -> Envelope:
+    def of(cls, type: str, value: Json, *, ms: int = 0) -> Envelope:
         """
         @param value: becomes JSON.
         """
-        return cls(type, json.dumps(value, separators=(",", ":")).encode())
+        return cls(type, json.dumps(value, separators=(",", ":")).encode(), ms=ms)
 
     @classmethod
     def decode(cls, data: bytes) -> Envelope:
@@ -67,14 +71,19 @@ class Envelope:
             raise RemoteProtocolError("that is no envelope") from error
         if message.version != VERSION or len(message.type) != 1:
             raise RemoteProtocolError("that is no envelope of version 1")
-        return cls(message.type, message.payload, message.offset, message.received)
+        return cls(message.type, message.payload, message.offset, message.received, message.ms)
 
     def encode(self) -> bytes:
         """
         @return: one binary message.
         """
         return pb.Envelope(
-            version=VERSION, type=self.type, payload=self.payload, offset=self.offset, received=self.received
+            version=VERSION,
+            type=self.type,
+            payload=self.payload,
+            offset=self.offset,
+            received=self.received,
+            ms=self.ms,
         ).SerializeToString()
 
     def text(self) -> str:

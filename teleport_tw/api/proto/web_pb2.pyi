@@ -27,10 +27,13 @@ class Envelope(_message.Message):
     PAYLOAD_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     RECEIVED_FIELD_NUMBER: _builtins.int
+    MS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """"1"."""
     type: _builtins.str
-    """One letter: r raw bytes, w resize, a audit event, c closed, e error, s session, n second factor, l latency."""
+    """One letter: r raw bytes, w resize, a audit event, c closed, e error, s session, n second factor, l latency;
+    in a player also m facts, p play, q search.
+    """
     payload: _builtins.bytes
     """Bytes for r; text or JSON for the others."""
     offset: _builtins.int
@@ -39,6 +42,8 @@ class Envelope(_message.Message):
     """Of r: how many raw bytes of the other direction the sender has taken in, since the session began. With an empty
     payload this is all the message says.
     """
+    ms: _builtins.int
+    """In a player: milliseconds since the session began."""
     def __init__(
         self,
         *,
@@ -47,10 +52,11 @@ class Envelope(_message.Message):
         payload: _builtins.bytes = ...,
         offset: _builtins.int = ...,
         received: _builtins.int = ...,
+        ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset", "payload", b"payload", "received", b"received", "type", b"type", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ms", b"ms", "offset", b"offset", "payload", b"payload", "received", b"received", "type", b"type", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

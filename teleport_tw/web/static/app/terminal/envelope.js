@@ -15,6 +15,7 @@ export const PIECE = 32 * 1024;
  * @property {Uint8Array} payload
  * @property {number} offset Raw bytes before the payload.
  * @property {number} received Raw bytes of the other direction that the sender has.
+ * @property {number} ms In a player: since the session began.
  */
 
 /** @param {number} value Up to 2^53. @param {number[]} out */
@@ -65,7 +66,7 @@ export function encode(type, payload = "", { offset = 0, received = 0 } = {}) {
 export function decode(data) {
   const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
   /** @type {Envelope} */
-  const found = { type: "", payload: new Uint8Array(0), offset: 0, received: 0 };
+  const found = { type: "", payload: new Uint8Array(0), offset: 0, received: 0, ms: 0 };
   let at = 0;
   const varint = () => {
     let value = 0;
@@ -89,6 +90,7 @@ export function decode(data) {
     else if (tag === 0x1a) found.payload = field();
     else if (tag === 0x20) found.offset = varint();
     else if (tag === 0x28) found.received = varint();
+    else if (tag === 0x30) found.ms = varint();
     else if ((tag & 7) === 2) field();
     else if ((tag & 7) === 0) varint();
     else throw new RangeError("the message is no envelope");
