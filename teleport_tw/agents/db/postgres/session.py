@@ -134,7 +134,8 @@ class UserSide(Protocol):
                 case m.CancelRequest():
                     self._opening = None
                     self._stop_clock()
-                    self._login = self._session.tasks.spawn("relaying a cancel request", self._cancel(packet))
+                    # not one to be given up when the client leaves, as some do right behind their request
+                    self._session.tasks.spawn("relaying a cancel request", self._cancel(packet))
                     return
                 case m.StartupMessage():
                     self._opening = None
