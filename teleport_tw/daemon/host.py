@@ -93,7 +93,7 @@ class Host(MultiService):
     def _renewed(self, identity: HostIdentity) -> None:
         self.identity = identity
         if isinstance(self.api, RpcApi):
-            self.api.renew(client_tls(identity, self.api.channel.tls.server_name))
+            self.api.renew(client_tls(identity, _name_of(identity)))
         self.serving.renewed(identity)
 
     def reload(self, configuration: Configuration) -> None:

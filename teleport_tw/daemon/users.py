@@ -42,7 +42,7 @@ class InProcessUsers:
         if identity is None:
             der = ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))
             identity = core.signing.identify(der, core.now(), pem)
-        return self.auth.api_for(identity, address)
+        return self.auth.api_for(identity, address, pem)
 
 
 @define(eq=False)

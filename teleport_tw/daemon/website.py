@@ -8,9 +8,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from teleport_tw.dial.view import View
+from teleport_tw.web.api.cluster import Cluster
+from teleport_tw.web.api.events import Events
 from teleport_tw.web.api.lists import Lists
+from teleport_tw.web.api.locks import Locks
+from teleport_tw.web.api.roles import Roles
+from teleport_tw.web.api.tokens import Tokens
+from teleport_tw.web.api.users import Users
 from teleport_tw.web.catalogue import Catalogue
 from teleport_tw.web.facts import PublicFacts
+from teleport_tw.web.joined import Joined
 from teleport_tw.web.people import People
 from teleport_tw.web.site import Pages, WebSite
 
@@ -28,5 +35,14 @@ def website(host: Host, facts: PublicFacts, groups: Sequence[Pages] = ()) -> Web
     catalogue.follow(host.copy)
     cluster = host.identity.cluster
     people = People(View(host.copy, cluster), host.reactor)
-    own = (Lists(catalogue, people),)
-    return WebSite(host.api, facts, host.reactor, host.users, groups=(*own, *groups), cluster=cluster)
+    clock, joined = host.reactor, Joined()
+    own: tuple[Pages, ...] = (
+        Cluster(facts, people, catalogue),
+        Lists(catalogue, people),
+        Events(clock),
+        Users(facts),
+        Roles(),
+        Tokens(facts=facts, clock=clock, joined=joined, catalogue=catalogue),
+        Locks(clock),
+    )
+    return WebSite(host.api, facts, clock, host.users, groups=(*own, *groups), cluster=cluster, joined=joined)

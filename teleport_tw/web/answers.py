@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import segno
+
 from teleport_tw.api.contract import Challenge, MfaAnswer
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.secret import Secret
@@ -21,6 +23,12 @@ ANSWER: Mapping[str, Shape] = {
     "recovery_code": Text(most=128, secret=True),
 }
 """Members of a body that hold an answer; one proof."""
+
+NEW_DEVICE: Mapping[str, Shape] = {
+    "webauthn_creation_response": Table(free=True, about="PublicKeyCredential of a new key, as its toJSON makes it"),
+    "second_factor_token": Text(most=16, secret=True, about="the first code of a new authenticator app"),
+}
+"""Members of a body that show that a new device works; one of them."""
 
 CHALLENGE = Table(
     members={
@@ -61,6 +69,26 @@ def needed(told: Mapping[str, Any]) -> MfaAnswer:
     if answer is None:
         raise bad_parameter("an answer to a challenge is missing")
     return answer
+
+
+def registered(told: Mapping[str, Any]) -> MfaAnswer:
+    """
+    @param told: a body, checked by L{NEW_DEVICE}.
+    @return: what a new device showed.
+    @raise TeleportError: BAD_PARAMETER, nothing, or two things.
+    """
+    webauthn = told.get("webauthn_creation_response") or {}
+    otp = told.get("second_factor_token", "").replace(" ", "")
+    if bool(webauthn) == bool(otp):
+        raise bad_parameter("say what the new device showed: webauthn_creation_response or second_factor_token")
+    return MfaAnswer(otp=Secret(otp), webauthn=webauthn)
+
+
+def qr(text: str) -> str:
+    """
+    @return: a QR code of C{text} as a C{data:} address of an SVG picture.
+    """
+    return str(segno.make(text, error="m", micro=False).svg_data_uri(scale=4, border=2))
 
 
 def challenge_json(challenge: Challenge) -> Json:

@@ -28,11 +28,15 @@ from teleport_tw.base.errors import Kind, TeleportError, bad_parameter, not_foun
 from teleport_tw.base.limits import RateLimit
 from teleport_tw.base.secret import Secret
 from teleport_tw.web import pages, streaming
+from teleport_tw.web.answers import answer_of
+from teleport_tw.web.api.account import Account
+from teleport_tw.web.api.headless import Approvals
 from teleport_tw.web.api.public import Public
 from teleport_tw.web.api.setup import Setup
 from teleport_tw.web.api.signin import SignIn
 from teleport_tw.web.assets import Assets
 from teleport_tw.web.facts import PublicFacts
+from teleport_tw.web.joined import Joined
 from teleport_tw.web.openapi import describe
 from teleport_tw.web.refusal import Refusal
 from teleport_tw.web.routes import Answer, Call, Limit, Reply, Route, Who
@@ -93,6 +97,7 @@ class WebSite:
     groups: Sequence[Pages] = ()
     cluster: str = ""
     assets: Assets = field(factory=Assets)
+    joined: Joined = field(factory=Joined)
     sessions: Sessions = field(init=False)
     routes: tuple[Route, ...] = field(init=False)
     _limits: Mapping[Limit, RateLimit] = field(init=False)
@@ -105,9 +110,13 @@ class WebSite:
             limit: RateLimit(self.clock, per_minute=limit.value[0], burst=limit.value[1]) for limit in Limit
         }
         self.sessions = Sessions(self.api, self.clock, self._signed_out)
-        groups: list[Pages] = [Public(self.api, self.facts), Setup(self.api, self.facts), *self.groups]
+        groups: list[Pages] = [
+            Public(self.api, self.facts, self.clock, self.joined),
+            Setup(self.api, self.facts),
+            *self.groups,
+        ]
         if self.users is not None:
-            groups += [SignIn(self.api, self.sessions)]
+            groups += [SignIn(self.api, self.sessions), Account(self.sessions), Approvals()]
         self.routes = tuple(route for group in groups for route in group.routes()) + self._own_routes()
         for route in self.routes:
             self._mount(route)
@@ -194,6 +203,9 @@ class WebSite:
             raise not_found(f"there is no such cluster here; this is {self.cluster}")
         query = {} if route.query is None else query_of(route.query, request.args)
         body = _body(route, request)
+        shown = answer_of(body["mfa"]) if "mfa" in body else None
+        if api is not None and shown is not None:
+            api = api.with_mfa(shown)
         return Call(request=request, path=path, query=query, body=body, address=address, session=session, api=api)
 
     async def _whose(self, route: Route, request: Any, address: str) -> tuple[Session | None, Api | None]:
@@ -323,14 +335,16 @@ def client(request: Any) -> str:
 def _body(route: Route, request: Any) -> Mapping[str, Any]:
     if route.body is None:
         return {}
-    kind = (request.getHeader(b"Content-Type") or b"").partition(b";")[0].strip().lower()
-    if kind != b"application/json":
-        raise Refusal(415, "the body must be JSON, and Content-Type must say application/json")
     content = request.content.read()
-    try:
-        value = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise bad_parameter("the body is not JSON") from error
+    value: Any = {}
+    if content or route.body.needs:
+        kind = (request.getHeader(b"Content-Type") or b"").partition(b";")[0].strip().lower()
+        if kind != b"application/json":
+            raise Refusal(415, "the body must be JSON, and Content-Type must say application/json")
+        try:
+            value = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise bad_parameter("the body is not JSON") from error
     found: Mapping[str, Any] = route.body.check(value, "the body")
     return found
 

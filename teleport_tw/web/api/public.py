@@ -8,15 +8,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
 
 from teleport_tw import __version__
 from teleport_tw.api import joining, signin
 from teleport_tw.api.contract import Api, ClusterInfo
 from teleport_tw.base.addresses import host_of
 from teleport_tw.base.errors import not_found
+from teleport_tw.base.timing import from_timestamp
 from teleport_tw.pki.authority import Authority
 from teleport_tw.pki.export import authority_of, export
+from teleport_tw.resources.clusters import AUTH_PREFERENCE, SINGLETONS, AuthPreference
+from teleport_tw.resources.metadata import Metadata, Resource
 from teleport_tw.web.facts import PublicFacts
+from teleport_tw.web.joined import Joined, Joining
 from teleport_tw.web.routes import Answer, Call, Limit, Reply, Route, Who
 from teleport_tw.web.shapes import FREE, Table, Text
 
@@ -29,6 +34,8 @@ class Public:
 
     api: Api
     facts: PublicFacts
+    clock: IReactorTime
+    joined: Joined
 
     def routes(self) -> Sequence[Route]:
         """See L{teleport_tw.web.site.Pages}."""
@@ -110,7 +117,17 @@ class Public:
         C{POST /webapi/host/credentials}.
         """
         asked = joining.request_from_json(call.raw(joining.MAX_REQUEST), call.address)
-        return joining.answer_to_json(await self.api.join(asked))
+        let_in = await self.api.join(asked)
+        self.joined.note(
+            asked.token,
+            Joining(
+                host_id=let_in.host_id,
+                node_name=asked.node_name,
+                role=asked.role.value,
+                at=from_timestamp(self.clock.seconds()),
+            ),
+        )
+        return joining.answer_to_json(let_in)
 
     async def certificates(self, call: Call) -> Reply:
         """
@@ -139,16 +156,29 @@ def auth_of(info: ClusterInfo) -> dict[str, Any]:
     """
     @return: the C{auth} member of C{ping}: how to sign in.
     """
-    preference = info.auth_preference
-    factors = list(preference.get("second_factors") or ["otp"])
-    return {
-        "type": preference.get("type", "local"),
-        "second_factor": "otp" if "otp" in factors else "off",
-        "second_factors": factors,
-        "allow_passwordless": False,
-        "allow_headless": False,
+    spec = info.auth_preference
+    told = AuthPreference.parse(Resource(AUTH_PREFERENCE, "v2", Metadata(SINGLETONS[AUTH_PREFERENCE]), spec))
+    keys = "webauthn" in told.second_factors
+    said = {
+        "type": told.type,
+        "second_factor": _second_factor(told.second_factors),
+        "second_factors": list(told.second_factors),
+        "preferred_local_mfa": "webauthn" if keys else "otp" if told.second_factors else "",
+        "allow_passwordless": keys and told.allow_passwordless,
+        "allow_headless": keys and told.allow_headless,
+        "connector_name": told.connector_name,
         "local": {"name": "local"},
         "private_key_policy": "none",
-        "has_motd": bool(preference.get("message_of_the_day")),
-        "default_session_ttl": preference.get("default_session_ttl", "12h"),
+        "has_motd": bool(told.message_of_the_day),
+        "default_session_ttl": str(spec.get("default_session_ttl") or "12h"),
     }
+    return {**said, "webauthn": {"rp_id": told.webauthn_rp_id}} if keys else said
+
+
+def _second_factor(factors: Sequence[str]) -> str:
+    """
+    @return: the older word for it.
+    """
+    if not factors:
+        return "off"
+    return factors[0] if len(factors) == 1 else "on"

@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import segno
 from attrs import frozen
 
 from teleport_tw.api.contract import Api
 from teleport_tw.base.secret import Secret
+from teleport_tw.web.answers import qr
 from teleport_tw.web.facts import PublicFacts
 from teleport_tw.web.routes import Call, Limit, Reply, Route, Who
 from teleport_tw.web.shapes import FREE, Table, Text
@@ -72,10 +72,3 @@ class Setup:
             Secret(call.body.get("second_factor_token", "")),
         )
         return {}
-
-
-def qr(text: str) -> str:
-    """
-    @return: a QR code of C{text} as a C{data:} address of an SVG picture.
-    """
-    return str(segno.make(text, error="m", micro=False).svg_data_uri(scale=4, border=2))

@@ -1,0 +1,224 @@
+"""
+The audit log: searched, exported, and followed while it grows.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from attrs import evolve, frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from teleport_tw.api.contract import Api, EventPage, EventQuery
+from teleport_tw.base.errors import bad_parameter
+from teleport_tw.base.timing import from_timestamp, parse_time
+from teleport_tw.resources.metadata import Json
+from teleport_tw.web.routes import Answer, Call, Reply, Route
+from teleport_tw.web.shapes import FREE, TIME, Many, Shape, Table, Text, Whole
+
+RECORDED = ("session.end", "db.session.end", "windows.desktop.session.end")
+"""What tells of a session that may have a recording."""
+
+PAGE = 50
+MAX_PAGE = 500
+EXPORT_PAGE = 500
+
+TAIL_SECONDS = 25.0
+"""How long a page that follows is kept waiting; proxies in front end what is silent for half a minute."""
+
+LOOK_SECONDS = 1.0
+"""Between two looks for news, for one who waits."""
+
+COLUMNS = ("time", "code", "event", "user", "login", "server_hostname", "sid", "success", "uid", "json")
+"""Of an export as CSV."""
+
+PERIOD: Mapping[str, Shape] = {
+    "from": TIME,
+    "to": TIME,
+    "include": Many(of=Text(least=1, most=128), most=64, about="names of events."),
+    "search": Text(most=256, about="words that must all occur"),
+    "order": Text(choices=("asc", "desc")),
+    "user": Text(most=256, about="whose events"),
+    "sid": Text(most=128, about="of one session"),
+}
+"""What is asked of the log."""
+
+EVENTS = Table(members={"events": Many(of=FREE), "startKey": Text(most=65536)}, needs=("events", "startKey"))
+
+
+@frozen
+class Events:
+    """
+    All calls run as the user, who needs the right to list events.
+    """
+
+    clock: IReactorTime
+
+    def routes(self) -> Sequence[Route]:
+        """See L{teleport_tw.web.site.Pages}."""
+        paged: dict[str, Shape] = {
+            **PERIOD,
+            "limit": Whole(least=1, most=MAX_PAGE),
+            "startKey": Text(most=4096, about="of the page before"),
+        }
+        get = "GET"
+        return (
+            Route(
+                method=get,
+                path="/sites/<site>/events/search",
+                handler=self.search,
+                about="Events of a period, newest first.",
+                query=paged,
+                answer=EVENTS,
+            ),
+            Route(
+                method=get,
+                path="/sites/<site>/events/search/sessions",
+                handler=self.sessions,
+                about="Ends of sessions, each with what its recording is found by.",
+                query=paged,
+                answer=EVENTS,
+            ),
+            Route(
+                method=get,
+                path="/sites/<site>/events/tail",
+                handler=self.tail,
+                about="Events after the one named, oldest first; waits half a minute for some.",
+                query={
+                    "after": Text(most=128, about="uid of the last event the page has"),
+                    "since": TIME,
+                    "include": PERIOD["include"],
+                    "search": PERIOD["search"],
+                    "user": PERIOD["user"],
+                },
+                answer=EVENTS,
+            ),
+            Route(
+                method=get,
+                path="/sites/<site>/events/export",
+                handler=self.export,
+                about="All events of a period as a file.",
+                query={**PERIOD, "format": Text(choices=("csv", "json"))},
+                media="application/octet-stream",
+            ),
+        )
+
+    async def search(self, call: Call) -> Reply:
+        """
+        C{GET /webapi/sites/:site/events/search}.
+        """
+        return _told(await call.api.search(_query(call.query)))
+
+    async def sessions(self, call: Call) -> Reply:
+        """
+        C{GET /webapi/sites/:site/events/search/sessions}.
+        """
+        wanted = _query(call.query)
+        return _told(await call.api.search(evolve(wanted, types=wanted.types or RECORDED)))
+
+    async def tail(self, call: Call) -> Reply:
+        """
+        C{GET /webapi/sites/:site/events/tail}: a page asks again with the last uid that it was told; a page without
+        one gives C{since} and is told all from then on.
+        """
+        query, now = call.query, from_timestamp(self.clock.seconds())
+        since = parse_time(query["since"]) if "since" in query else now
+        wanted = EventQuery(
+            since=since,
+            types=query.get("include", ()),
+            users=(query["user"],) if query.get("user") else (),
+            text=query.get("search", ""),
+            limit=MAX_PAGE,
+        )
+        ends = self.clock.seconds() + TAIL_SECONDS
+        while True:
+            page = await call.api.search(wanted)
+            events = _after(page.events, query.get("after", ""))
+            if events or self.clock.seconds() >= ends:
+                return {"events": list(events), "startKey": str(events[-1].get("uid") or "") if events else ""}
+            await deferLater(self.clock, LOOK_SECONDS)
+
+    async def export(self, call: Call) -> Reply:
+        """
+        C{GET /webapi/sites/:site/events/export}.
+        """
+        form = call.query.get("format", "json")
+        wanted = evolve(_query(call.query), limit=EXPORT_PAGE)
+        first = await call.api.search(wanted)  # who may not is told so, and gets no empty file
+        kind = b"text/csv; charset=utf-8" if form == "csv" else b"application/x-ndjson"
+        name = f"events-{from_timestamp(self.clock.seconds()):%Y%m%d-%H%M%S}.{'csv' if form == 'csv' else 'jsonl'}"
+        return Answer(
+            body=_exported(call.api, wanted, first, form),
+            content_type=kind,
+            headers={b"Content-Disposition": f'attachment; filename="{name}"'.encode()},
+        )
+
+
+async def _exported(api: Api, wanted: EventQuery, page: EventPage, form: str) -> AsyncIterator[bytes]:
+    write = _as_csv if form == "csv" else _as_lines
+    if form == "csv":
+        yield _rows([COLUMNS])
+    while True:
+        if page.events:
+            yield write(page.events)
+        if not page.next_start:
+            return
+        page = await api.search(evolve(wanted, start=page.next_start))
+
+
+def _as_lines(events: Sequence[Json]) -> bytes:
+    return "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events).encode("utf-8", "replace")
+
+
+def _as_csv(events: Sequence[Json]) -> bytes:
+    return _rows(
+        [*(_cell(event.get(column)) for column in COLUMNS[:-1]), json.dumps(event, ensure_ascii=False)]
+        for event in events
+    )
+
+
+def _rows(rows: Any) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode("utf-8", "replace")
+
+
+def _cell(value: Any) -> str:
+    """
+    @return: as text that a spreadsheet does not take for a formula.
+    """
+    text = "" if value is None else str(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def _query(query: Mapping[str, Any]) -> EventQuery:
+    since, until = (parse_time(query[key]) if key in query else None for key in ("from", "to"))
+    if since is not None and until is not None and until < since:
+        raise bad_parameter("from must be before to")
+    return EventQuery(
+        since=since,
+        until=until,
+        types=query.get("include", ()),
+        users=(query["user"],) if query.get("user") else (),
+        text=query.get("search", ""),
+        session=query.get("sid", ""),
+        limit=query.get("limit", PAGE),
+        start=query.get("startKey", ""),
+        descending=query.get("order", "desc") == "desc",
+    )
+
+
+def _after(events: Sequence[Json], uid: str) -> Sequence[Json]:
+    for number, event in enumerate(events):
+        if uid and event.get("uid") == uid:
+            return events[number + 1 :]
+    return events
+
+
+def _told(page: EventPage) -> Json:
+    return {"events": list(page.events), "startKey": page.next_start}
