@@ -88,6 +88,25 @@ export function may(kind, verb) {
  */
 export const connection = createStore(/** @type {"here" | "away"} */ ("here"));
 
+/**
+ * Name and password of an account that was set up a moment ago, so that only the second step is asked for. Kept in this
+ * page's memory alone, and taken once.
+ * @type {{ user: string, password: string, kind: string } | null}
+ */
+let fresh = null;
+
+/** @param {{ user: string, password: string, kind: string }} account `kind` of the second factor */
+export function handOver(account) {
+  fresh = account;
+}
+
+/** @returns {{ user: string, password: string, kind: string } | null} */
+export function takeOver() {
+  const taken = fresh;
+  fresh = null;
+  return taken;
+}
+
 /** @typedef {"system" | "light" | "dark"} Theme */
 
 /** @returns {Theme} */

@@ -3,7 +3,7 @@
  */
 import { html, useEffect, useState } from "../html.js";
 import { ApiError, api, enter, signedInAs } from "../api.js";
-import { remember, session } from "../state.js";
+import { remember, session, takeOver } from "../state.js";
 import { navigate, safeReturn } from "../router.js";
 import { useLoad } from "../load.js";
 import { ask, refusal, supported } from "../webauthn.js";
@@ -54,10 +54,11 @@ export default function Login({ query }) {
 
 /** @param {{ ping: any, ended: boolean, onDone: () => void }} props */
 function Form({ ping, ended, onDone }) {
-  const remembered = remember(NAME) ?? "";
+  const [account] = useState(takeOver);
+  const remembered = account?.user ?? remember(NAME) ?? "";
   const [name, setName] = useState(remembered);
   const [keep, setKeep] = useState(true);
-  const [password, setPassword] = useState("");
+  const [password, setPassword] = useState(account?.password ?? "");
   const [challenge, setChallenge] = useState(/** @type {import("../mfa.js").Challenge | null} */ (null));
   const [round, setRound] = useState(0);
   const [busy, setBusy] = useState(/** @type {"" | "password" | "passkey"} */ (""));
@@ -101,6 +102,9 @@ function Form({ ping, ended, onDone }) {
         setChallenge(null);
       }
     });
+  useEffect(() => {
+    if (account) begin();
+  }, []);
   const passkey = () =>
     attempt("passkey", async () => {
       const asked = await api.post("/webapi/mfa/login/begin", { passwordless: true }, { open: true });
@@ -117,7 +121,9 @@ function Form({ ping, ended, onDone }) {
           busy=${busy === "password"}
           problem=${problem}
           quick=${round === 0}
+          usual=${account ? (account.kind === "app" ? "code" : "key") : undefined}
           submit="Sign in"
+          hint=${account?.kind === "app" && round === 0 ? "The code that you typed before is used up. Wait for the app to show the next one." : ""}
           onAnswer=${answer}
         />
         <div class="other-ways">

@@ -2,8 +2,8 @@
  * What is behind an invite or a reset link: a password, a second factor, recovery codes, and in.
  */
 import { html, useState } from "../html.js";
-import { ApiError, api, enter, signedInAs } from "../api.js";
-import { remember } from "../state.js";
+import { ApiError, api } from "../api.js";
+import { handOver, remember } from "../state.js";
 import { navigate } from "../router.js";
 import { useLoad } from "../load.js";
 import { LEAST } from "../passwords.js";
@@ -47,7 +47,7 @@ function Steps({ path, ping, ticket }) {
   const [password, setPassword] = useState("");
   const [step, setStep] = useState(/** @type {"password" | "choice" | "app" | "codes" | "done"} */ ("password"));
   const [app, setApp] = useState({ qr: "", secret: "" });
-  const [busy, setBusy] = useState(/** @type {DeviceKind | "password" | "enter" | null} */ (null));
+  const [busy, setBusy] = useState(/** @type {DeviceKind | "password" | null} */ (null));
   const [problem, setProblem] = useState("");
   const [codes, setCodes] = useState(/** @type {string[]} */ ([]));
   const title = invited ? `Welcome, ${user}` : `A new password for ${user}`;
@@ -66,26 +66,18 @@ function Steps({ path, ping, ticket }) {
       setBusy(null);
     }
   };
-  /** @param {Record<string, any>} body */
-  const complete = async (body) => {
+  /** @param {DeviceKind | "password"} kind @param {Record<string, any>} body */
+  const complete = async (kind, body) => {
     const answer = await api.put(path, { password, ...body }, { open: true });
     remember("sign-in-name", user);
-    if (answer.session) signedInAs(answer.session);
+    handOver({ user, password, kind });
     setPassword("");
     const made = answer.recovery_codes ?? [];
     setCodes(made);
     if (made.length) setStep("codes");
-    else await go();
+    else go();
   };
-  const go = async () => {
-    setBusy("enter");
-    try {
-      await enter();
-    } catch {
-      // The start page says what is wrong, or asks to sign in.
-    }
-    navigate("/web", { replace: true });
-  };
+  const go = () => navigate("/web/login", { replace: true });
   /** @param {DeviceKind} kind */
   const choose = (kind) =>
     attempt(kind, async () => {
@@ -102,11 +94,11 @@ function Steps({ path, ping, ticket }) {
       if (kind === "app") {
         setApp({ qr: asked.qrCode, secret: asked.otpSecret });
         setStep("app");
-      } else await complete({ device_name: KINDS[kind].name, ...(await registerKey(asked.webauthn.publicKey)) });
+      } else await complete(kind, { device_name: KINDS[kind].name, ticket: asked.id, ...(await registerKey(asked.webauthn.publicKey)) });
     });
   const next = () => {
     setProblem("");
-    if (!kinds.length) attempt("password", () => complete({}));
+    if (!kinds.length) attempt("password", () => complete("password", {}));
     else if (kinds.length === 1 && kinds[0] === "app") choose("app");
     else setStep("choice");
   };
@@ -114,7 +106,7 @@ function Steps({ path, ping, ticket }) {
 
   if (step === "codes") {
     return html`<${Gate} cluster=${cluster} wide title="Recovery codes" lead="For the day your key or phone is gone.">
-      <${RecoveryCodes} codes=${codes} user=${user} cluster=${cluster} busy=${busy === "enter"} done="Go to the cluster" onDone=${go} />
+      <${RecoveryCodes} codes=${codes} user=${user} cluster=${cluster} done="Go to the cluster" onDone=${go} />
     <//>`;
   }
   if (step === "app") {
@@ -125,7 +117,7 @@ function Steps({ path, ping, ticket }) {
         problem=${problem}
         busy=${busy === "app"}
         submit=${invited ? "Create the account" : "Set the password"}
-        onCode=${(/** @type {string} */ code) => attempt("app", () => complete({ second_factor_token: code }))}
+        onCode=${(/** @type {string} */ code) => attempt("app", () => complete("app", { second_factor_token: code }))}
       />
       <${Back} onClick=${() => setStep(kinds.length > 1 ? "choice" : "password")} />
     <//>`;

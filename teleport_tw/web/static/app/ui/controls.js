@@ -1,7 +1,7 @@
 /**
  * What people press, type into and choose from.
  */
-import { html, classes, useId, useRef, useState } from "../html.js";
+import { html, classes, useEffect, useId, useRef, useState } from "../html.js";
 import { Icon } from "./icons.js";
 
 /** @typedef {import("../html.js").Children} Children */
@@ -95,6 +95,10 @@ export function Field({
   const id = useId();
   const [shown, setShown] = useState(false);
   const secret = type === "password";
+  const input = useRef(/** @type {HTMLElement | null} */ (null));
+  useEffect(() => {
+    if (autofocus && !rest.disabled) input.current?.focus();
+  }, [autofocus, rest.disabled]);
   const about = [error && `${id}-error`, hint && `${id}-hint`].filter(Boolean).join(" ");
   const shared = {
     id,
@@ -103,7 +107,7 @@ export function Field({
     "aria-invalid": error ? "true" : undefined,
     "aria-describedby": about || undefined,
     onInput: (/** @type {any} */ event) => onInput(event.currentTarget.value),
-    ref: autofocus ? focusOnce : undefined,
+    ref: input,
     ...rest,
   };
   return html`<div class=${classes("field", error && "has-error")}>
@@ -128,14 +132,6 @@ export function Field({
     ${error && html`<p class="field-error" id=${`${id}-error`}><${Icon} name="alert" size=${16} /><span>${error}</span></p>`}
     ${hint && html`<div class="field-hint" id=${`${id}-hint`}>${hint}</div>`}
   </div>`;
-}
-
-/** @param {HTMLElement | null} element */
-function focusOnce(element) {
-  if (element && !element.dataset.focused) {
-    element.dataset.focused = "yes";
-    element.focus();
-  }
 }
 
 /**

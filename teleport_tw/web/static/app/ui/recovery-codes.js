@@ -8,9 +8,9 @@ import { CopyButton, Notice } from "./show.js";
 
 /**
  * The codes with ways to keep them; goes on when the user says they are kept.
- * @param {{ codes: string[], user: string, cluster: string, onDone: () => void, done?: string, busy?: boolean }} props
+ * @param {{ codes: string[], user: string, cluster: string, onDone: () => void, done?: string }} props
  */
-export function RecoveryCodes({ codes, user, cluster, onDone, done = "Continue", busy = false }) {
+export function RecoveryCodes({ codes, user, cluster, onDone, done = "Continue" }) {
   const [kept, setKept] = useState(false);
   useEffect(() => {
     if (kept) return undefined;
@@ -35,6 +35,6 @@ export function RecoveryCodes({ codes, user, cluster, onDone, done = "Continue",
       <${CopyButton} plain text=${text} />
     </div>
     <${Checkbox} label="I have kept these codes somewhere safe" checked=${kept} onChange=${setKept} />
-    <${Button} kind="primary" wide disabled=${!kept} busy=${busy} onClick=${onDone}>${done}<//>
+    <${Button} kind="primary" wide disabled=${!kept} onClick=${onDone}>${done}<//>
   </div>`;
 }

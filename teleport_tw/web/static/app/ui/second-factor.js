@@ -2,25 +2,32 @@
  * The choice and entry of a second factor: a key, a code of an app, or a recovery code.
  */
 import { html, useEffect, useRef, useState } from "../html.js";
+import { remember } from "../state.js";
 import { ask, refusal, supported } from "../webauthn.js";
 import { Button, Field } from "./controls.js";
 import { Icon } from "./icons.js";
 import { Notice } from "./show.js";
 
-/** @typedef {"key" | "code" | "recovery"} Way */
+/**
+ * `both` offers key and code side by side: before a password was checked, the server does not tell which of them a user
+ * has.
+ * @typedef {"key" | "code" | "recovery" | "both"} Way
+ */
+
+const USUAL = "second-factor";
 
 /**
  * @param {{
  *   challenge: import("../mfa.js").Challenge, onAnswer: (answer: import("../mfa.js").Answer) => void, busy?: boolean, problem?: string,
- *   onWay?: (way: Way) => void, submit?: string, quick?: boolean
- * }} props `quick`: ask for the key at once, without another press
+ *   submit?: string, quick?: boolean, hint?: string, usual?: Way
+ * }} props `quick`: whoever used a key the last time is asked for it at once; `usual` is shown first, if it can be
  */
-export function SecondFactor({ challenge, onAnswer, busy = false, problem = "", submit = "Continue", quick = false }) {
+export function SecondFactor({ challenge, onAnswer, busy = false, problem = "", submit = "Continue", quick = false, hint = "", usual }) {
   const options = challenge.webauthn_challenge?.publicKey;
   const ways = /** @type {Way[]} */ (
     [options && supported && "key", challenge.totp_challenge && "code", "recovery"].filter(Boolean)
   );
-  const [way, setWay] = useState(/** @type {Way} */ (ways[0] ?? "recovery"));
+  const [way, setWay] = useState(() => first(ways, usual ?? /** @type {Way | null} */ (remember(USUAL))));
   const [code, setCode] = useState("");
   const [touching, setTouching] = useState(false);
   const [own, setOwn] = useState("");
@@ -33,6 +40,7 @@ export function SecondFactor({ challenge, onAnswer, busy = false, problem = "", 
     stop.current = new AbortController();
     try {
       const response = await ask(options, stop.current.signal);
+      remember(USUAL, "key");
       onAnswer({ challenge_id: challenge.challenge_id, webauthn_assertion_response: response });
     } catch (error) {
       const text = refusal(error);
@@ -54,7 +62,10 @@ export function SecondFactor({ challenge, onAnswer, busy = false, problem = "", 
   };
   const send = (/** @type {string} */ text) => {
     if (way === "recovery") onAnswer({ recovery_code: text.trim() });
-    else onAnswer({ challenge_id: challenge.challenge_id, second_factor_token: text });
+    else {
+      remember(USUAL, "code");
+      onAnswer({ challenge_id: challenge.challenge_id, second_factor_token: text });
+    }
   };
   const typed = (/** @type {string} */ text) => {
     const digits = text.replace(/\D/g, "").slice(0, 6);
@@ -62,7 +73,8 @@ export function SecondFactor({ challenge, onAnswer, busy = false, problem = "", 
     if (digits.length === 6 && code.length < 6) send(digits);
   };
   const shown = own || problem;
-  const others = ways.filter((other) => other !== way);
+  const others = ways.filter((other) => other !== way && (way !== "both" || other === "recovery"));
+  const withCode = way === "code" || way === "both";
   return html`<form
     class="stack"
     onSubmit=${(/** @type {Event} */ event) => {
@@ -75,7 +87,7 @@ export function SecondFactor({ challenge, onAnswer, busy = false, problem = "", 
       <span class=${touching ? "touch-sign is-waiting" : "touch-sign"}><${Icon} name="fingerprint" size=${30} /></span>
       <p>${touching ? "Follow the browser: touch your key, or use your fingerprint or PIN." : "Use your security key or passkey."}</p>
     </div>`}
-    ${way === "code" &&
+    ${withCode &&
     html`<${Field}
       label="Code of your authenticator app"
       class="input code-input"
@@ -83,6 +95,7 @@ export function SecondFactor({ challenge, onAnswer, busy = false, problem = "", 
       autocomplete="one-time-code"
       inputmode="numeric"
       maxlength="7"
+      hint=${hint}
       autofocus
       value=${code}
       onInput=${typed}
@@ -101,9 +114,18 @@ export function SecondFactor({ challenge, onAnswer, busy = false, problem = "", 
       disabled=${busy}
     />`}
     ${shown && html`<${Notice} tone="bad">${shown}<//>`}
-    ${way === "key"
-      ? html`<${Button} kind="primary" wide busy=${busy || touching} onClick=${touch}>Use key or passkey<//>`
-      : html`<${Button} kind="primary" wide type="submit" busy=${busy} disabled=${code.length < 6}>${submit}<//>`}
+    ${way !== "key" &&
+    html`<${Button} kind="primary" wide type="submit" busy=${busy} disabled=${code.length < 6 || touching}>${submit}<//>`}
+    ${way === "both" && html`<div class="or"><span>or</span></div>`}
+    ${(way === "key" || way === "both") &&
+    html`<${Button}
+      kind=${way === "key" ? "primary" : "plain"}
+      wide
+      icon=${way === "both" ? "fingerprint" : undefined}
+      busy=${touching || (busy && way === "key")}
+      disabled=${busy}
+      onClick=${touch}
+    >Use a key or passkey<//>`}
     ${others.length > 0 &&
     html`<div class="other-ways">
       ${others.map((other) => html`<button key=${other} type="button" class="link" disabled=${busy} onClick=${() => choose(other)}>${WORDS[other]}</button>`)}
@@ -111,8 +133,19 @@ export function SecondFactor({ challenge, onAnswer, busy = false, problem = "", 
   </form>`;
 }
 
+/**
+ * @param {Way[]} ways
+ * @param {Way | null} usual
+ * @returns {Way}
+ */
+function first(ways, usual) {
+  if (usual && ways.includes(usual)) return usual;
+  return ways.includes("key") && ways.includes("code") ? "both" : (ways[0] ?? "recovery");
+}
+
 /** @type {Record<Way, string>} */
 const WORDS = {
+  both: "Use a key or a code",
   key: "Use a key or passkey",
   code: "Use a code of an authenticator app",
   recovery: "Use a recovery code",
