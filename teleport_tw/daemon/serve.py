@@ -43,6 +43,7 @@ from teleport_tw.rpc.peer import name_for
 from teleport_tw.web.channel import BoundedSite
 from teleport_tw.web.facts import PublicFacts
 from teleport_tw.web.files import Files
+from teleport_tw.web.playback import Playback
 from teleport_tw.web.reach import Reach
 from teleport_tw.web.terminals import Terminals
 
@@ -75,9 +76,15 @@ def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IServi
         still=lambda id, active: site.sessions.still(id, active),
     )
     files = Files(reach=reach, clock=reactor)
-    for service in (terminals, files):
+    playback = Playback(clock=reactor, threads=threads)
+    for service in (terminals, files, playback):
         service.setServiceParent(host)  # type: ignore[no-untyped-call]
-    site = website(host, facts, (terminals, files))
+
+    def leaving() -> None:
+        terminals.farewell()
+        playback.farewell()
+
+    site = website(host, facts, (terminals, files, playback))
     announced = Server(
         kind=PROXY,
         name=host.identity.host_id,
@@ -99,7 +106,7 @@ def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IServi
         max_connections=configuration.teleport.max_connections,
         forwarding=_forwarding(host, configuration, threads),
         ciphers=suites(configuration.teleport.ciphersuites),
-        leaving=terminals.farewell,
+        leaving=leaving,
     )
     return proxy
 
