@@ -31,6 +31,11 @@ from teleport_tw.resources.roles_options import DeviceTrust, SessionMFA, Strictn
 
 _DER_SEQUENCE = 0x30
 
+MFA_NEEDED = (
+    "access denied: this session needs a second factor; connect with tsh or on the web, which ask for it, "
+    "after adding a device with `tsh mfa add`"
+)
+
 
 @frozen(kw_only=True)
 class AuthorizedTarget:
@@ -92,7 +97,7 @@ def terms_of(view: View, identity: Identity, checker: Checker, *, server_id: str
     return Terms(
         subject=subject,
         locking=Strictness.STRICT if strict else Strictness.BEST_EFFORT,
-        expires=identity.expires if ends else None,
+        expires=identity.previous_identity_expires or identity.expires if ends else None,
         idle_timeout=options.idle_timeout(networking.client_idle_timeout),
         idle_message=networking.idle_timeout_message,
     )
@@ -116,7 +121,7 @@ def refuse_lacking(decision: Decision, identity: Identity) -> None:
     @raise TeleportError: ACCESS_DENIED, the session needs a second factor or a device that the certificate lacks.
     """
     if decision.mfa is not SessionMFA.NO and not identity.mfa_device:
-        raise access_denied("access denied: this session needs a second factor", details="no MFA in certificate")
+        raise access_denied(MFA_NEEDED, details="no MFA in certificate")
     human = not identity.bot_name
     if decision.device_trust is DeviceTrust.REQUIRED or (
         decision.device_trust is DeviceTrust.REQUIRED_FOR_HUMANS and human

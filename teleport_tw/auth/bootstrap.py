@@ -134,6 +134,7 @@ def settings(config: sections.AuthService) -> Mapping[str, Json]:
             "second_factors": list(login.second_factors),
             "connector_name": login.connector_name,
             "require_session_mfa": {"no": False, "yes": True}.get(login.require_session_mfa, login.require_session_mfa),
+            "mfa_grace": format_duration(login.mfa_grace),
             "disconnect_expired_cert": config.disconnect_expired_cert,
             "allow_local_auth": login.local_auth,
             "message_of_the_day": config.message_of_the_day,
@@ -141,7 +142,10 @@ def settings(config: sections.AuthService) -> Mapping[str, Json]:
             "default_session_ttl": format_duration(login.default_session_ttl),
             "signature_algorithm_suite": login.signature_algorithm_suite,
         }
-        | ({} if login.second_factors else {"second_factor": "off"}),
+        | ({} if login.second_factors else {"second_factor": "off"})
+        | ({"webauthn": {"rp_id": login.webauthn_rp_id}} if login.webauthn_rp_id else {})
+        | ({"allow_passwordless": login.passwordless} if login.passwordless is not None else {})
+        | ({"allow_headless": login.headless} if login.headless is not None else {}),
         clusters.NETWORKING: {
             "client_idle_timeout": format_duration(config.client_idle_timeout),
             "idle_timeout_message": config.client_idle_timeout_message,

@@ -12,6 +12,7 @@ from teleport_tw.access import validate
 from teleport_tw.auth import builtin, facts
 from teleport_tw.auth.core import Core
 from teleport_tw.auth.gate import Gate
+from teleport_tw.auth.webauthn import check_rp_id
 from teleport_tw.base.errors import Kind, TeleportError, bad_parameter, not_found
 from teleport_tw.base.timing import format_time
 from teleport_tw.events.kinds import Event
@@ -185,9 +186,15 @@ class Changes:
                     raise bad_parameter(f"role {role!r} does not exist")
             return evolve(resource, metadata=evolve(resource.metadata, expires=user.expires))
         if kind == AUTH_PREFERENCE:
-            factors = AuthPreference.parse(resource).second_factors
-            if factors and "otp" not in factors:
-                raise bad_parameter("spec.second_factors must have otp: security keys alone are not served yet")
+            preference = AuthPreference.parse(resource)
+            if preference.second_factors and not {"otp", "webauthn"} & {*preference.second_factors}:
+                raise bad_parameter("spec.second_factors must have otp or webauthn")
+            if preference.connector_name in ("passwordless", "headless") and (
+                "webauthn" not in preference.second_factors
+            ):
+                raise bad_parameter("spec.connector_name: signing in with a key needs webauthn in second_factors")
+            if preference.webauthn_rp_id:
+                check_rp_id(preference.webauthn_rp_id)
         if kind in SINGLETONS:
             labels = {**resource.metadata.labels, ORIGIN_LABEL: "dynamic"}
             return evolve(resource, metadata=evolve(resource.metadata, labels=labels))

@@ -19,7 +19,6 @@ _WITHOUT_EFFECT: tuple[tuple[str, str], ...] = (
     ("teleport.auth_connection_config.upper_limit_between_retries", _LATER),
     ("teleport.storage.audit_events_uri", f"{_LATER}: events are kept in data_dir/log"),
     ("teleport.storage.audit_sessions_uri", f"{_LATER}: recordings are kept in data_dir/log/records"),
-    ("auth_service.web_idle_timeout", f"{_LATER}: there are no web sessions"),
     ("auth_service.tunnel_strategy.type", f"{_LATER}: agents dial every proxy"),
     ("auth_service.tunnel_strategy.agent_connection_count", _LATER),
     ("auth_service.load_all_cas", _LATER),

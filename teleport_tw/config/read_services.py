@@ -141,6 +141,7 @@ def _authentication(reader: Reader) -> Authentication:
         local_auth=reader.yes("local_auth", True),
         second_factors=factors or (default.second_factors if older is None else older),
         require_session_mfa=reader.choice("require_session_mfa", SESSION_MFA, default.require_session_mfa),
+        mfa_grace=reader.duration("mfa_grace", default.mfa_grace),
         passwordless=reader.flag("passwordless", None),
         headless=reader.flag("headless", None),
         connector_name=reader.text("connector_name", default.connector_name),
@@ -157,10 +158,10 @@ def _authentication(reader: Reader) -> Authentication:
             default.signature_algorithm_suite,
         ),
     )
-    if section.second_factors == ("webauthn",):
-        reader.wrong("second_factors", "must have otp: security keys alone are not served yet")
-    if "webauthn" in section.second_factors and not section.webauthn_rp_id:
-        reader.wrong("webauthn.rp_id", "is missing; it is the proxy's public host name")
+    if section.second_factors == ("sso",):
+        reader.wrong("second_factors", "must have otp or webauthn: single sign-on is not served yet")
+    if section.connector_name in ("passwordless", "headless") and "webauthn" not in section.second_factors:
+        reader.wrong("connector_name", f"{section.connector_name} needs webauthn among second_factors")
     for inner in (webauthn, device, u2f):
         inner.finish()
     return section

@@ -130,12 +130,15 @@ class Authentication:
     How people sign in.
 
     @ivar require_session_mfa: C{no}, C{yes}, C{hardware_key}, …
+    @ivar mfa_grace: how long one tap covers further sessions; ours.
+    @ivar webauthn_rp_id: empty for the proxy's public host name.
     """
 
     type: str = "local"
     local_auth: bool = True
     second_factors: tuple[str, ...] = ("otp",)
     require_session_mfa: str = "no"
+    mfa_grace: Duration = timedelta(minutes=5)
     passwordless: bool | None = None
     headless: bool | None = None
     connector_name: str = "local"

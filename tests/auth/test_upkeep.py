@@ -117,13 +117,18 @@ class Upkeep(AuthCase):
         self.assertEqual(error.kind, Kind.BAD_PARAMETER)
         self.assertEqual(len((await self.admin.list("token")).items), 1)
 
-    async def test_security_keys_alone(self) -> None:
-        """A setting under which nobody could sign in is refused, with what to do."""
+    async def test_settings_nobody_could_sign_in_under(self) -> None:
+        """They are refused, with what to do."""
         preference = await self.admin.get("cluster_auth_preference", "cluster-auth-preference")
-        spec = {**preference.spec, "second_factors": ["webauthn"], "webauthn": {"rp_id": "example.com"}}
-        error = await self.refused(self.admin.upsert(Resource(preference.kind, "v2", Metadata(preference.name), spec)))
-        self.assertEqual(error.kind, Kind.BAD_PARAMETER)
-        self.assertIn("must have otp", error.message)
+        for wrong, said in (
+            ({"second_factors": ["sso"]}, "must have otp or webauthn"),
+            ({"second_factors": ["otp"], "connector_name": "passwordless"}, "needs webauthn"),
+            ({"second_factors": ["webauthn"], "webauthn": {"rp_id": "127.0.0.1"}}, "keys need a domain"),
+        ):
+            changed = Resource(preference.kind, "v2", Metadata(preference.name), {**preference.spec, **wrong})
+            error = await self.refused(self.admin.upsert(changed))
+            self.assertEqual(error.kind, Kind.BAD_PARAMETER)
+            self.assertIn(said, error.message)
 
     async def test_authorities_of_another_auth(self) -> None:
         """What another auth writes of an authority is in the next certificate's list of whom to trust."""

@@ -41,7 +41,11 @@ WRONG = [
     ("version: v3\nproxy_service: {https_keypairs: [{key_file: a}]}", "https_keypairs[0].cert_file: is missing"),
     ("version: v3\nauth_service: {tokens: ['nod:geheim']}", "auth_service.tokens[0]: must be role"),
     ("version: v3\nauth_service: {client_idle_timeout: soon}", "auth_service.client_idle_timeout:"),
-    ("version: v3\nauth_service: {authentication: {second_factors: [webauthn]}}", "webauthn.rp_id: is missing"),
+    ("version: v3\nauth_service: {authentication: {second_factors: [sso]}}", "second_factors: must have otp"),
+    (
+        "version: v3\nauth_service: {authentication: {connector_name: passwordless}}",
+        "connector_name: passwordless needs",
+    ),
     ("version: v3\nauth_service: {enabled: perhaps}", "auth_service.enabled: must be yes or no"),
     ("version: v3\nssh_service: {commands: [{name: a}]}", "ssh_service.commands[0].command: is missing"),
     ("version: v3\nssh_service: {labels: [a]}", "ssh_service.labels: must be a mapping"),
