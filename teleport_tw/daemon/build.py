@@ -30,6 +30,7 @@ from teleport_tw.auth.service import AuthService, make_auth_service
 from teleport_tw.base.addresses import split_address
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.logs import Logs
+from teleport_tw.base.memory import settle
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.tasks import Tasks, Threads
 from teleport_tw.base.timing import Backoff, Duration
@@ -281,6 +282,7 @@ class Starter(MultiService):
             self.hosts.append(host)
             say[role](Readiness.OK)
             self.health.probe(role.value.lower(), lambda copy=host.copy: bool(copy.connected))  # type: ignore[misc]
+        settle()
         self._log.info("all services are up")
 
     def _give_up(self, error: Exception) -> None:

@@ -1,44 +1,53 @@
 """
-Freed memory that is kept.
+What is there when a service is up is not looked through again; what comes later is.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from platform import libc_ver
-from resource import RUSAGE_SELF, getrusage
+import gc
+import weakref
+from typing import Any
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_tw.base.memory import keep_freed  # noqa: F401 -- for the process the test starts
-
-PIECE = 1024 * 1024
+from teleport_tw.base.memory import YOUNG, settle
 
 
-def faults() -> int:
+class _Holds:
+    itself: Any = None
+
+
+def _circle() -> weakref.ref[_Holds]:
+    made = _Holds()
+    made.itself = made
+    return weakref.ref(made)
+
+
+class SettleTests(SynchronousTestCase):
     """
-    @return: pages taken from the kernel by what a relay does: a large buffer, and another while that is there.
-    """
-    before = getrusage(RUSAGE_SELF).ru_minflt
-    for _ in range(64):
-        first = bytearray(PIECE)
-        second = bytes(first)
-        del first, second
-    return getrusage(RUSAGE_SELF).ru_minflt - before
-
-
-class KeepingTests(SynchronousTestCase):
-    """
-    Large buffers are not taken from the kernel each time anew.
+    In a process that goes on.
     """
 
-    def test_buffers_are_reused(self) -> None:
+    def setUp(self) -> None:
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        self.addCleanup(gc.unfreeze)
+
+    def test_garbage_of_the_start_goes_and_what_stays_is_out_of_the_way(self) -> None:
         """
-        In a process of its own, since what was set stays set.
+        What is looked through after it is little.
         """
-        if libc_ver()[0] != "glibc":
-            raise SkipTest("this is about glibc")
-        code = "from tests.base.test_memory import *; keep_freed(); faults(); print(faults())"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        self.assertLess(int(done.stdout), 2 * PIECE // 4096)
+        before, lost = len(gc.get_objects()), _circle()
+        settle()
+        self.assertIsNone(lost())
+        self.assertGreater(gc.get_freeze_count(), before // 2)
+        self.assertLess(len(gc.get_objects()), before // 10)
+
+    def test_later_garbage_goes_by_itself(self) -> None:
+        """
+        Once there is some of it.
+        """
+        settle()
+        lost = _circle()
+        kept = [[number] for number in range(2 * YOUNG)]
+        self.assertIsNone(lost())
+        del kept
