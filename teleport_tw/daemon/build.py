@@ -29,8 +29,8 @@ from teleport_tw.auth.metrics import Metrics
 from teleport_tw.auth.service import AuthService, make_auth_service
 from teleport_tw.base.addresses import split_address
 from teleport_tw.base.errors import Kind, TeleportError
+from teleport_tw.base.garbage import settle
 from teleport_tw.base.logs import Logs
-from teleport_tw.base.memory import settle
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.tasks import Tasks, Threads
 from teleport_tw.base.timing import Backoff, Duration
