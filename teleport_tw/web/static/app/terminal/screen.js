@@ -214,6 +214,7 @@ export class Screen {
 
   /** On the graphics card where there is one; xterm's own way of drawing is the fallback. */
   async #paint() {
+    canPaint ??= hasGraphics();
     if (this.painter || !canPaint) return;
     try {
       const { WebglAddon } = await import("@xterm/addon-webgl");
@@ -262,7 +263,21 @@ export class Screen {
   }
 }
 
-let canPaint = true;
+/** Whether WebGL is worth using; null, not tried yet. @type {boolean | null} */
+let canPaint = null;
+
+/**
+ * Without a graphics card browsers imitate one, many times slower than xterm's own way of drawing.
+ * @returns {boolean}
+ */
+function hasGraphics() {
+  const context = createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat: true });
+  if (!context) return false;
+  const names = context.getExtension("WEBGL_debug_renderer_info");
+  const name = String(context.getParameter(names ? names.UNMASKED_RENDERER_WEBGL : context.RENDERER));
+  context.getExtension("WEBGL_lose_context")?.loseContext();
+  return !/swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
+}
 
 const MARKS = {
   matchBackground: "#7a5c00",
