@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from teleport_tw.dial.view import View
+from teleport_tw.web.api.active import Active
 from teleport_tw.web.api.cluster import Cluster
 from teleport_tw.web.api.events import Events
 from teleport_tw.web.api.lists import Lists
@@ -39,6 +40,7 @@ def website(host: Host, facts: PublicFacts, groups: Sequence[Pages] = ()) -> Web
     own: tuple[Pages, ...] = (
         Cluster(facts, people, catalogue),
         Lists(catalogue, people),
+        Active(host.api, people),
         Events(clock),
         Users(facts),
         Roles(),

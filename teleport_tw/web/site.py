@@ -112,7 +112,7 @@ class WebSite:
         self.sessions = Sessions(self.api, self.clock, self._signed_out)
         groups: list[Pages] = [
             Public(self.api, self.facts, self.clock, self.joined),
-            Setup(self.api, self.facts),
+            Setup(self.api),
             *self.groups,
         ]
         if self.users is not None:

@@ -110,7 +110,9 @@ def mistakes(text: str, check: Callable[[Resource], object]) -> tuple[Resource |
             raise
         lines = _lines(text)
         said = re.sub(r"^\w+ '[^']*': ", "", error.message)
-        return resource, [_mistake(each, _line_of(each, lines)) for each in re.split(r"; (?=(?:spec|metadata|kind|version)\b)", said)]
+        return resource, [
+            _mistake(each, _line_of(each, lines)) for each in re.split(r"; (?=(?:spec|metadata|kind|version)\b)", said)
+        ]
     return resource, []
 
 

@@ -18,6 +18,7 @@ from teleport_tw.api.contract import Api, EventPage, EventQuery
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.timing import from_timestamp, parse_time
 from teleport_tw.resources.metadata import Json
+from teleport_tw.web.answers import when
 from teleport_tw.web.routes import Answer, Call, Reply, Route
 from teleport_tw.web.shapes import FREE, TIME, Many, Shape, Table, Text, Whole
 
@@ -86,12 +87,19 @@ class Events:
             ),
             Route(
                 method=get,
+                path="/sites/<site>/recordings/search",
+                handler=self.in_recordings,
+                about="Recordings in which a text was on the screen, and where.",
+                query={"text": Text(least=1, most=256), "limit": Whole(least=1, most=MAX_PAGE)},
+                answer=Table(members={"items": Many(of=FREE)}, needs=("items",)),
+            ),
+            Route(
+                method=get,
                 path="/sites/<site>/events/tail",
                 handler=self.tail,
-                about="Events after the one named, oldest first; waits half a minute for some.",
+                about="Events after those of the answer before, oldest first; waits half a minute for some.",
                 query={
-                    "after": Text(most=128, about="uid of the last event the page has"),
-                    "since": TIME,
+                    "startKey": Text(most=256, about="of the answer before; from now on without one"),
                     "include": PERIOD["include"],
                     "search": PERIOD["search"],
                     "user": PERIOD["user"],
@@ -121,13 +129,24 @@ class Events:
         wanted = _query(call.query)
         return _told(await call.api.search(evolve(wanted, types=wanted.types or RECORDED)))
 
+    async def in_recordings(self, call: Call) -> Reply:
+        """
+        C{GET /webapi/sites/:site/recordings/search}.
+        """
+        text = call.query.get("text", "")
+        if not text.strip():
+            raise bad_parameter("say which text")
+        hits = await call.api.search_recordings(text, EventQuery(limit=call.query.get("limit", PAGE)))
+        items = [{"sid": hit.session, "ms": int(hit.at.total_seconds() * 1000), "line": hit.line} for hit in hits]
+        return {"items": items}
+
     async def tail(self, call: Call) -> Reply:
         """
-        C{GET /webapi/sites/:site/events/tail}: a page asks again with the last uid that it was told; a page without
-        one gives C{since} and is told all from then on.
+        C{GET /webapi/sites/:site/events/tail}: the first answer comes at once, with where to go on from.
         """
         query, now = call.query, from_timestamp(self.clock.seconds())
-        since = parse_time(query["since"]) if "since" in query else now
+        moment, _, uid = query.get("startKey", "").partition(" ")
+        since = parse_time(moment) if moment else now
         wanted = EventQuery(
             since=since,
             types=query.get("include", ()),
@@ -138,9 +157,11 @@ class Events:
         ends = self.clock.seconds() + TAIL_SECONDS
         while True:
             page = await call.api.search(wanted)
-            events = _after(page.events, query.get("after", ""))
-            if events or self.clock.seconds() >= ends:
-                return {"events": list(events), "startKey": str(events[-1].get("uid") or "") if events else ""}
+            events = _after(page.events, uid)
+            if events:
+                return {"events": list(events), "startKey": f"{events[-1].get('time')} {events[-1].get('uid')}"}
+            if not moment or self.clock.seconds() >= ends:
+                return {"events": [], "startKey": f"{when(since)} {uid}".strip()}
             await deferLater(self.clock, LOOK_SECONDS)
 
     async def export(self, call: Call) -> Reply:

@@ -9,15 +9,16 @@ from typing import Any
 
 from attrs import frozen
 
-from teleport_tw.api.contract import Api
+from teleport_tw.api.contract import Api, DeviceType, MfaAnswer
+from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.secret import Secret
-from teleport_tw.web.answers import qr
-from teleport_tw.web.facts import PublicFacts
+from teleport_tw.web.answers import NEW_DEVICE, qr, when
+from teleport_tw.web.api.account import TICKET, ticket_json
 from teleport_tw.web.routes import Call, Limit, Reply, Route, Who
-from teleport_tw.web.shapes import FREE, Table, Text
+from teleport_tw.web.shapes import FREE, Flag, Many, Shape, Table, Text
 
-PASSWORD = Text(least=0, most=128, secret=True)
-OTP = Text(most=16, secret=True)
+PASSWORD = Text(most=128, secret=True)
+NAMED = Text(most=256, about="what its user calls the device")
 
 
 @frozen
@@ -27,23 +28,39 @@ class Setup:
     """
 
     api: Api
-    facts: PublicFacts
 
     def routes(self) -> Sequence[Route]:
         """See L{teleport_tw.web.site.Pages}."""
-        link: dict[str, Any] = {
-            "path": "/users/password/token/<token>",
-            "who": Who.PUBLIC,
-            "limit": Limit.COSTLY,
-            "answer": FREE,
+        path = "/users/password/token/<token>"
+        link: dict[str, Any] = {"who": Who.PUBLIC, "limit": Limit.COSTLY}
+        device: dict[str, Shape] = {
+            "device_type": Text(choices=tuple(each.value for each in DeviceType)),
+            "passwordless": Flag(about="the key shall know its user"),
+        }
+        answer: dict[str, Shape] = {
+            "password": PASSWORD,
+            "device_name": NAMED,
+            "ticket": Text(most=256, about="id of the device that was begun"),
+            **NEW_DEVICE,
         }
         return (
-            Route(method="GET", handler=self.facts_of, about="Whom a link is for.", **link),
+            Route(method="GET", path=path, handler=self.facts_of, about="Whom a link is for.", answer=FREE, **link),
+            Route(
+                method="POST",
+                path=f"{path}/registerchallenge",
+                handler=self.begin,
+                about="Begin to set up the second factor.",
+                body=Table(members=device, needs=("device_type",)),
+                answer=TICKET,
+                **link,
+            ),
             Route(
                 method="PUT",
+                path=path,
                 handler=self.answer,
-                about="A password and a second factor for the link's user.",
-                body=Table(members={"password": PASSWORD, "second_factor_token": OTP}, needs=("password",)),
+                about="A password and a second factor for the link's user; gives recovery codes.",
+                body=Table(members=answer),
+                answer=Table(members={"recovery_codes": Many(of=Text())}, needs=("recovery_codes",)),
                 **link,
             ),
         )
@@ -58,17 +75,39 @@ class Setup:
             "tokenId": token,
             "user": ticket.username,
             "purpose": ticket.purpose.value,
+            "expires": when(ticket.expires),
             "qrCode": qr(ticket.otp_uri.reveal()) if ticket.otp_secret else "",
             "otpSecret": ticket.otp_secret.reveal(),
         }
+
+    async def begin(self, call: Call) -> Reply:
+        """
+        C{POST /webapi/users/password/token/:token/registerchallenge}.
+        """
+        ticket = await self.api.begin_setup_device(
+            Secret(call.path["token"]),
+            DeviceType(call.body["device_type"]),
+            passwordless=call.body.get("passwordless", False),
+        )
+        return ticket_json(ticket)
 
     async def answer(self, call: Call) -> Reply:
         """
         C{PUT /webapi/users/password/token/:token}.
         """
-        await self.api.complete_setup(
+        body = call.body
+        otp, webauthn = body.get("second_factor_token", "").replace(" ", ""), body.get("webauthn_creation_response")
+        if otp and webauthn:
+            raise bad_parameter("an answer holds one proof")
+        ticket, shown = body.get("ticket", ""), None
+        if ticket or webauthn:
+            shown = MfaAnswer(otp=Secret(otp), webauthn=webauthn or {}, challenge=ticket)
+            otp = ""
+        codes = await self.api.complete_setup(
             Secret(call.path["token"]),
-            Secret(call.body["password"]),
-            Secret(call.body.get("second_factor_token", "")),
+            Secret(body.get("password", "")),
+            Secret(otp),
+            answer=shown,
+            device_name=body.get("device_name", ""),
         )
-        return {}
+        return {"recovery_codes": [code.reveal() for code in codes]}
