@@ -52,7 +52,10 @@ export function navigate(to, { replace = false, keepScroll = false } = {}) {
   if (replace) history.replaceState(null, "", target);
   else history.pushState(null, "", target);
   place.set(here());
-  if (!keepScroll) scrollTo(0, 0);
+  if (!keepScroll) {
+    scrollTo(0, 0);
+    document.getElementById("main")?.scrollTo(0, 0);
+  }
 }
 
 /**

@@ -63,7 +63,7 @@ export function Layout({ children, full = false }) {
       </nav>
       <${Account} />
     </aside>
-    <main class="main" id="main" tabindex="-1">
+    <main class="main" id="main" tabindex="-1" inert=${open}>
       <${Away} />
       ${children}
     </main>

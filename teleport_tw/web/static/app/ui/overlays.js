@@ -21,7 +21,10 @@ export function Dialog({ title, onClose, children, footer, size = "normal", stea
   useLayoutEffect(() => {
     const dialog = element.current;
     const before = document.activeElement;
-    if (dialog && !dialog.open) dialog.showModal();
+    if (dialog && !dialog.open) {
+      if (document.querySelector("dialog[open]")) dialog.classList.add("dialog-over");
+      dialog.showModal();
+    }
     return () => {
       dialog?.close();
       if (before instanceof HTMLElement && before.isConnected) before.focus();

@@ -57,7 +57,7 @@ export function Devices({ devices, auth, user, cluster }) {
           <div class="grow">
             <div class="row"><span class="cell-title">${device.name}</span>${device.suspect && html`<${Badge} tone="bad">Copied<//>`}</div>
             <div class="cell-sub">
-              ${KINDS[kindOf(device)].title} · used <${Timeago} time=${device.lastUsed} />${device.addedAt && html`<span class="cell-more"> · added <${Timeago} time=${device.addedAt} /></span>`}
+              ${KINDS[kindOf(device)].title} · ${device.lastUsed ? html`used <${Timeago} time=${device.lastUsed} />` : "never used"}${device.addedAt && html`<span class="cell-more"> · added <${Timeago} time=${device.addedAt} /></span>`}
             </div>
             ${device.suspect && html`<p class="field-error">There seems to be a copy of this key, so it is not accepted any more. Remove it.</p>`}
           </div>

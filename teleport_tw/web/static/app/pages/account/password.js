@@ -12,7 +12,7 @@ import { NewPassword } from "../../ui/new-password.js";
 /** @param {{ devices: import("../../load.js").Loaded<any> }} props */
 export function Password({ devices }) {
   const [open, setOpen] = useState(false);
-  const missing = devices.data?.passwordState === "unset";
+  const missing = useStore(session).context?.passwordState === "unset";
   return html`<section class="card">
     <div class="card-head">
       <div class="grow">
