@@ -28,7 +28,10 @@ EXAMPLES = """\
 tsh db ls
 tsh db login --db-user=app --db-name=orders postgres-prod
 tsh db connect postgres-prod
-eval $(tsh db env) && psql
+eval $(tsh db env postgres-prod) && psql
+tsh db env --unset postgres-prod
+tsh db config --format=cmd postgres-prod
+tsh db logout postgres-prod
 tsh db exec "SELECT count(*) FROM users" --dbs=eu,us --db-user=reader --db-name=app
 """
 
