@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, ClassVar, Protocol
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.wamp.types import TransportDetails
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.logger import Logger
 from twisted.web.resource import IResource
@@ -142,7 +143,15 @@ class Socket(_Base):  # type: ignore[misc]  # as above
         if self.transport is not None:
             self.transport.abortConnection()
 
-    # What autobahn calls.
+    # What Twisted and autobahn call.
+
+    def connectionMade(self) -> None:
+        """
+        As autobahn's own, which would ask pyOpenSSL about the connection's TLS.
+        """
+        self._transport_details = TransportDetails(is_server=True, is_secure=False)
+        self.peer = ""
+        self._connectionMade()
 
     def onOpen(self) -> None:
         """
