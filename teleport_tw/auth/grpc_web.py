@@ -5,6 +5,7 @@ Serves second factors, web sessions and headless sign-ins over gRPC; L{teleport_
 from __future__ import annotations
 
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError
 
 from teleport_tw.api import ceremonies, proofs, sessions
 from teleport_tw.api.contract import Api, MfaAnswer
@@ -25,7 +26,7 @@ def answer_of(peer: Peer) -> MfaAnswer | None:
         return None
     try:
         return proofs.answer_from_pb(factors_pb2.MfaAnswer.FromString(said))
-    except ValueError as error:  # protobuf's DecodeError is one
+    except DecodeError as error:
         raise bad_parameter(f"the header {proofs.HEADER} cannot be read") from error
 
 

@@ -91,7 +91,7 @@ class Taps:
         """
         if not gate.holder or self.core.preference().mfa_grace == NEVER:
             return ""
-        fields = await self.core.challenges.recall(username, _SESSION + gate.holder)
+        fields = await self.core.challenges.recall(username, _SESSION + gate.holder, self.core.now())
         return str(fields["device"]) if fields else ""
 
     async def _required(self, gate: Gate, target: MfaTarget) -> bool:
@@ -152,7 +152,7 @@ class Taps:
         username = person(gate)
         name = f"admin{answer.challenge}"
         digest = sha256(json.dumps(answer.webauthn, sort_keys=True).encode()).hexdigest() + gate.holder
-        before = await core.challenges.recall(username, name) if answer.challenge.isalnum() else None
+        before = await core.challenges.recall(username, name, core.now()) if answer.challenge.isalnum() else None
         if before is not None and answer.webauthn and before["digest"] == digest:
             return
         proof = await self.accounts.prove(username, answer, Scope.ADMIN_ACTION)

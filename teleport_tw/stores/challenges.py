@@ -118,13 +118,15 @@ class Challenges:
         """
         @param name: of what counts, legal in a key.
         """
-        await records.write(self.backend, layout.answered_key(username, name), fields, expires)
+        kept = {**fields, "until": format_time(expires)}
+        await records.write(self.backend, layout.answered_key(username, name), kept, expires)
 
-    async def recall(self, username: str, name: str) -> records.Fields | None:
+    async def recall(self, username: str, name: str, now: datetime) -> records.Fields | None:
         """
         @return: C{None} where nothing counts any more.
         """
-        return await records.read(self.backend, layout.answered_key(username, name))
+        fields = await records.read(self.backend, layout.answered_key(username, name))
+        return fields if fields is not None and now < parse_time(fields["until"]) else None
 
     async def forget(self, username: str) -> None:
         """

@@ -75,13 +75,14 @@ class KeyCase(TestCase):
     """
 
     timeout = 60
+    listen = False
     policy: Mapping[str, Any] = {"second_factors": list(BOTH)}
 
     def setUp(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self.start())
 
     async def start(self) -> None:
-        self.cluster = await Cluster.start(self.addCleanup, listen=False)
+        self.cluster = await Cluster.start(self.addCleanup, listen=self.listen)
         assert self.cluster.auth.core is not None
         self.core = self.cluster.auth.core
         self.clock = Skewed()
