@@ -25,6 +25,7 @@ from twisted.conch.ssh.filetransfer import (
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.conch.connection import Connection
@@ -92,7 +93,14 @@ class _Channel(StreamChannel):
             self.said += data
 
 
+class _Quiet(Logger):
+    def info(self, format: str | None = None, **fields: Any) -> None:
+        self.debug(format, **fields)
+
+
 class _Client(FileTransferClient):
+    _log = _Quiet()  # Conch tells of every message, which is one for each 32 KiB
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ready: Deferred[None] = Deferred()
