@@ -190,6 +190,18 @@ class Asker:
             raise bad_parameter(f"nobody answers '{question.strip()}': write a line for it to standard input")
         return Secret(line.rstrip("\r\n"))
 
+    def line(self, question: str) -> str:
+        """
+        @return: the answer, which was shown while typed, without spaces around it.
+        @raise TeleportError: BAD_PARAMETER, there is no answer.
+        """
+        self._sink.write(question)
+        self._sink.flush()
+        line = self._source.readline()
+        if not line:
+            raise bad_parameter(f"nobody answers '{question.strip()}': write a line for it to standard input")
+        return line.strip()
+
     def acknowledge(self, text: str) -> None:
         """
         Show a text; at a terminal wait for the Return key.

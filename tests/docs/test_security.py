@@ -14,16 +14,16 @@ from teleport_tw.access import patterns, predicate
 from teleport_tw.agents.ssh import forward
 from teleport_tw.api import streams
 from teleport_tw.audit.spool import Spool
-from teleport_tw.auth import issuance, otp, users
+from teleport_tw.auth import issuance, otp, password, users
 from teleport_tw.auth.setup import DEFAULT_TTL, MAX_TTL, SetupPurpose
-from teleport_tw.conch import algorithms, ciphers, connection, userauth
+from teleport_tw.conch import algorithms, connection, sealing, userauth
 from teleport_tw.config.sections import Teleport
 from teleport_tw.dial import lifetime
 from teleport_tw.pki import sshcert
 from teleport_tw.rpc.server import Limits
 from teleport_tw.stores import credentials
 from teleport_tw.tunnel import endpoints, link
-from teleport_tw.web import channel, pages
+from teleport_tw.web import channel
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "security.rst").read_text()
 HOUR = timedelta(hours=1)
@@ -58,7 +58,7 @@ class NumberTests(SynchronousTestCase):
             "SSH sign-in failures on a connection": str(userauth.LoginRules.__attrs_attrs__.max_attempts.default),
             "SSH sign-in requests on a connection": str(userauth.MAX_REQUESTS),
             "channels on an SSH connection": str(connection.MAX_CHANNELS),
-            "an SSH packet": f"{ciphers.MAX_PACKET_BYTES // 1024} KiB",
+            "an SSH packet": f"{sealing.MAX_PACKET_BYTES // 1024} KiB",
             "a stream's header, to arrive": f"{endpoints.HEADER_TIMEOUT.total_seconds():g} s",
             "a stream's header, its size": f"{streams.MAX_BYTES // 1024} KiB",
             "a stream's answer": f"{endpoints.ANSWER_TIMEOUT.total_seconds():g} s",
@@ -87,7 +87,7 @@ class NumberTests(SynchronousTestCase):
         """
         Passwords, codes, failures and links.
         """
-        self.assertIn(f"Passwords have {pages.MIN_PASSWORD} to {pages.MAX_PASSWORD} characters", PAGE)
+        self.assertIn(f"Passwords have {password.MIN_LENGTH} to {password.MAX_LENGTH} characters", PAGE)
         self.assertEqual((otp.DIGITS, otp.STEP, otp.SKEW), (6, 30, 1))
         self.assertEqual(credentials.MOST_FAILURES, 5)
         self.assertEqual((credentials.WINDOW, credentials.LOCKED_FOR), (HOUR / 2, HOUR / 2))

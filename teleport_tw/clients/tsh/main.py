@@ -33,6 +33,7 @@ VERBS = (
     Verb("recordings", f"{_ROOM}.recordings", "list, search and export recorded sessions"),
     Verb("sessions", f"{_ROOM}.sessions", "list live sessions"),
     Verb("db", f"{_ROOM}.db", "list databases, sign in to them, connect to them"),
+    Verb("mfa", f"{_ROOM}.mfa", "list, add and remove your second factors"),
     Verb("proxy", f"{_ROOM}.proxy", "connections through the proxy for other programs"),
     Verb("env", f"{_ROOM}.env", "print environment variables of the cluster in use"),
     Verb("version", f"{_ROOM}.version", "print the version"),
@@ -48,6 +49,7 @@ _PUT_OFF = (
 )
 """What libraries import and C{tsh} hardly ever uses: cookies, text forms, transports that are not ours."""
 
+MFA_MODES = ("auto", "otp", "cross-platform")
 AGENT_MODES = ("auto", "yes", "no", "only")
 
 
@@ -95,6 +97,13 @@ def flags(parser: Parser) -> None:
         choices=AGENT_MODES,
         default=environment("TELEPORT_ADD_KEYS_TO_AGENT", "auto"),
         help="lend the certificate to the running ssh-agent [auto] (TELEPORT_ADD_KEYS_TO_AGENT)",
+    )
+    parser.add_argument(
+        "--mfa-mode",
+        choices=MFA_MODES,
+        default=environment("TELEPORT_MFA_MODE", "auto"),
+        help="which second factors to use: codes (otp), security keys (cross-platform) or both [auto]"
+        " (TELEPORT_MFA_MODE)",
     )
     parser.add_argument(
         "--relogin",

@@ -1,0 +1,106 @@
+"""
+Second factors at a terminal: added, listed, used, removed.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import re
+import subprocess
+import time
+import unittest
+import urllib.error
+
+import pyotp
+import pytest
+
+from tests.journeys.cluster import PASSWORD, PATIENCE, ROOT, Cluster
+
+pytestmark = pytest.mark.servers
+
+
+def code(authenticator: pyotp.TOTP, steps: int) -> str:
+    """
+    @return: that of so many half minutes from now; of the three that are accepted, each only after those before it.
+    """
+    return str(authenticator.at(int(time.time()) + 30 * steps))
+
+
+class MfaTests(unittest.TestCase):
+    cluster: Cluster
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.cluster = Cluster().start()
+        cls.addClassCleanup(cls.cluster.close)
+
+    def sign_up(self, user: str) -> pyotp.TOTP:
+        """With the oldest code that is accepted, so that two are left."""
+        cluster = self.cluster
+        login = f"--logins={getpass.getuser()}"
+        made = json.loads(cluster.tctl("users", "add", user, "--roles=access", login, "--format=json"))
+        path = f"/webapi/users/password/token/{made['url'].rpartition('/')[2]}"
+        authenticator = pyotp.TOTP(json.loads(cluster.http("GET", path))["otpSecret"])
+        for steps in (-1, 0):
+            body = json.dumps({"password": PASSWORD, "second_factor_token": code(authenticator, steps)}).encode()
+            try:
+                cluster.http("PUT", path, body)
+                break
+            except urllib.error.HTTPError as error:
+                if steps == 0:
+                    raise AssertionError(error.read().decode()) from error
+        answers = f"{PASSWORD}\n{code(authenticator, 0)}\n"
+        cluster.tsh("login", f"--proxy={cluster.proxy}", f"--user={user}", f"--ca-pin={cluster.pin}", stdin=answers)
+        return authenticator
+
+    def add_phone(self, proof: str) -> pyotp.TOTP:
+        """C{tsh mfa add}, whose second question depends on what it shows before."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("TELEPORT_")}
+        environment |= {"TELEPORT_HOME": str(self.cluster.home), "PYTHONPATH": str(ROOT)}
+        words = [*self.cluster.program("tsh"), "mfa", "add", "--type=totp", "--name=phone"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            words, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True, env=environment
+        ) as run:
+            assert run.stdin is not None
+            assert run.stdout is not None
+            run.stdin.write(f"{proof}\n")
+            run.stdin.flush()
+            said = ""
+            while not (found := re.search(r"^  ([A-Z2-7]{32,})$", said, re.MULTILINE)):
+                line = run.stdout.readline()
+                self.assertTrue(line, said)
+                said += line
+            phone = pyotp.TOTP(found[1])
+            out, _ = run.communicate(f"{code(phone, -1)}\n", timeout=PATIENCE)
+        self.assertEqual(run.returncode, 0, said + out)
+        self.assertIn("MFA device 'phone' added.", out)
+        return phone
+
+    def test_the_life_of_a_phone(self) -> None:
+        """Added with the first device's word, it proves who the user is; a recovery code stands in for it."""
+        cluster = self.cluster
+        first = self.sign_up("alice")
+        phone = self.add_phone(code(first, 1))
+        shown = cluster.tsh("mfa", "ls").stdout
+        self.assertIn("phone", shown)
+        self.assertEqual(shown.count("TOTP"), 2)
+        refused = cluster.tsh("mfa", "rm", "phone", stdin="000000\n", check=False)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertNotIn("Traceback", refused.stderr)
+        codes = re.findall(
+            r"[a-z2-7]{4}(?:-[a-z2-7]{4}){3}", cluster.tsh("mfa", "recovery", stdin=f"{code(phone, 0)}\n").stdout
+        )
+        self.assertEqual(len(codes), 10)
+        missing = cluster.tsh("mfa", "rm", "tablet", check=False).stderr
+        self.assertIn("phone", missing)
+        cluster.tsh("mfa", "rm", "phone", stdin=f"{codes[0]}\n")
+        (left,) = json.loads(cluster.tsh("mfa", "ls", "--format=json").stdout)
+        last = cluster.tsh("mfa", "rm", left["name"], stdin=f"{codes[1]}\n", check=False)
+        self.assertIn("last", last.stderr)
+        again = cluster.tsh("mfa", "recovery", stdin=f"{codes[0]}\n", check=False)
+        self.assertNotEqual(again.returncode, 0, "a recovery code works once")
+        self.assertEqual([event["mfa_device_name"] for event in cluster.events("mfa.delete", user="alice")], ["phone"])
+        self.assertIn("phone", [event["mfa_device_name"] for event in cluster.events("mfa.add", user="alice")])
