@@ -183,7 +183,7 @@ class Changes:
             user = User.parse(resource)
             for role in user.roles:
                 if self.core.role(role) is None and await self.core.resources.find("role", role) is None:
-                    raise bad_parameter(f"role {role!r} does not exist")
+                    raise bad_parameter(f"role {role!r} does not exist; `tctl get roles` lists what there is")
             return evolve(resource, metadata=evolve(resource.metadata, expires=user.expires))
         if kind == AUTH_PREFERENCE:
             preference = AuthPreference.parse(resource)

@@ -239,7 +239,9 @@ class UserCertificates:
             except TeleportError as error:
                 if error.kind is not Kind.NOT_FOUND:
                     raise
-                raise bad_parameter(f"role {name!r} of user {user.name!r} does not exist") from error
+                raise bad_parameter(
+                    f"role {name!r} of user {user.name!r} does not exist; `tctl get roles` lists what there is"
+                ) from error
         return Checker.for_identity(found, username=user.name, traits=user.traits)
 
     def _granted(self, user: User, checker: Checker, identity: Identity) -> UserGrant:

@@ -12,7 +12,7 @@ import base64
 import heapq
 import json
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -42,6 +42,18 @@ MAX_RANKS = 200_000
 """Resources in one of them; some 20 MB. A larger kind is put in order anew for each page."""
 
 
+LISTED_BY: Mapping[str, str] = {
+    "user": "tctl users ls",
+    "role": "tctl get roles",
+    "token": "tctl tokens ls",
+    "lock": "tctl get locks",
+    "node": "tctl nodes ls",
+    "db": "tctl db ls",
+    "instance": "tctl inventory ls",
+}
+"""What shows those there are, for who misspelt a name."""
+
+
 @frozen
 class ResourceStore:
     """
@@ -56,9 +68,17 @@ class ResourceStore:
 
     async def get(self, kind: str, name: str, *, sub_kind: str = "") -> Resource:
         """
-        @raise TeleportError: NOT_FOUND.
+        @raise TeleportError: NOT_FOUND, with what lists those there are.
         """
-        resource = decode(await self.backend.get(resource_key(kind, sub_kind, name)))
+        try:
+            item = await self.backend.get(resource_key(kind, sub_kind, name))
+        except TeleportError as error:
+            if error.kind is Kind.NOT_FOUND and kind in LISTED_BY:
+                raise TeleportError(
+                    Kind.NOT_FOUND, f"{error.message}; `{LISTED_BY[kind]}` lists what there is"
+                ) from error
+            raise
+        resource = decode(item)
         if sub_kind and resource.sub_kind != sub_kind:
             raise TeleportError(Kind.NOT_FOUND, f"{kind} {name!r} of sub_kind {sub_kind!r} is not found")
         return resource

@@ -12,8 +12,21 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from teleport_tw.api.admin import connect_admin
-from teleport_tw.api.contract import Api, Change, DatabaseCertRequest, EventQuery, Query, SemaphoreRequest, every
+from teleport_tw.api.contract import (
+    Api,
+    Change,
+    DatabaseCertRequest,
+    DeviceType,
+    EventQuery,
+    MfaAnswer,
+    MfaTarget,
+    Query,
+    Scope,
+    SemaphoreRequest,
+    every,
+)
 from teleport_tw.base.errors import Kind, TeleportError
+from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import utc_now
 from teleport_tw.pki.identity import SystemRole
 from teleport_tw.resources.metadata import Metadata, Resource
@@ -71,6 +84,39 @@ class ApiContract:
         await self.refused(self.api.update(role("dev")), Kind.BAD_PARAMETER)
         await self.refused(self.api.update(role("none").with_revision("1")), Kind.NOT_FOUND)
         await self.api.upsert(role("dev"))
+
+    async def test_misspelt(self: Any) -> None:
+        """Who asks for what is not there is told what lists the rest."""
+        for kind, command in (("user", "tctl users ls"), ("role", "tctl get roles")):
+            self.assertIn(command, (await self.refused(self.api.get(kind, "nobody"), Kind.NOT_FOUND)).message)
+        missing = Resource("user", "v2", Metadata("bob"), {"roles": ["nosuch"]})
+        self.assertIn("tctl get roles", (await self.refused(self.api.create(missing), Kind.BAD_PARAMETER)).message)
+
+    async def test_devices(self: Any) -> None:
+        """Accounts, challenges and devices are for people, who are no administrators on auth's host."""
+        answer = MfaAnswer(otp=Secret("123456"))
+        for work in (
+            self.api.create_challenge(Scope.SESSION),
+            self.api.mfa_required(MfaTarget(kind="node", name="web")),
+            self.api.list_devices(),
+            self.api.account_state(),
+            self.api.begin_device(DeviceType.TOTP, "phone"),
+            self.api.add_device("x", answer),
+            self.api.delete_device("x", answer),
+            self.api.recovery_codes(answer),
+            self.api.change_password(Secret("x"), Secret("a good password")),
+            self.api.list_sign_ins(),
+            self.api.delete_sign_in("x"),
+            self.api.get_headless("x"),
+            self.api.answer_headless("x", True, answer),
+        ):
+            await self.refused(work, Kind.ACCESS_DENIED)
+        self.assertTrue((await self.api.begin_login("nobody")).otp)
+        await self.refused(self.api.get_web_session(Secret("x")), Kind.ACCESS_DENIED)
+        await self.api.delete_web_session(Secret("x"))
+        await self.refused(self.api.wait_headless("x"), Kind.ACCESS_DENIED)
+        await self.refused(self.api.begin_setup_device(Secret("x"), DeviceType.TOTP), Kind.NOT_FOUND)
+        self.assertEqual((await self.api.with_mfa(answer).ping()).cluster, "example.com")
 
     async def test_delete(self: Any) -> None:
         """What is deleted is gone; what is in use stays."""
