@@ -36,6 +36,8 @@ from teleport_tw.tunnel.stream import Stream
 
 TARGET_KIND = "db"
 
+CLEAN_UP_SECONDS = 30.0
+"""Between two looks for automatic users whose database was away when they were to go."""
 DRAIN_TIMEOUT = Duration(seconds=30)
 """How long sessions may take to end when the service stops."""
 
@@ -157,7 +159,9 @@ class DatabaseAgentService(Service):
 
     async def _clean_up(self) -> None:
         await deferLater(self.commons.reactor, 0, lambda: None)  # whoever started us says what is served
-        await self.commons.users.clean_up(self.databases)
+        while True:
+            await self.commons.users.clean_up(self.databases)
+            await deferLater(self.commons.reactor, CLEAN_UP_SECONDS, lambda: None)
 
     async def _look(self) -> None:
         while True:

@@ -158,7 +158,8 @@ class Users:
 
     async def deactivate(self, session: Session, standing: Provisioned) -> None:
         """
-        One of its sessions has ended. What fails is tried again, and once more when the agent starts.
+        One of its sessions has ended. What fails is tried again, and then by L{clean_up}; so is a user whom somebody
+        else's session still needs.
         """
         grants = standing.grants
         key = (standing.database.name, grants.user)
@@ -183,7 +184,7 @@ class Users:
 
     async def clean_up(self, databases: Mapping[str, Database]) -> None:
         """
-        Take away whom an earlier run of the agent left behind.
+        Take away whom an earlier run of the agent, or a database that was away, left behind; to be called now and then.
 
         @param databases: that are served, by name; users of others stay noted.
         """
@@ -249,7 +250,8 @@ class Users:
             except Exception as error:
                 problem = repr(error)
             else:
-                if gone or attempt == RETRIES - 1:
+                problem = ""
+                if gone:
                     await self.threads.run(self._erase, note)
                     return ""
         return problem

@@ -28,10 +28,14 @@ GRANTS = Grants(user="alice", drop=True, roles=("reader",))
 class Remembering:
     """
     A L{teleport_tw.agents.db.users.Provisioner}.
+
+    @ivar broken: the database is away.
+    @ivar needed: somebody else has sessions as that user.
     """
 
     users: set[tuple[str, str]] = field(factory=set)
     broken: bool = False
+    needed: bool = False
 
     async def activate(self, database: Database, name: str, grants: Grants) -> Provisioning:
         """Made, and perhaps nobody hears of it."""
@@ -44,6 +48,8 @@ class Remembering:
         """Gone."""
         if self.broken:
             raise ConnectionError("gone")
+        if self.needed:
+            return False
         self.users.discard((name, user))
         return True
 
@@ -137,6 +143,24 @@ class UsersTests(SynchronousTestCase):
         self.successResultOf(cleaning)
         self.assertEqual(self.made.users, set())
         self.assertEqual(list(self.directory.glob("*.json")), [])
+
+    def test_a_database_that_is_away_for_long(self) -> None:
+        """
+        Or whose user is still somebody else's: it stays noted, without a start of the agent, until it is gone.
+        """
+        for broken, needed in ((True, False), (False, True)):
+            standing = self.activate("one")
+            self.made.broken, self.made.needed = broken, needed
+            session: Any = OneSession()
+            ending = Deferred.fromCoroutine(self.users.deactivate(session, standing))
+            self.clock.pump([60.0] * RETRIES)
+            self.successResultOf(ending)
+            self.assertEqual(session.events[-1].success, not broken)
+            self.assertEqual(self.made.users, {("one", "alice")})
+            self.made.broken = self.made.needed = False
+            self.successResultOf(Deferred.fromCoroutine(self.users.clean_up({"pg": DATABASE})))
+            self.assertEqual(self.made.users, set())
+            self.assertEqual(list(self.directory.glob("*.json")), [])
 
     def test_cleaning_up_leaves_those_who_stand(self) -> None:
         """
