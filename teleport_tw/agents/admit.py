@@ -15,6 +15,7 @@ from attrs import define, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from teleport_tw.access import hostusers, locks
+from teleport_tw.access import options as merging
 from teleport_tw.access.checker import Checker
 from teleport_tw.access.decision import Decision
 from teleport_tw.access.hostusers import HostUser
@@ -45,6 +46,7 @@ class AuthorizedTarget:
     @ivar certificate: SSH blob or DER, as it was verified.
     @ivar client_ip: empty where it is not known.
     @ivar host_user: the Unix user to make for the session; C{None} for none.
+    @ivar joins_only: they came to join another's session, and may do nothing else; C{login} is no account then.
     """
 
     identity: Identity
@@ -54,6 +56,7 @@ class AuthorizedTarget:
     checker: Checker
     host_user: HostUser | None
     terms: Terms
+    joins_only: bool = False
 
     @property
     def options(self) -> MergedOptions:
@@ -122,6 +125,11 @@ def refuse_lacking(decision: Decision, identity: Identity) -> None:
     """
     if decision.mfa is not SessionMFA.NO and not identity.mfa_device:
         raise access_denied(MFA_NEEDED, details="no MFA in certificate")
+    if decision.mfa > SessionMFA.YES and not identity.private_key_policy.startswith("hardware_key"):
+        raise access_denied(
+            "access denied: this session needs a private key that is kept in hardware",
+            details=f"{decision.mfa.name.lower()} asked for, the key's policy is {identity.private_key_policy!r}",
+        )
     human = not identity.bot_name
     if decision.device_trust is DeviceTrust.REQUIRED or (
         decision.device_trust is DeviceTrust.REQUIRED_FOR_HUMANS and human
@@ -156,6 +164,8 @@ class Admission:
         terms = terms_of(self.view, identity, checker, server_id=self.host_id, login=login)
         refuse_locked(self.view, terms, now)
         self._check_requested(identity)
+        if login == sshcert.JOIN_PRINCIPAL:
+            return self._admit_to_join(identity, certificate, client_ip, checker, terms)
         labels = self.labels()
         decision = checker.login_to_node(labels, login)
         if not decision.allowed:
@@ -169,6 +179,35 @@ class Admission:
             checker=checker,
             host_user=hostusers.host_user(checker, labels),
             terms=terms,
+        )
+
+    def _admit_to_join(
+        self, identity: Identity, certificate: bytes, client_ip: str, checker: Checker, terms: Terms
+    ) -> AuthorizedTarget:
+        """
+        Which sessions, and how, is decided when one is asked for: by its owner, not by the labels of this host.
+        """
+        asked = merging.strongest_mfa(
+            [checker.cluster_mfa, *(role.options.require_session_mfa for role in checker.roles)]
+        )
+        refuse_lacking(
+            Decision(
+                allowed=True,
+                reason="came to join",
+                mfa=asked,
+                device_trust=merging.strictest_devices(role.options.device_trust_mode for role in checker.roles),
+            ),
+            identity,
+        )
+        return AuthorizedTarget(
+            identity=identity,
+            login=sshcert.JOIN_PRINCIPAL,
+            certificate=certificate,
+            client_ip=client_ip,
+            checker=checker,
+            host_user=None,
+            terms=terms,
+            joins_only=True,
         )
 
     def _identity(self, certificate: bytes, login: str, client_ip: str, now: datetime) -> Identity:

@@ -140,6 +140,43 @@ class AdmissionTests(SynchronousTestCase):
         assert alice.expires is not None
         self.assertEqual(terms.expires, alice.expires.replace(microsecond=0))
 
+    def test_a_second_factor_is_looked_for(self) -> None:
+        """
+        Where a role that opens this host or the cluster demands it; who comes without reads how to come.
+        """
+        asked = {"require_session_mfa": True}
+        plain = self.cluster.ssh(self.alice(), SSH_KEY)
+        tapped = self.cluster.ssh(self.alice(mfa_device="6e9a2a58-3f5e-4b7c-9d59-1f3a6f1d0002"), SSH_KEY)
+        self.cluster.copy.put(role("other", allow={"logins": ["x"], "node_labels": {"env": "dev"}}, options=asked))
+        self.admit(plain)
+        self.cluster.copy.put(role("access", allow={"logins": ["root"]}, options=asked))
+        self.assertIn("tsh", self.refusal(plain).message)
+        self.admit(tapped)
+        self.cluster.copy.put(role("access", allow={"logins": ["root"]}))
+        self.admit(plain)
+        self.cluster.set("cluster_auth_preference", require_session_mfa=True)
+        self.assertIn("second factor", self.refusal(plain).message)
+        self.admit(tapped)
+
+    def test_a_key_in_hardware_cannot_be_shown_and_is_refused(self) -> None:
+        """
+        A tap is less than what was asked for.
+        """
+        asked = {"require_session_mfa": "hardware_key_touch"}
+        self.cluster.copy.put(role("access", allow={"logins": ["root"]}, options=asked))
+        tapped = self.cluster.ssh(self.alice(mfa_device="6e9a2a58-3f5e-4b7c-9d59-1f3a6f1d0002"), SSH_KEY)
+        self.assertIn("hardware", self.refusal(tapped).message)
+
+    def test_a_tapped_session_ends_with_its_sign_in(self) -> None:
+        """
+        The certificate lasts a minute; what is cut is cut when the one it was derived from ends.
+        """
+        options = {"disconnect_expired_cert": True}
+        self.cluster.copy.put(role("access", allow={"logins": ["root"]}, options=options))
+        ends = self.cluster.now.replace(microsecond=0) + timedelta(hours=8)
+        tapped = self.alice(mfa_device="6e9a2a58-3f5e-4b7c-9d59-1f3a6f1d0002", previous_identity_expires=ends)
+        self.assertEqual(self.admit(self.cluster.ssh(tapped, SSH_KEY)).terms.expires, ends)
+
     def test_a_host_user_is_decided_with_the_target(self) -> None:
         """
         Mode and groups.
