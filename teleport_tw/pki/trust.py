@@ -183,6 +183,9 @@ def server_context(
     if client_authorities is not None:
         _trust(context, client_authorities)
         context.verify_mode = ssl.CERT_REQUIRED if require_client else ssl.CERT_OPTIONAL
+        # A ticket would carry the client's certificate past its end and what it was verified against, and to write
+        # two of them is half the work of a handshake.
+        context.num_tickets = 0
     return context
 
 

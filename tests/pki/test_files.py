@@ -149,7 +149,10 @@ class TrustTests(SynchronousTestCase):
         self.assertRaises(TeleportError, trust.known_hosts, USER_CA)
 
     def test_contexts(self) -> None:
-        """Both sides check names and certificates, from TLS 1.2 on; a key that does not fit is refused."""
+        """
+        Both sides check names and certificates, from TLS 1.2 on; a key that does not fit is refused. Who shows a
+        certificate shows it each time.
+        """
         certificate, key = Path(self.mktemp()), Path(self.mktemp())
         certificate.write_bytes(x509.to_pem(cluster.tls_host()))
         key.write_bytes(cluster.TLS_KEY.pem().reveal())
@@ -158,6 +161,10 @@ class TrustTests(SynchronousTestCase):
         self.assertEqual((server.verify_mode, client.verify_mode), (ssl.CERT_REQUIRED, ssl.CERT_REQUIRED))
         self.assertTrue(client.check_hostname)
         self.assertEqual(client.minimum_version, ssl.TLSVersion.TLSv1_2)
+        self.assertEqual(
+            (server.num_tickets, trust.server_context(certificate, key).num_tickets),
+            (0, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).num_tickets),
+        )
         trust.reload(server, certificate, key, [HOST_CA])
         key.write_bytes(cluster.SSH_KEY.pem().reveal())
         self.assertRaises(TeleportError, trust.reload, server, certificate, key)
