@@ -1,7 +1,7 @@
 /**
  * What lies over the page: dialogs, menus, tips, and the notes in the corner; and tabs, which share the arrow keys.
  */
-import { html, classes, useEffect, useId, useLayoutEffect, useRef, useState } from "../html.js";
+import { html, classes, useId, useLayoutEffect, useRef, useState } from "../html.js";
 import { dismiss, notes, useStore } from "../state.js";
 import { Button } from "./controls.js";
 import { Icon } from "./icons.js";
@@ -101,7 +101,7 @@ export function Menu({ label, items, icon = "more", children, kind = "quiet", si
   const root = useRef(/** @type {HTMLDivElement | null} */ (null));
   const id = useId();
   const entries = () => [.../** @type {NodeListOf<HTMLElement>} */ (root.current?.querySelectorAll("[role=menuitem]:not([aria-disabled=true])") ?? [])];
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!open) return undefined;
     entries()[0]?.focus();
     const away = (/** @type {Event} */ event) => {
