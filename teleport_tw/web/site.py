@@ -18,6 +18,7 @@ from klein import Klein
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.web.http import parse_qs
 from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 
@@ -201,7 +202,7 @@ class WebSite:
         session, api = await self._whose(route, request, address)
         if session is not None and path.get("site", CURRENT) not in (CURRENT, self.cluster):
             raise not_found(f"there is no such cluster here; this is {self.cluster}")
-        query = {} if route.query is None else query_of(route.query, request.args)
+        query = {} if route.query is None else query_of(route.query, _query(request))
         body = _body(route, request)
         shown = answer_of(body["mfa"]) if "mfa" in body else None
         if api is not None and shown is not None:
@@ -330,6 +331,14 @@ def client(request: Any) -> str:
     @return: the peer's address without port.
     """
     return str(getattr(request.getClientAddress(), "host", "") or "unknown")
+
+
+def _query(request: Any) -> Mapping[bytes, Sequence[bytes]]:
+    """
+    @return: what stands in the address; C{request.args} holds a form's fields as well.
+    """
+    found: Mapping[bytes, Sequence[bytes]] = parse_qs(request.uri.partition(b"?")[2], keep_blank_values=True)
+    return found
 
 
 def _body(route: Route, request: Any) -> Mapping[str, Any]:

@@ -1,0 +1,146 @@
+"""
+Signing in and out with a browser, and what a page of somebody else's cannot do meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+
+from tests.auth.cluster import PASSWORD
+from tests.web.live import SITE, Browser, LiveCase
+
+WHOLE = ("__Host-session", "__Host-csrf")
+
+
+class SigningInTests(LiveCase):
+    """
+    From a password to a list, and back.
+    """
+
+    async def test_there_and_back(self) -> None:
+        """What the sign-in gives opens the API; signing out closes it, for the cookie and the bearer both."""
+        browser, _ = await self.person("alice", "access")
+        answer = await browser.ask("GET", f"{SITE}/context")
+        self.assertEqual((answer.status, answer.json["userName"]), (200, "alice"))
+        before = Browser(self.http, cookies=dict(browser.cookies), bearer=browser.bearer)
+        self.assertEqual((await browser.ask("DELETE", "/webapi/sessions/web")).status, 200)
+        self.assertNotIn("__Host-session", browser.cookies)
+        self.assertEqual((await before.ask("GET", f"{SITE}/context")).status, 401)
+        self.assertEqual((await before.ask("POST", "/webapi/sessions/web/renew")).status, 401)
+
+    async def test_cookies(self) -> None:
+        """The session's cookie is for this host alone, over TLS alone, and no script reads it."""
+        await self.cluster.user("alice", "access")
+        totp = await self.cluster.sign_up("alice")
+        browser = self.browser()
+        await browser.ask("GET", "/web")
+        self.assertIn("__Host-csrf", browser.cookies)
+        answer = await browser.sign_in("alice", totp.at(int(time.time())))
+        attributes = {part.strip().lower() for part in answer.headers["set-cookie"].split(";")[1:]}
+        self.assertEqual(attributes, {"path=/", "secure", "httponly", "samesite=lax"})
+        self.assertGreater(len(browser.cookies["__Host-session"]), 40)
+        self.assertEqual(set(answer.json), {
+            "type", "token", "user", "expires_in", "sessionExpires", "sessionInactiveTimeout",
+        })  # fmt: skip
+
+    async def test_one_is_not_enough(self) -> None:
+        """Neither the cookie without the bearer, nor the bearer without the cookie, nor those of two sessions."""
+        alice, _ = await self.person("alice", "access")
+        bob, _ = await self.person("bob", "access")
+        for cookies, bearer in (
+            (alice.cookies, ""),
+            ({}, alice.bearer),
+            (alice.cookies, bob.bearer),
+            ({"__Host-session": "f" * 64}, alice.bearer),
+            ({"__Host-session": alice.cookies["__Host-session"][:-1] + "x"}, alice.bearer),
+            ({"__Host-session": "../../etc/passwd"}, alice.bearer),
+            (alice.cookies, "é"),
+            (alice.cookies, alice.bearer + "a"),
+        ):
+            answer = await self.browser(cookies=dict(cookies), bearer=bearer).ask("GET", f"{SITE}/nodes")
+            self.assertEqual(answer.status, 401, (cookies, bearer))
+            self.assertNotIn("Traceback", answer.body.decode())
+        self.assertEqual((await alice.ask("GET", f"{SITE}/nodes")).status, 200)
+
+    async def test_wrong_proofs(self) -> None:
+        """A wrong password, a wrong code and a user that does not exist are told in the same words; codes work once."""
+        await self.cluster.user("alice", "access")
+        totp = await self.cluster.sign_up("alice")
+        code = totp.at(int(time.time()))
+        told = set()
+        for name, password, shown in (
+            ("alice", "wrong password!", code),
+            ("alice", PASSWORD.reveal(), "000000"),
+            ("mallory", PASSWORD.reveal(), code),
+        ):
+            browser = self.browser()
+            answer = await browser.sign_in(name, shown, password)
+            self.assertEqual(answer.status, 403)
+            self.assertNotIn("__Host-session", browser.cookies)
+            told.add(answer.error)
+        self.assertEqual(len(told), 1)
+        self.assertEqual((await self.browser().sign_in("alice", code)).status, 200)
+        self.assertEqual((await self.browser().sign_in("alice", code)).status, 403)
+
+    async def test_cross_site(self) -> None:
+        """Another site's page changes nothing, signs nobody in and gets no bearer, whatever cookies come along."""
+        alice, totp = await self.person("alice", "access", "editor")
+        user = {"name": "mallory", "roles": ["access"]}
+        for headers in (
+            {"Origin": "https://evil.example"},
+            {"Origin": "null"},
+            {"Origin": "http://proxy.example.com"},
+            {"Origin": "https://proxy.example.com.evil.example"},
+            {"Origin": "https://proxy.example.com:8443"},
+            {"Origin": "", "Sec_Fetch_Site": "cross-site"},
+            {"Origin": "", "Sec_Fetch_Site": "same-site"},
+        ):
+            self.assertEqual((await alice.ask("POST", "/webapi/users", user, **headers)).status, 403, headers)
+            self.assertEqual((await alice.ask("POST", "/webapi/sessions/web/renew", **headers)).status, 403, headers)
+            login = {"user": "alice", "pass": PASSWORD.reveal(), "second_factor_token": totp.at(int(time.time()) + 30)}
+            self.assertEqual((await self.browser().ask("POST", "/webapi/sessions/web", login, **headers)).status, 403)
+        form = await alice.ask(
+            "POST", "/webapi/users", b"name=x&roles=y", Content_Type="application/x-www-form-urlencoded"
+        )
+        self.assertEqual(form.status, 415)
+        self.assertEqual((await alice.ask("POST", "/webapi/users", user)).status, 200)
+
+    async def test_csrf(self) -> None:
+        """A bearer is given to who can read the other cookie, and to nobody else."""
+        alice, _ = await self.person("alice", "access")
+        for token in ("", "x" * 43, alice.cookies["__Host-csrf"][:-1], alice.cookies["__Host-session"]):
+            answer = await alice.ask("POST", "/webapi/sessions/web/renew", X_CSRF_Token=token)
+            self.assertEqual(answer.status, 403)
+        with_nothing = await alice.ask("POST", "/webapi/sessions/web/renew", Authorization="")
+        self.assertEqual((with_nothing.status, with_nothing.json["token"]), (200, alice.bearer))
+
+    async def test_bounded(self) -> None:
+        """Guesses from one address are counted together; those of others go on."""
+        codes = [(await self.browser().sign_in("alice", "123456")).status for _ in range(45)]
+        self.assertEqual(codes[-1], 429)
+        self.assertLessEqual(codes.count(403), 40)
+        other = await self.browser(address="203.0.113.8").ask("POST", "/webapi/mfa/login/begin", {"user": "alice"})
+        self.assertEqual(other.status, 200)
+
+    async def test_ended_elsewhere(self) -> None:
+        """A sign-in that its user ends from another browser is over; so are all but one when the password changes."""
+        one, totp = await self.person("alice", "access")
+        two = self.browser()
+        self.assertEqual((await two.sign_in("alice", totp.at(int(time.time()) + 30))).status, 200)
+        items = (await two.ask("GET", "/webapi/sessions/mine")).json["items"]
+        self.assertEqual(sorted(each["current"] for each in items), [False, True])
+        (other,) = [each["id"] for each in items if not each["current"]]
+        self.assertEqual((await two.ask("DELETE", f"/webapi/sessions/mine/{other}")).status, 200)
+        self.assertEqual((await one.ask("GET", f"{SITE}/nodes")).status, 401)
+        self.assertEqual((await two.ask("GET", f"{SITE}/nodes")).status, 200)
+        self.assertEqual((await two.ask("DELETE", f"/webapi/sessions/mine/{other}")).status, 404)
+
+    async def test_locked(self) -> None:
+        """A lock ends what a session may do, at once."""
+        alice, _ = await self.person("alice", "access")
+        root, _ = await self.person("root", "editor")
+        answer = await root.ask("POST", f"{SITE}/locks", {"targets": {"user": "alice"}, "message": "no more"})
+        self.assertEqual(answer.status, 200, answer.body)
+        refused = await alice.ask("GET", f"{SITE}/context")
+        self.assertIn(refused.status, (401, 403))
+        self.assertEqual((await root.ask("DELETE", f"{SITE}/locks/{answer.json['name']}")).status, 200)
