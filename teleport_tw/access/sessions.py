@@ -37,32 +37,58 @@ class Presence:
     Whether the session may run.
 
     @ivar missing: the names of policies of the first role that is not satisfied.
-    @ivar pause: whether it pauses, rather than ends, while they are missing.
+    @ivar required: the same policies, worded for people.
+    @ivar pause: whether it pauses, rather than ends, while they are missing: each role that is not satisfied wants so.
     """
 
     satisfied: bool
     missing: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
     pause: bool = False
 
 
-def presence(owner_roles: Sequence[Role], kind: str, participants: Iterable[Participant]) -> Presence:
+def moderated(owner_roles: Sequence[Role], kind: str) -> bool:
+    """
+    @return: whether somebody else must be present in the sessions of who holds these roles.
+    """
+    return any(_policies(role, kind) for role in owner_roles)
+
+
+def presence(
+    owner_roles: Sequence[Role], kind: str, participants: Iterable[Participant], *, owner: str = ""
+) -> Presence:
     """
     Any one policy satisfies a role, and every role that has policies must be satisfied.
 
     @param kind: C{ssh}, C{k8s}, ….
+    @param owner: who never counts, however often they join their own session; nobody else counts twice.
     """
-    present = tuple(participants)
-    for role in owner_roles:
-        if role.version in NEEDS_V5:
-            continue
-        policies = [policy for policy in role.allow.require_session_join if _of_kind(policy.kinds, kind)]
-        if policies and not any(_enough(policy, present) for policy in policies):
-            return Presence(
-                satisfied=False,
-                missing=tuple(policy.name for policy in policies),
-                pause=any(policy.pause for policy in policies),
-            )
-    return Presence(satisfied=True)
+    present = tuple(each for each in participants if not owner or each.username != owner)
+    lacking = [
+        policies
+        for role in owner_roles
+        if (policies := _policies(role, kind)) and not any(_enough(policy, present) for policy in policies)
+    ]
+    if not lacking:
+        return Presence(satisfied=True)
+    return Presence(
+        satisfied=False,
+        missing=tuple(policy.name for policy in lacking[0]),
+        required=tuple(map(_worded, lacking[0])),
+        pause=all(any(policy.pause for policy in policies) for policies in lacking),
+    )
+
+
+def _policies(role: Role, kind: str) -> tuple[RequireJoin, ...]:
+    if role.version in NEEDS_V5:
+        return ()
+    return tuple(policy for policy in role.allow.require_session_join if _of_kind(policy.kinds, kind))
+
+
+def _worded(policy: RequireJoin) -> str:
+    modes = " or ".join(mode.value for mode in policy.modes)
+    who = f" where {policy.filter}" if policy.filter else ""
+    return f"{policy.count} {modes}{who}" + (f" ({policy.name})" if policy.name else "")
 
 
 def join_modes(joiner_roles: Sequence[Role], owner_roles: Sequence[str], kind: str) -> frozenset[JoinMode]:
@@ -73,6 +99,17 @@ def join_modes(joiner_roles: Sequence[Role], owner_roles: Sequence[str], kind: s
     allowed = (policy for role in joiner_roles for policy in role.allow.join_sessions)
     denied = (policy for role in joiner_roles for policy in role.deny.join_sessions)
     return _modes(allowed, owner_roles, kind, broken=False) - _modes(denied, owner_roles, kind, broken=True)
+
+
+def modes_of(
+    joiner: str, joiner_roles: Sequence[Role], owner: str, owner_roles: Sequence[str], kind: str
+) -> frozenset[JoinMode]:
+    """
+    @return: how somebody may join a session; its owner always may, and is no moderator of themselves.
+    """
+    if joiner == owner:
+        return frozenset({JoinMode.PEER, JoinMode.OBSERVER})
+    return join_modes(joiner_roles, owner_roles, kind)
 
 
 def may_list(joiner_roles: Sequence[Role], owner_roles: Sequence[str], kind: str, *, by_rules: bool) -> bool:
@@ -101,7 +138,9 @@ def _of_kind(kinds: Sequence[str], kind: str) -> bool:
 
 
 def _enough(policy: RequireJoin, present: Sequence[Participant]) -> bool:
-    return sum(each.mode in policy.modes and _counts(policy.filter, each) for each in present) >= policy.count
+    return len({each.username for each in present if each.mode in policy.modes and _counts(policy.filter, each)}) >= (
+        policy.count
+    )
 
 
 def _counts(filter_: str, participant: Participant) -> bool:

@@ -201,9 +201,10 @@ class SessionRecordingAccess(Fact):
 @frozen(kw_only=True)
 class SessionRejected(Fact):
     """
-    A limit refused a connection or session.
+    A limit refused a connection or session, or somebody may not join one.
 
-    @ivar reason: C{max_connections limit reached} or C{max_sessions limit reached}.
+    @ivar reason: C{max_connections limit reached}, C{max_sessions limit reached}, or which session may not be joined.
+    @ivar maximum: the limit; 0 where it was none.
     """
 
     NAME: ClassVar[str] = "session.rejected"
@@ -214,7 +215,7 @@ class SessionRejected(Fact):
     connection: Public[Connection | None] = None
     server: Public[Server | None] = None
     reason: Public[str]
-    maximum: Annotated[int, Rating.PUBLIC, Name("max")]
+    maximum: Annotated[int, Rating.PUBLIC, Name("max")] = 0
 
 
 @frozen(kw_only=True)

@@ -163,6 +163,8 @@ class SessionCapture:
     @ivar told: whether this side tells the audit log of the session; where the proxy records, it does.
     @ivar strict: a session that cannot be recorded does not go on.
     @ivar on_failure: told why, once, when a strict session must end.
+    @ivar reason: why the session is held, by its owner.
+    @ivar invited: whom the owner asks to join.
     """
 
     facts: Facts
@@ -175,6 +177,8 @@ class SessionCapture:
     on_failure: Callable[[str], object] = field(default=lambda reason: None)
     initial_command: tuple[str, ...] = ()
     interactive: bool = True
+    reason: str = ""
+    invited: tuple[str, ...] = ()
     sent_bytes: int = field(default=0, init=False)
     received_bytes: int = field(default=0, init=False)
     _recorder: Recorder | None = field(default=None, init=False)
@@ -213,6 +217,8 @@ class SessionCapture:
                 size=shown,
                 session_recording=self.mode,
                 initial_command=self.initial_command,
+                reason=self.reason,
+                invited=self.invited,
             )
         )
 

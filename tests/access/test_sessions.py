@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.access.hostusers import HostUser, host_user
 from teleport_tw.access.impersonation import may_impersonate
-from teleport_tw.access.sessions import Participant, join_modes, may_list, presence
+from teleport_tw.access.sessions import Participant, join_modes, may_list, moderated, modes_of, presence
 from teleport_tw.resources.metadata import Metadata, Resource
 from teleport_tw.resources.roles import JoinMode
 from teleport_tw.resources.roles_options import HostUserMode
@@ -115,6 +115,52 @@ class SessionTests(SynchronousTestCase):
         old = stored(f"allow: {{require_session_join: [{BOSS}]}}", "old", "v4")
         self.assertEqual(presence([one, two, old], "ssh", people(("a", P))).missing, ("two",))
         self.assertTrue(presence([one, two, old], "ssh", people(("a", P), ("b", O), ("c", M))).satisfied)
+
+    def test_nobody_counts_twice_and_the_owner_never(self) -> None:
+        """
+        One person in two windows is one person, and nobody watches over themselves.
+        """
+        two = stored(f"allow: {{require_session_join: [{TWO}]}}")
+        self.assertFalse(presence([two], "ssh", people(("a", O), ("a", M))).satisfied)
+        anyone = stored(f"allow: {{require_session_join: [{ANYONE}]}}")
+        self.assertFalse(presence([anyone], "ssh", people(("own", P)), owner="own").satisfied)
+        self.assertTrue(presence([anyone], "ssh", people(("own", P), ("b", P)), owner="own").satisfied)
+
+    def test_what_is_required_is_told(self) -> None:
+        """
+        In words, with the filter and the policy's name where there is one.
+        """
+        found = presence([stored(f"allow: {{require_session_join: [{BOSS}, {TWO}]}}")], "ssh", ())
+        boss = '1 moderator where contains(user.spec.roles, "boss") (boss)'
+        self.assertEqual(found.required, (boss, "2 observer or moderator (two)"))
+        unnamed = stored("allow: {require_session_join: [{kinds: [ssh], modes: [peer]}]}")
+        self.assertEqual(presence([unnamed], "ssh", ()).required, ("1 peer",))
+
+    def test_a_session_pauses_only_where_every_role_says_so(self) -> None:
+        """
+        One role that ends it is enough.
+        """
+        pausing = stored(f"allow: {{require_session_join: [{BOSS}]}}", "pausing")
+        ending = stored(f"allow: {{require_session_join: [{ANYONE}]}}", "ending")
+        self.assertFalse(presence([pausing, ending], "ssh", ()).pause)
+        self.assertTrue(presence([pausing, ending], "ssh", people(("b", P))).pause)
+
+    def test_moderated(self) -> None:
+        """
+        A policy for the kind, in a role that is new enough.
+        """
+        self.assertTrue(moderated([stored("{}"), stored(f"allow: {{require_session_join: [{ANYONE}]}}")], "ssh"))
+        self.assertFalse(moderated([stored(f"allow: {{require_session_join: [{ANYONE}]}}")], "k8s"))
+        self.assertFalse(moderated([stored(f"allow: {{require_session_join: [{ANYONE}]}}", "old", "v4")], "ssh"))
+
+    def test_the_owner_joins_their_own(self) -> None:
+        """
+        In another window, by no role, and as no moderator.
+        """
+        self.assertEqual(modes_of("alice", [stored("{}")], "alice", ["dev"], "ssh"), {P, O})
+        joiner = [stored("allow: {join_sessions: [{name: j, roles: [dev], kinds: [ssh], modes: [moderator]}]}")]
+        self.assertEqual(modes_of("bob", joiner, "alice", ["dev"], "ssh"), {M})
+        self.assertEqual(modes_of("bob", joiner, "alice", ["prod"], "ssh"), frozenset())
 
 
 KEEP, DROP = HostUserMode.KEEP, HostUserMode.INSECURE_DROP

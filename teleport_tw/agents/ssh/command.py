@@ -2,23 +2,28 @@
 A shell or a command, run as the login's Unix user, with a terminal or with three pipes.
 
 What its program writes goes to the channel piece by piece as it was read; what the channel does not take in stays in
-the pipe, and what the program does not read stays with the client.
+the pipe, and what the program does not read stays with the client. What runs at a terminal may have company: see
+L{teleport_tw.agents.ssh.party}, which then says when it starts and who types.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 from typing import TYPE_CHECKING
 
+from attrs import evolve
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from teleport_tw.agents.ssh import pty
 from teleport_tw.agents.ssh.accounts import Account
+from teleport_tw.agents.ssh.join import check_unmoderated, current_session
+from teleport_tw.agents.ssh.party import Hooks, Party
 from teleport_tw.agents.ssh.pty import Size, Terminal
 from teleport_tw.agents.ssh.spawn import Ended, Launch, Process
 from teleport_tw.base.errors import Kind, TeleportError
@@ -28,7 +33,7 @@ from teleport_tw.conch.channel import STDERR
 from teleport_tw.events.kinds import Exec
 from teleport_tw.recordings.capture import SessionCapture
 from teleport_tw.resources.roles_options import Strictness
-from teleport_tw.resources.sessions import Participant, Session
+from teleport_tw.resources.sessions import Session, State
 
 if TYPE_CHECKING:
     from teleport_tw.agents.ssh.session import SessionChannel
@@ -37,6 +42,13 @@ _SIGNALS = ("ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", 
 """Those of RFC 4254 section 6.10."""
 
 _SIGNAL_STATUS = 128
+
+REFUSED_STATUS = 255
+"""Exit status of what could not be started or was ended by others, as the reference has it."""
+
+REASON, INVITED = "TELEPORT_SESSION_REASON", "TELEPORT_SESSION_INVITED_USERS"
+MAX_REASON = 1024
+MAX_INVITED = 64
 
 PIPE_BYTES = 256 * 1024
 """Room of the pipes a command reads from and writes to: what is read at a time."""
@@ -96,6 +108,7 @@ class Command:
         self._ended: Ended | None = None
         self._over = False
         self._facts = channel.facts
+        self._party: Party | None = None
         self._capture = self._make_capture()
 
     def _make_capture(self) -> SessionCapture:
@@ -112,7 +125,17 @@ class Command:
             on_failure=self._not_recorded,
             initial_command=tuple(self._command.split()) if self._command else (),
             interactive=self._interactive,
+            reason=self._reason,
+            invited=self._invited,
         )
+
+    @property
+    def _reason(self) -> str:
+        return self._channel.variables.get(REASON, "")[:MAX_REASON]
+
+    @property
+    def _invited(self) -> tuple[str, ...]:
+        return _names(self._channel.variables.get(INVITED, ""))
 
     async def start(self) -> None:
         """
@@ -120,6 +143,8 @@ class Command:
         """
         channel, request = self._channel, self._channel.terminal
         try:
+            if request is None:
+                check_unmoderated(channel.user, "a command without a terminal")
             account = await channel.user.account()
             permitted = {}
             if self._realm.section.permit_user_env:
@@ -131,17 +156,52 @@ class Command:
             if channel.localClosed:
                 self._capture.end()
                 return
-            try:
-                self._spawn(account, permitted)
-            except OSError as error:
-                raise TeleportError(Kind.INTERNAL, f"the session cannot be started: {error.strerror}") from error
+            if request is None:
+                self._start(account, permitted)
+                return
+            self._party = Party(
+                owner=channel,
+                hooks=Hooks(
+                    begin=lambda: self._begin(account, permitted),
+                    typed=self._type,
+                    resized=self._resize,
+                    seen=self._capture.output,
+                    terminate=self._hang_up,
+                ),
+                size=request.size,
+            )
+            self._track()
+            channel.conn.notify(channel, *current_session(channel.session_id))
+            self._party.open()
         except TeleportError as error:
             self._report(Ended(None, problem=error.message))
             self._capture.end()
             raise
 
+    def _begin(self, account: Account, permitted: dict[str, str]) -> None:
+        """
+        Everybody required is there.
+        """
+        assert self._party is not None, "it calls"
+        if self._party.moderated:  # the answer to the client's request was given long ago
+            try:
+                self._start(account, permitted)
+            except TeleportError as error:
+                self._report(Ended(None, problem=error.message))
+                self._channel.refuse(error.message)
+        else:
+            self._start(account, permitted)
+
+    def _start(self, account: Account, permitted: dict[str, str]) -> None:
+        try:
+            self._spawn(account, permitted)
+        except OSError as error:
+            raise TeleportError(Kind.INTERNAL, f"the session cannot be started: {error.strerror}") from error
+
     def _spawn(self, account: Account, permitted: dict[str, str]) -> None:
         channel, request = self._channel, self._channel.terminal
+        if request is not None and self._party is not None:
+            request = evolve(request, size=self._party.terminal_size)
         terminal = Terminal.open(request, account.uid, account.gid) if request is not None else None
         theirs = [terminal.slave] if terminal is not None else []
         ours = [terminal.master] if terminal is not None else []
@@ -168,26 +228,24 @@ class Command:
             for descriptor in theirs:
                 os.close(descriptor)
         self._connect(ours, terminal is not None)
-        if terminal is not None:
-            self._track()
 
     def _track(self) -> None:
+        assert self._party is not None, "the session has a terminal"
         realm, target = self._realm, self._channel.user.target
-        user = target.identity.username
-        now = from_timestamp(realm.reactor.seconds())
-        session_id = self._channel.session_id
         realm.trackers.begin(
             Session(
-                name=session_id,
+                name=self._channel.session_id,
+                state=State.PENDING if self._party.moderated else State.RUNNING,
                 hostname=realm.host.name,
                 address=realm.host.id,
                 cluster=realm.host.cluster,
                 login=target.login,
-                host_user=user,
-                reason=self._channel.variables.get("TELEPORT_SESSION_REASON", ""),
+                host_user=target.identity.username,
+                reason=self._reason,
+                invited=self._invited,
                 command=tuple(self._command.split()),
-                participants=(Participant(id=session_id, user=user, last_active=now),),
-                created=now,
+                participants=self._party.participants(),
+                created=from_timestamp(realm.reactor.seconds()),
             )
         )
 
@@ -215,7 +273,7 @@ class Command:
                 FileSource(reactor, ours[2], self._error_output, self._source_ended),
             ]
             writing = ours[0]
-        self._sink = FileSink(reactor, writing, on_full=channel.pauseProducing, on_room=channel.resumeProducing)
+        self._sink = FileSink(reactor, writing, on_full=self._full, on_room=self._room)
         outputs = _Outputs(self._sources)
         channel.registerProducer(outputs, True)
         for source in self._sources:
@@ -227,9 +285,27 @@ class Command:
         """
         See L{teleport_tw.agents.ssh.session.Program}.
         """
+        if self._party is not None:
+            self._party.typed(data)
+        else:
+            self._type(data)
+
+    def _type(self, data: bytes) -> None:
         self._capture.input(len(data))
         if self._sink is not None:
             self._sink.write(data)
+
+    def _typing(self) -> tuple[SessionChannel, ...]:
+        joined = () if self._party is None else (each.channel for each in self._party.members.values() if each.types)
+        return (self._channel, *joined)
+
+    def _full(self) -> None:
+        for channel in self._typing():
+            channel.pauseProducing()
+
+    def _room(self) -> None:
+        for channel in self._typing():
+            channel.resumeProducing()
 
     def input_ended(self) -> None:
         """
@@ -239,6 +315,13 @@ class Command:
             self._sink.close()
 
     def resized(self, size: Size) -> None:
+        """
+        Tell everybody.
+        """
+        if self._party is not None:
+            self._party.resized(size)
+
+    def _resize(self, size: Size) -> None:
         """
         Tell the terminal, and the recording.
         """
@@ -267,6 +350,22 @@ class Command:
         """
         The channel is gone: hang up.
         """
+        self._stop()
+        self._finish()
+
+    def _hang_up(self) -> None:
+        """
+        The session was ended, or never began.
+        """
+        if not self._over and not self._channel.localClosed:
+            self._over = True
+            self._channel.unregisterProducer()
+            self._channel.exit_status(REFUSED_STATUS)
+            self._channel.loseConnection()
+            self._stop()
+            self._finish()
+
+    def _stop(self) -> None:
         if self._process is not None and self._ended is None:
             self._process.signal(signal.SIGHUP)
             self._process.signal(signal.SIGCONT)
@@ -274,14 +373,16 @@ class Command:
             source.stopProducing()
         if self._sink is not None:
             self._sink.abort()
-        self._finish()
 
     # From the program.
 
     def _output(self, data: bytes) -> None:
         self._channel.user.touch()
         self._capture.output(data)
-        self._channel.write(data)
+        if self._party is not None:
+            self._party.output(data)
+        else:
+            self._channel.write(data)
 
     def _error_output(self, data: bytes) -> None:
         self._channel.user.touch()
@@ -320,6 +421,8 @@ class Command:
         self._finish()
 
     def _finish(self) -> None:
+        if self._party is not None:
+            self._party.end()
         self._capture.end()
         self._realm.trackers.end(self._channel.session_id)
 
@@ -345,3 +448,14 @@ class Command:
         if self._process is not None:
             self._process.signal(signal.SIGHUP)
         self._channel.loseConnection()
+
+
+def _names(said: str) -> tuple[str, ...]:
+    """
+    @param said: a JSON array, or names with commas between them.
+    """
+    with contextlib.suppress(ValueError, RecursionError):
+        listed = json.loads(said)
+        if isinstance(listed, list):
+            return tuple(str(each)[:256] for each in listed if isinstance(each, str))[:MAX_INVITED]
+    return tuple(part.strip()[:256] for part in said.split(",") if part.strip())[:MAX_INVITED]

@@ -26,6 +26,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from teleport_tw.agents.ssh import usersockets
+from teleport_tw.agents.ssh.join import check_unmoderated
 from teleport_tw.agents.ssh.realm import Registry, SSHUser
 from teleport_tw.base import relay
 from teleport_tw.base.errors import Kind, TeleportError, access_denied
@@ -316,6 +317,10 @@ class Forwards:
             raise self._refused(user, event, address, "port forwarding is switched off on this host")
         if not by_role or not user.target.identity.permit_port_forwarding:
             raise self._refused(user, event, address, "port forwarding is not permitted by your roles")
+        try:
+            check_unmoderated(user, "forwarded ports")
+        except TeleportError as error:
+            raise self._refused(user, event, address, error.message) from error
 
     def _refused(self, user: SSHUser, event: _Event, address: str, reason: str) -> TeleportError:
         emit(user, event, address, error=reason)

@@ -22,7 +22,7 @@ from teleport_tw.agents.ssh.hostusers import HostUsers
 from teleport_tw.agents.ssh.spawn import Spawner
 from teleport_tw.agents.ssh.tracking import Trackers
 from teleport_tw.api.streams import address_text
-from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
+from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, access_denied
 from teleport_tw.base.tasks import Tasks, Threads
 from teleport_tw.conch.channel import Answer, Channel
 from teleport_tw.conch.connection import ChannelOpen, Connection
@@ -40,6 +40,7 @@ from teleport_tw.recordings.capture import Recordings
 from teleport_tw.tunnel.stream import Stream
 
 if TYPE_CHECKING:
+    from teleport_tw.agents.ssh.party import Party
     from teleport_tw.agents.ssh.session import Program, SessionChannel
 
 DISCONNECT_BY_APPLICATION = 11
@@ -89,6 +90,7 @@ class Realm:
 
     @ivar reactor: also the clock.
     @ivar host_users: makes Unix users for sessions; C{None} where that is not wanted, or not possible.
+    @ivar parties: sessions with a terminal, by id.
     @ivar draining: no more sessions are taken.
     """
 
@@ -107,6 +109,7 @@ class Realm:
     accounts: Accounts = field(factory=Accounts)
     host_users: HostUsers | None = None
     users: set[SSHUser] = field(factory=set, init=False)
+    parties: dict[str, Party] = field(factory=dict, init=False)
     tasks: Tasks = field(factory=Tasks, init=False)
     draining: bool = field(default=False, init=False)
     on_idle: Callable[[], object] = field(default=lambda: None, init=False)
@@ -294,6 +297,8 @@ class SSHUser:
         By the registry.
         """
         make = self.realm.registry.channels.get(request.kind)
+        if self.target.joins_only and request.kind != "session":
+            raise access_denied("this login joins sessions and does nothing else")
         if make is None:
             raise TeleportError(Kind.NOT_IMPLEMENTED, f"channels of type {request.kind} are not known here")
         if self.realm.draining:
@@ -309,7 +314,7 @@ class SSHUser:
         By the registry.
         """
         answer = self.realm.registry.global_requests.get(name)
-        return None if answer is None else await answer(self, payload)
+        return None if answer is None or self.target.joins_only else await answer(self, payload)
 
     # For channels and features.
 

@@ -18,7 +18,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from teleport_tw.agents.admit import Admission
-from teleport_tw.agents.ssh import agentforward, scp, x11
+from teleport_tw.agents.ssh import agentforward, join, scp, x11
 from teleport_tw.agents.ssh.accounts import Accounts
 from teleport_tw.agents.ssh.forward import Forwards
 from teleport_tw.agents.ssh.hostusers import HostUsers
@@ -64,6 +64,7 @@ def default_registry() -> Registry:
     Forwards().install(registry)
     agentforward.install(registry)
     x11.install(registry)
+    join.install(registry)
     return registry
 
 

@@ -15,9 +15,10 @@ from uuid import uuid4
 
 from twisted.internet.interfaces import IAddress
 
-from teleport_tw.agents.ssh import pty
+from teleport_tw.agents.ssh import join, pty
 from teleport_tw.agents.ssh.accounts import Account
-from teleport_tw.agents.ssh.command import Command
+from teleport_tw.agents.ssh.command import REFUSED_STATUS, Command
+from teleport_tw.agents.ssh.join import Joining
 from teleport_tw.agents.ssh.pty import Size
 from teleport_tw.agents.ssh.realm import SSHUser
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
@@ -32,11 +33,11 @@ MAX_VARIABLE_BYTES = 32 * 1024
 MAX_COMMAND_BYTES = 128 * 1024
 """Linux takes no longer argument."""
 
-REFUSED_STATUS = 255
-"""Exit status of what could not be started, as the reference has it."""
-
 _ACCEPTED = frozenset({"LANG", "LANGUAGE", "TZ", "COLORTERM", "TERM", "NO_COLOR", "COLORFGBG"})
 _ACCEPTED_PREFIXES = ("LC_", "TELEPORT_")
+
+_FOR_JOINING = frozenset({"env", "pty-req", "window-change", "shell", join.FORCE_TERMINATE})
+"""All that somebody may ask who came to join."""
 
 
 class Program(Protocol):
@@ -133,6 +134,8 @@ class SessionChannel(Channel):
         """
         self.user.touch()
         answer = self.user.realm.registry.session_requests.get(name)
+        if self.user.target.joins_only and name not in _FOR_JOINING:
+            return False
         try:
             return super().requestReceived(name, payload) if answer is None else answer(self, payload)
         except RemoteProtocolError as error:
@@ -206,8 +209,10 @@ class SessionChannel(Channel):
 
     def request_shell(self, payload: bytes) -> Awaitable[bool]:
         """
-        The login's own.
+        The login's own; or a session that goes on, which the environment names.
         """
+        if join.wanted(self) or self.user.target.joins_only:
+            return self._run(Joining(self))
         return self._run(Command(self, ""))
 
     def request_exec(self, payload: bytes) -> Awaitable[bool]:

@@ -18,7 +18,7 @@ from teleport_tw.base.errors import TeleportError
 from teleport_tw.base.tasks import Tasks
 from teleport_tw.base.timing import Duration
 from teleport_tw.resources.metadata import Resource
-from teleport_tw.resources.sessions import KIND, Participant, Session
+from teleport_tw.resources.sessions import KIND, Participant, Session, State
 
 TTL = Duration(minutes=5)
 GOODBYE_SECONDS = 5.0
@@ -62,13 +62,13 @@ class Trackers:
         self._sessions[session.name] = session
         self._tasks.spawn("announcing a session", self._keep(session.name))
 
-    def change(self, name: str, participants: tuple[Participant, ...]) -> None:
+    def change(self, name: str, participants: tuple[Participant, ...], state: State) -> None:
         """
-        Somebody joined or left.
+        Somebody joined or left, or the session began or paused.
         """
         session = self._sessions.get(name)
         if session is not None:
-            self._sessions[name] = evolve(session, participants=participants)
+            self._sessions[name] = evolve(session, participants=participants, state=state)
             self._tasks.spawn("announcing a session", self._tell(name))
 
     def end(self, name: str) -> None:

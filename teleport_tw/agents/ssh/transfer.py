@@ -21,6 +21,7 @@ from twisted.logger import Logger
 
 from teleport_tw.agents.ssh.accounts import Account
 from teleport_tw.agents.ssh.fileserver import MAX_REPORT_BYTES
+from teleport_tw.agents.ssh.join import check_unmoderated
 from teleport_tw.agents.ssh.pty import Size
 from teleport_tw.agents.ssh.spawn import Ended, Launch, Process
 from teleport_tw.base.errors import Kind, TeleportError, access_denied
@@ -154,6 +155,7 @@ class Transfer:
         """
         See L{teleport_tw.agents.ssh.session.Program.start}.
         """
+        check_unmoderated(self.channel.user, "files being copied")
         if not allowed(self.channel):
             self.disallowed()
             raise access_denied(DISALLOWED)

@@ -1,0 +1,464 @@
+"""
+Several people in one session.
+
+A L{Party} stands between one program at a terminal and everybody who sees it. Its owner began the session; L{Member}s
+joined it (L{teleport_tw.agents.ssh.join}). What the program writes goes to all, what a peer types goes to the program,
+and what an observer or a moderator types goes nowhere: for them Ctrl-C leaves, and C{t} of a moderator ends it all.
+
+ - The owner's client paces the program. A member who does not keep up misses output and is painted the screen as it is
+   once they have caught up, so that nobody else waits for them and nothing is kept for them.
+ - The terminal is as wide and as high as the smallest among those who type; who only watches has no say, and is told
+   the size by C{x-teleport-event}.
+ - Where the owner's roles require others (C{require_session_join}), the program starts when they are there. When they
+   leave, the session ends, or pauses: what is typed is dropped, and what is written is kept as the screen it makes.
+ - The owner leaving ends the session, as it is their rights that it has. What ends a member's connection, be it a lock
+   or the end of a certificate, ends that member alone.
+
+@see: reference, section 8.5; docs/protocols/joining.rst
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from attrs import define, evolve, field, frozen
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from teleport_tw.access import sessions as rules
+from teleport_tw.agents.ssh.pty import Size
+from teleport_tw.agents.ssh.screen import Screen
+from teleport_tw.base.errors import Kind, TeleportError
+from teleport_tw.base.timing import from_timestamp
+from teleport_tw.events.kinds import Actor, SessionJoin, SessionLeave
+from teleport_tw.events.kinds import Session as SessionGroup
+from teleport_tw.resources.roles import JoinMode
+from teleport_tw.resources.sessions import Participant, State
+
+if TYPE_CHECKING:
+    from teleport_tw.agents.ssh.session import SessionChannel
+
+KIND = "ssh"
+
+MAX_MEMBERS = 32
+"""In one session beside its owner: each costs a copy of all output."""
+
+LEAVE = b"\x03"
+TERMINATE = b"t"
+
+EVENT = "x-teleport-event"
+
+
+@frozen
+class Hooks:
+    """
+    What a party asks of the program at the terminal.
+
+    @ivar begin: start it; everybody required is there.
+    @ivar typed: bytes for it.
+    @ivar resized: the terminal's size.
+    @ivar seen: bytes that belong into the recording beside its output.
+    @ivar terminate: hang up.
+    """
+
+    begin: Callable[[], object]
+    typed: Callable[[bytes], object]
+    resized: Callable[[Size], object]
+    seen: Callable[[bytes], object]
+    terminate: Callable[[], object]
+
+
+@implementer(IPushProducer)
+@define(eq=False, kw_only=True)
+class Member:
+    """
+    Somebody who joined.
+
+    @ivar channel: theirs.
+    @ivar size: of their terminal; C{None} for none.
+    @ivar behind: they do not keep up, and are left out until they do.
+    """
+
+    party: Party
+    channel: SessionChannel
+    mode: JoinMode
+    size: Size | None
+    id: str = field(factory=lambda: str(uuid4()))
+    behind: bool = False
+
+    @property
+    def username(self) -> str:
+        """
+        Of the cluster.
+        """
+        return self.channel.user.target.identity.username
+
+    @property
+    def types(self) -> bool:
+        """
+        Whether what they type reaches the program.
+        """
+        return self.mode is JoinMode.PEER
+
+    def pauseProducing(self) -> None:
+        """
+        Their connection has no more room.
+        """
+        self.behind = True
+
+    def resumeProducing(self) -> None:
+        """
+        It has.
+        """
+        if self.behind:
+            self.behind = False
+            self.party.paint(self)
+
+    def stopProducing(self) -> None:
+        """
+        They are gone; the channel says so as well.
+        """
+        self.behind = True
+
+
+@define(eq=False, kw_only=True)
+class Party:
+    """
+    See the module.
+
+    @ivar owner: the channel of who began the session.
+    @ivar roles: the owner's, with templates filled.
+    @ivar size: of the owner's terminal.
+    @ivar state: C{PENDING} also while the session is paused.
+    @ivar started: whether the program was started.
+    """
+
+    owner: SessionChannel
+    hooks: Hooks
+    size: Size
+    state: State = field(default=State.PENDING, init=False)
+    started: bool = field(default=False, init=False)
+    members: dict[str, Member] = field(factory=dict, init=False)
+    screen: Screen = field(init=False)
+    _shown: tuple[int, int] = field(init=False)
+    _waiting_for: tuple[str, ...] = field(default=(), init=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        realm = self.owner.user.realm
+        self._shown = (self.size.columns or 80, self.size.rows or 24)
+        self.screen = Screen(*self._shown, clock=realm.reactor)
+
+    @property
+    def id(self) -> str:
+        """
+        The session's.
+        """
+        return self.owner.session_id
+
+    @property
+    def roles(self) -> Any:
+        """
+        The owner's.
+        """
+        return self.owner.user.target.checker.roles
+
+    @property
+    def moderated(self) -> bool:
+        """
+        Whether somebody else must be present.
+        """
+        return rules.moderated(self.roles, KIND)
+
+    @property
+    def terminal_size(self) -> Size:
+        """
+        What the program's terminal is to have.
+        """
+        return evolve(self.size, columns=self._shown[0], rows=self._shown[1])
+
+    # The owner.
+
+    def open(self) -> None:
+        """
+        The owner is there: start the program, or say who is missing.
+        """
+        self.owner.user.realm.parties[self.id] = self
+        self._review()
+
+    def typed(self, data: bytes) -> None:
+        """
+        By the owner.
+        """
+        if self.state is State.RUNNING:
+            self.hooks.typed(data)
+        elif not self.started and (LEAVE in data or b"\x04" in data):
+            self.end("You left before the session began.")
+
+    def resized(self, size: Size) -> None:
+        """
+        The owner's terminal.
+        """
+        self.size = size
+        self._fit()
+
+    def output(self, data: bytes) -> None:
+        """
+        Of the program; recorded already.
+        """
+        self.screen.feed(data)
+        if self.state is not State.RUNNING:
+            return
+        self.owner.write(data)
+        for member in tuple(self.members.values()):
+            if not member.behind:
+                member.channel.write(data)
+
+    def end(self, text: str = "") -> None:
+        """
+        For everybody.
+        """
+        if self.state is State.TERMINATED:
+            return
+        if text:
+            self.say(text)
+        self.state = State.TERMINATED
+        self.owner.user.realm.parties.pop(self.id, None)
+        for member in tuple(self.members.values()):
+            if not text:
+                self._tell(member.channel, "The session has ended.")
+            self.leave(member)
+            member.channel.exit_status(0)
+            member.channel.loseConnection()
+        self.hooks.terminate()
+
+    # Members.
+
+    def join(self, channel: SessionChannel, mode: JoinMode) -> Member:
+        """
+        Let somebody in, who is painted the screen as it is.
+
+        @raise TeleportError: the session is over; LIMIT_EXCEEDED, it is full.
+        """
+        if self.state is State.TERMINATED:
+            raise TeleportError(Kind.NOT_FOUND, "the session has ended")
+        if len(self.members) >= MAX_MEMBERS:
+            raise TeleportError(Kind.LIMIT_EXCEEDED, f"{MAX_MEMBERS} others are in the session, which is all it takes")
+        size = channel.terminal.size if channel.terminal is not None else None
+        member = Member(party=self, channel=channel, mode=mode, size=size)
+        self._tell(channel, _help(mode))
+        channel.registerProducer(member, True)
+        self.members[member.id] = member
+        self.paint(member)
+        self._emit(SessionJoin, member)
+        self.say(f"User {_plain(member.username)} joined the session as {mode.value}.")
+        self._announce()
+        self._fit()
+        if not member.types:
+            self._tell_size(member)
+        self._review()
+        return member
+
+    def leave(self, member: Member) -> None:
+        """
+        They went, or were sent.
+        """
+        if self.members.pop(member.id, None) is None:
+            return
+        member.channel.unregisterProducer()
+        self._emit(SessionLeave, member)
+        if self.state is State.TERMINATED:
+            return
+        self.say(f"User {_plain(member.username)} left the session.")
+        self._announce()
+        self._fit()
+        self._review()
+
+    def typed_by(self, member: Member, data: bytes) -> None:
+        """
+        See the module for what keys do.
+        """
+        if member.types:
+            if self.state is State.RUNNING:
+                self.hooks.typed(data)
+        elif LEAVE in data:
+            member.channel.exit_status(0)
+            self.leave(member)
+            member.channel.loseConnection()
+        elif TERMINATE in data and member.mode is JoinMode.MODERATOR:
+            self.terminate(member)
+
+    def terminate(self, member: Member) -> bool:
+        """
+        By a moderator.
+
+        @return: whether they may.
+        """
+        if member.mode is not JoinMode.MODERATOR or member.id not in self.members:
+            return False
+        self._log.info("{user} ended session {session}", user=member.username, session=self.id)
+        self.end(f"Moderator {_plain(member.username)} ended the session.")
+        return True
+
+    def member_resized(self, member: Member, size: Size) -> None:
+        """
+        Another size of a member's terminal.
+        """
+        member.size = size
+        self._fit()
+
+    def paint(self, member: Member) -> None:
+        """
+        Show a member the screen as it is.
+        """
+        if self.started and self.state is State.RUNNING:
+            member.channel.write(self.screen.paint())
+
+    # What all of them see.
+
+    def say(self, text: str) -> None:
+        """
+        A line for everybody, and in the recording.
+        """
+        line = _line(text)
+        self.screen.feed(line)
+        self.hooks.seen(line)
+        self.owner.write(line)
+        for member in tuple(self.members.values()):
+            if not member.behind:
+                member.channel.write(line)
+
+    @staticmethod
+    def _tell(channel: SessionChannel, text: str) -> None:
+        channel.write(_line(text))
+
+    def _review(self) -> None:
+        if self.state is State.TERMINATED:
+            return
+        found = self._presence()
+        if found.satisfied:
+            if self.state is State.RUNNING:
+                return
+            self.state = State.RUNNING
+            if self.moderated:
+                self._announce()
+            self._go_on()
+        elif not self.started:
+            self._ask_for(found)
+        elif not found.pause:
+            self.end("The session ends, as somebody who must be present has left.")
+        elif self.state is State.RUNNING:
+            self.say(f"The session is paused. It waits for: {'; or '.join(found.required)}.")
+            self.state = State.PENDING
+            self._announce()
+
+    def _go_on(self) -> None:
+        if not self.started:
+            self.started = True
+            if self.moderated:
+                self.say("Everybody required is here; the session begins.")
+            self.hooks.begin()
+            return
+        picture = self.screen.paint()
+        for channel in (self.owner, *(each.channel for each in self.members.values() if not each.behind)):
+            channel.write(picture)
+        self.say("The session goes on.")
+
+    def _ask_for(self, found: rules.Presence) -> None:
+        if self._waiting_for != found.required:
+            self._waiting_for = found.required
+            self.say(
+                f"Waiting for participants before the session begins: {'; or '.join(found.required)}. "
+                f"They join with: tsh join {self.id}"
+            )
+
+    def _presence(self) -> rules.Presence:
+        present = [
+            rules.Participant(
+                username=each.username,
+                roles=each.channel.user.target.checker.role_names,
+                traits=each.channel.user.target.checker.traits,
+                mode=each.mode,
+            )
+            for each in self.members.values()
+        ]
+        owner = self.owner.user.target.identity.username
+        return rules.presence(self.roles, KIND, present, owner=owner)
+
+    def _fit(self) -> None:
+        """
+        Give the terminal the size of the smallest among those who type.
+        """
+        sizes = [self.size, *(each.size for each in self.members.values() if each.types and each.size is not None)]
+        shown = (
+            min((each.columns for each in sizes if each.columns), default=80),
+            min((each.rows for each in sizes if each.rows), default=24),
+        )
+        if shown == self._shown and len(sizes) > 1:
+            return
+        self._shown = shown
+        self.screen.resize(*shown)
+        self.hooks.resized(self.terminal_size)
+        for member in self.members.values():
+            if not member.types:
+                self._tell_size(member)
+
+    def _tell_size(self, member: Member) -> None:
+        columns, rows = self._shown
+        self._notify(member.channel, {"event": "resize", "sid": self.id, "size": f"{columns}:{rows}"})
+
+    def _emit(self, kind: type[SessionJoin] | type[SessionLeave], member: Member) -> None:
+        facts, owner = member.channel.facts, self.owner.user.target
+        actor: Actor = evolve(facts.actor, login=owner.login)
+        session = SessionGroup(id=self.id, with_mfa=facts.session.with_mfa)
+        event = kind(
+            actor=actor, connection=facts.connection, server=facts.server, session=session, mode=member.mode.value
+        )
+        self.owner.user.realm.sink.emit(event)
+        told = {"event": kind.NAME, "sid": self.id, "user": member.username, "mode": member.mode.value}
+        for channel in (self.owner, *(each.channel for each in self.members.values())):
+            self._notify(channel, told)
+
+    @staticmethod
+    def _notify(channel: SessionChannel, told: dict[str, str]) -> None:
+        if not channel.localClosed:
+            channel.conn.notify(channel, EVENT, json.dumps(told).encode())
+
+    def participants(self) -> tuple[Participant, ...]:
+        """
+        @return: as the tracker has them, the owner first.
+        """
+        user = self.owner.user
+        now = from_timestamp(user.realm.reactor.seconds())
+        return (
+            Participant(id=self.id, user=user.target.identity.username, last_active=now),
+            *(
+                Participant(id=each.id, user=each.username, mode=each.mode.value, last_active=now)
+                for each in self.members.values()
+            ),
+        )
+
+    def _announce(self) -> None:
+        self.owner.user.realm.trackers.change(self.id, self.participants(), self.state)
+
+
+def _line(text: str) -> bytes:
+    return f"\r\nTeleport > {text}\r\n".encode()
+
+
+def _plain(name: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in name)[:128]
+
+
+def _help(mode: JoinMode) -> str:
+    match mode:
+        case JoinMode.PEER:
+            return "You joined as peer: what you type goes to the session. Close your terminal, or type ~., to leave."
+        case JoinMode.OBSERVER:
+            return "You joined as observer: you watch. Ctrl-C leaves."
+        case JoinMode.MODERATOR:
+            return "You joined as moderator: you watch. Ctrl-C leaves, t ends the session for everybody."
