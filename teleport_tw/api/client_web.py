@@ -10,6 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 from teleport_tw.api import ceremonies, proofs, sessions
 from teleport_tw.api.contract import (
     AccountState,
+    BrowserLogin,
     Certificates,
     Challenge,
     Device,
@@ -25,10 +26,12 @@ from teleport_tw.api.contract import (
     SignIn,
     WebSession,
 )
+from teleport_tw.api.convert import duration_to_pb
 from teleport_tw.api.proto import factors_pb2, websessions_pb2
 from teleport_tw.api.proto.factors_pb2_grpc import FactorServiceStub
 from teleport_tw.api.proto.websessions_pb2_grpc import WebSessionServiceStub
 from teleport_tw.base.secret import Secret
+from teleport_tw.base.timing import NEVER, Duration
 from teleport_tw.rpc.client import Channel, Saying
 
 WAIT_SECONDS = 100.0
@@ -189,3 +192,43 @@ class RpcFactors:
             found = await self.channel.call(stub.WaitHeadless, request, timeout=WAIT_SECONDS)
             if not found.pending:
                 return ceremonies.certificates_from_pb(found.certificates)
+
+    # --- browser logins
+
+    async def create_browser_login(
+        self,
+        keys: PublicKeys,
+        code_challenge: str,
+        *,
+        ttl: Duration = NEVER,
+        remote_address: str = "",
+        user_agent: str = "",
+    ) -> BrowserLogin:
+        """See the contract."""
+        request = websessions_pb2.CreateBrowserLoginRequest(
+            keys=ceremonies.keys_to_pb(keys),
+            code_challenge=code_challenge,
+            ttl=duration_to_pb(ttl),
+            remote_address=remote_address,
+            user_agent=user_agent,
+        )
+        stub = self.channel.stub(WebSessionServiceStub)
+        return sessions.browser_from_pb(await self.channel.call(stub.CreateBrowserLogin, request))
+
+    async def get_browser_login(self, id: str) -> BrowserLogin:
+        """See the contract."""
+        request = websessions_pb2.GetBrowserLoginRequest(id=id)
+        stub = self.channel.stub(WebSessionServiceStub)
+        return sessions.browser_from_pb(await self.channel.call(stub.GetBrowserLogin, request))
+
+    async def approve_browser_login(self, id: str, answer: MfaAnswer | None = None) -> Secret[str]:
+        """See the contract."""
+        request = websessions_pb2.ApproveBrowserLoginRequest(id=id, answer=proofs.answer_to_pb(answer))
+        stub = self.channel.stub(WebSessionServiceStub)
+        return Secret((await self.channel.call(stub.ApproveBrowserLogin, request)).code)
+
+    async def finish_browser_login(self, id: str, code: Secret[str], verifier: Secret[str]) -> Certificates:
+        """See the contract."""
+        request = websessions_pb2.FinishBrowserLoginRequest(id=id, code=code.reveal(), verifier=verifier.reveal())
+        stub = self.channel.stub(WebSessionServiceStub)
+        return ceremonies.certificates_from_pb(await self.channel.call(stub.FinishBrowserLogin, request))

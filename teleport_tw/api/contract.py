@@ -43,7 +43,15 @@ from teleport_tw.api.factors import (
     MfaTarget,
     Scope,
 )
-from teleport_tw.api.websessions import Headless, HeadlessRequest, SignIn, WebSession, WebSessions
+from teleport_tw.api.websessions import (
+    BrowserLogin,
+    BrowserLogins,
+    Headless,
+    HeadlessRequest,
+    SignIn,
+    WebSession,
+    WebSessions,
+)
 from teleport_tw.base.timing import Duration
 from teleport_tw.resources.metadata import Json, Resource
 
@@ -51,6 +59,8 @@ __all__ = (
     "AccountState",
     "Api",
     "Audit",
+    "BrowserLogin",
+    "BrowserLogins",
     "Ceremonies",
     "Certificates",
     "Challenge",
@@ -373,7 +383,7 @@ class Audit(Protocol):
         ...
 
 
-class Api(Resources, Ceremonies, Factors, WebSessions, Headless, Presence, Audit, Protocol):
+class Api(Resources, Ceremonies, Factors, WebSessions, Headless, BrowserLogins, Presence, Audit, Protocol):
     """
     All of it, bound to one identity.
     """

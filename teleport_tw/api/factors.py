@@ -33,6 +33,7 @@ class Scope(Enum):
     ADMIN_ACTION = "admin_action"
     MANAGE_DEVICES = "manage_devices"
     HEADLESS = "headless"
+    BROWSER = "browser"
 
 
 class DeviceType(Enum):
@@ -49,8 +50,8 @@ class MfaTarget:
     """
     What a session is wanted of.
 
-    @ivar kind: C{node}, C{db}; for L{Scope.HEADLESS}, C{headless}.
-    @ivar name: of a node its host id or host name; of a database its name; of a headless request its id.
+    @ivar kind: C{node}, C{db}; for L{Scope.HEADLESS}, C{headless}; for L{Scope.BROWSER}, C{browser}.
+    @ivar name: of a node its host id or host name; of a database its name; of a request its id.
     @ivar login: the account there, where it is known.
     """
 
@@ -162,7 +163,7 @@ class Factors(Protocol):
 
     async def create_challenge(self, scope: Scope, target: MfaTarget | None = None) -> Challenge:
         """
-        @param target: for L{Scope.HEADLESS}, the request; else it only tells the log.
+        @param target: for L{Scope.HEADLESS} and L{Scope.BROWSER}, the request; else it only tells the log.
         @raise TeleportError: BAD_PARAMETER, the caller has no device that could answer, or the scope is for strangers.
         """
         ...

@@ -18,7 +18,7 @@ from teleport_tw.api.contract import Certificates, JoinRequest, PublicKeys
 from teleport_tw.api.convert import json_from_text
 from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
 from teleport_tw.base.secret import Secret
-from teleport_tw.resources.metadata import Resource
+from teleport_tw.resources.metadata import Json, Resource
 
 PATH = "/webapi/host/credentials"
 ALPN = "teleport-join"
@@ -126,6 +126,22 @@ def answer_from_json(status: int, body: bytes) -> Certificates:
         raise TeleportError(
             Kind.CONNECTION_PROBLEM, f"the server's answer (HTTP {status}) is not one to a join request: {error}"
         ) from error
+
+
+def answered(status: int, body: bytes) -> Json:
+    """
+    @return: the object that the server answered with.
+    @raise TeleportError: what it said instead; CONNECTION_PROBLEM when it did not speak as it should.
+    """
+    try:
+        value = json_from_text(body.decode("utf-8", "replace"))
+    except TeleportError as error:
+        raise TeleportError(
+            Kind.CONNECTION_PROBLEM, f"the server's answer (HTTP {status}) cannot be read: {error}"
+        ) from error
+    if status != 200:
+        raise _refusal(status, value)
+    return value
 
 
 def error_to_json(error: TeleportError) -> bytes:

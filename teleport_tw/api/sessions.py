@@ -9,7 +9,7 @@ from __future__ import annotations
 from teleport_tw.api.ceremonies import certificates_from_pb, certificates_to_pb
 from teleport_tw.api.convert import duration_from_pb, duration_to_pb, time_from_pb, time_to_pb
 from teleport_tw.api.proto import websessions_pb2
-from teleport_tw.api.websessions import HeadlessRequest, SignIn, WebSession
+from teleport_tw.api.websessions import BrowserLogin, HeadlessRequest, SignIn, WebSession
 from teleport_tw.base.secret import Secret
 
 
@@ -104,4 +104,30 @@ def headless_from_pb(message: websessions_pb2.HeadlessRequest) -> HeadlessReques
         created=time_from_pb(message.created),
         expires=time_from_pb(message.expires),
         state=message.state,
+    )
+
+
+def browser_to_pb(login: BrowserLogin) -> websessions_pb2.BrowserLogin:
+    """
+    @return: the request.
+    """
+    return websessions_pb2.BrowserLogin(
+        id=login.id,
+        address=login.address,
+        user_agent=login.user_agent,
+        created=time_to_pb(login.created),
+        expires=time_to_pb(login.expires),
+    )
+
+
+def browser_from_pb(message: websessions_pb2.BrowserLogin) -> BrowserLogin:
+    """
+    @return: the request.
+    """
+    return BrowserLogin(
+        id=message.id,
+        address=message.address,
+        user_agent=message.user_agent,
+        created=time_from_pb(message.created),
+        expires=time_from_pb(message.expires),
     )

@@ -1,5 +1,8 @@
 """
-Signing in as JSON over HTTP: C{POST /webapi/ssh/certs}; both ends of it.
+Signing in as JSON over HTTP.
+
+C{POST /webapi/ssh/certs} takes a password and a code, and both of its ends are here. Of C{/webapi/mfa/login/begin} and
+C{finish}, where a security key may answer, the client's end is.
 
 The answer is that of L{teleport_tw.api.joining}: certificates and the authorities to trust.
 """
@@ -7,15 +10,18 @@ The answer is that of L{teleport_tw.api.joining}: certificates and the authoriti
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
-from teleport_tw.api.contract import LoginRequest, PublicKeys
+from teleport_tw.api.contract import Challenge, LoginRequest, MfaAnswer, PublicKeys
 from teleport_tw.api.convert import json_from_text
-from teleport_tw.api.joining import MAX_REQUEST
-from teleport_tw.base.errors import bad_parameter
+from teleport_tw.api.joining import MAX_REQUEST, answered
+from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
 from teleport_tw.base.secret import Secret
-from teleport_tw.base.timing import NEVER, format_duration, parse_duration
+from teleport_tw.base.timing import NEVER, format_duration, parse_duration, parse_time
 
 PATH = "/webapi/ssh/certs"
+BEGIN = "/webapi/mfa/login/begin"
+FINISH = "/webapi/mfa/login/finish"
 
 
 def request_to_json(request: LoginRequest) -> bytes:
@@ -33,6 +39,52 @@ def request_to_json(request: LoginRequest) -> bytes:
             "route_to_cluster": request.route_to_cluster,
         }
     ).encode()
+
+
+def beginning(username: str) -> bytes:
+    """
+    @param username: empty for whoever a passkey says it is.
+    @return: the body of L{BEGIN}.
+    """
+    return json.dumps({"user": username} if username else {"passwordless": True}).encode()
+
+
+def challenge_from_json(status: int, body: bytes) -> Challenge:
+    """
+    @raise TeleportError: what the server said; CONNECTION_PROBLEM when it did not speak as it should.
+    """
+    value = answered(status, body)
+    webauthn = value.get("webauthn_challenge") or {}
+    options = webauthn.get("publicKey") if isinstance(webauthn, Mapping) else None
+    try:
+        return Challenge(
+            id=str(value["challenge_id"]),
+            otp=value.get("totp_challenge") is True,
+            webauthn=options if isinstance(options, Mapping) else None,
+            expires=parse_time(str(value["expires"])),
+        )
+    except (KeyError, TeleportError) as error:
+        raise TeleportError(Kind.CONNECTION_PROBLEM, f"the proxy's challenge cannot be read: {error}") from error
+
+
+def finishing(request: LoginRequest) -> bytes:
+    """
+    @return: the body of L{FINISH}, password in the clear: send it over TLS only.
+    """
+    answer = request.answer or MfaAnswer()
+    said = {
+        "user": request.username,
+        "password": request.password.reveal(),
+        "ssh_pub_key": request.keys.ssh.decode("ascii", "replace"),
+        "tls_pub_key": request.keys.tls.decode("ascii", "replace"),
+        "ttl": format_duration(request.ttl) if request.ttl else "",
+        "route_to_cluster": request.route_to_cluster,
+        "challenge_id": answer.challenge,
+        "webauthn_assertion_response": dict(answer.webauthn),
+        "second_factor_token": answer.otp.reveal(),
+        "recovery_code": answer.recovery.reveal(),
+    }
+    return json.dumps({key: value for key, value in said.items() if value}).encode()
 
 
 def request_from_json(body: bytes, *, remote_address: str, user_agent: str) -> LoginRequest:

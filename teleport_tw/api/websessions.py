@@ -15,7 +15,7 @@ from attrs import frozen
 from teleport_tw.api.certificates import Certificates, LoginRequest, PublicKeys
 from teleport_tw.api.factors import MfaAnswer
 from teleport_tw.base.secret import Secret
-from teleport_tw.base.timing import Duration
+from teleport_tw.base.timing import NEVER, Duration
 
 
 @frozen(kw_only=True)
@@ -160,5 +160,70 @@ class Headless(Protocol):
         Asked by a proxy; returns once it is approved, and once only.
 
         @raise TeleportError: ACCESS_DENIED, denied, or nobody answered in time.
+        """
+        ...
+
+
+@frozen(kw_only=True)
+class BrowserLogin:
+    """
+    A program that asked to be signed in by whoever is signed in at the browser beside it.
+
+    @ivar address: where from, as the proxy saw it.
+    """
+
+    id: str
+    address: str
+    user_agent: str = ""
+    created: datetime
+    expires: datetime
+
+
+class BrowserLogins(Protocol):
+    """
+    C{tsh login --browser}. The program shows the hash of a secret of its own; the page that approves sends a code to
+    the program's own port on the user's machine; only who has both gets the certificates. So a link that somebody
+    else made signs nobody else in.
+    """
+
+    async def create_browser_login(
+        self,
+        keys: PublicKeys,
+        code_challenge: str,
+        *,
+        ttl: Duration = NEVER,
+        remote_address: str = "",
+        user_agent: str = "",
+    ) -> BrowserLogin:
+        """
+        Asked by a proxy.
+
+        @param code_challenge: SHA-256 of the program's secret, base64url without padding (RFC 7636, C{S256}).
+        """
+        ...
+
+    async def get_browser_login(self, id: str) -> BrowserLogin:
+        """
+        For any user that is signed in and knows the id.
+
+        @raise TeleportError: NOT_FOUND.
+        """
+        ...
+
+    async def approve_browser_login(self, id: str, answer: MfaAnswer | None = None) -> Secret[str]:
+        """
+        Sign the program in as the caller.
+
+        @param answer: to a challenge of scope C{browser} with this request as its target; None for a user who has no
+            second factor and needs none.
+        @return: the code that goes to the program, and nowhere else.
+        """
+        ...
+
+    async def finish_browser_login(self, id: str, code: Secret[str], verifier: Secret[str]) -> Certificates:
+        """
+        Asked by a proxy for the program; good for one try.
+
+        @raise TeleportError: ACCESS_DENIED, the same text for every reason.
         """
         ...

@@ -10,6 +10,7 @@ from attrs import define, field
 
 from teleport_tw.api.contract import MfaAnswer
 from teleport_tw.auth.account import Accounts
+from teleport_tw.auth.browser import BrowserDesk
 from teleport_tw.auth.changes import Changes
 from teleport_tw.auth.core import Core
 from teleport_tw.auth.delivery import Ownership
@@ -39,6 +40,7 @@ class Parts:
     taps: Taps
     web: WebSessionDesk
     headless: HeadlessDesk
+    browser: BrowserDesk
 
 
 @define(eq=False)

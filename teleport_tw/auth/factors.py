@@ -22,7 +22,16 @@ from twisted.logger import Logger
 
 from teleport_tw.api.contract import Challenge, MfaAnswer, Scope
 from teleport_tw.auth.otp import matching_step
-from teleport_tw.auth.webauthn import BadAnswer, Origins, RelyingParty, check_rp_id, decoy, named, public_hosts
+from teleport_tw.auth.webauthn import (
+    BadAnswer,
+    Origins,
+    RelyingParty,
+    check_rp_id,
+    decoy,
+    is_domain,
+    named,
+    public_hosts,
+)
 from teleport_tw.base.errors import TeleportError, bad_parameter
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import Duration
@@ -42,7 +51,7 @@ from teleport_tw.stores.devices import AnyDevice, Devices, KeyDevice, OtpDevice
 CHALLENGE_TTL: Duration = Duration(minutes=5)
 """The reference's: time enough to find the key."""
 
-_CODES = frozenset({Scope.LOGIN, Scope.SESSION, Scope.ADMIN_ACTION, Scope.MANAGE_DEVICES})
+_CODES = frozenset({Scope.LOGIN, Scope.BROWSER, Scope.SESSION, Scope.ADMIN_ACTION, Scope.MANAGE_DEVICES})
 """Scopes that an authenticator app's code is good for."""
 _RECOVERY = frozenset({Scope.LOGIN, Scope.MANAGE_DEVICES})
 """Scopes that a recovery code is good for: getting in, and mending the account."""
@@ -109,7 +118,8 @@ class SecondFactors:
         """
         addresses = [address for each in await self.proxies() for address in Server.parse(each).public_addrs]
         known = public_hosts(addresses)
-        rp_id = preference.webauthn_rp_id or await self.devices.kept_rp_id() or (known[0][0] if known else "")
+        first = next((host for host, _ in known if is_domain(host)), "")
+        rp_id = preference.webauthn_rp_id or await self.devices.kept_rp_id() or first
         return RelyingParty(name=self.cluster, origins=Origins(rp_id=check_rp_id(rp_id), known=frozenset(known)))
 
     # --- challenges

@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 
 from teleport_tw.api import ceremonies, proofs, sessions
 from teleport_tw.api.contract import Api, MfaAnswer
+from teleport_tw.api.convert import duration_from_pb
 from teleport_tw.api.proto import auth_pb2, factors_pb2, websessions_pb2
 from teleport_tw.auth.local_web import LocalFactors
 from teleport_tw.base.errors import bad_parameter
@@ -156,3 +157,37 @@ class WebSessionCalls:
         if found is None:
             return websessions_pb2.WaitHeadlessResponse(pending=True)
         return websessions_pb2.WaitHeadlessResponse(certificates=ceremonies.certificates_to_pb(found))
+
+    async def CreateBrowserLogin(
+        self, request: websessions_pb2.CreateBrowserLoginRequest, api: Api
+    ) -> websessions_pb2.BrowserLogin:
+        """See the contract."""
+        made = await api.create_browser_login(
+            ceremonies.keys_from_pb(request.keys),
+            request.code_challenge,
+            ttl=duration_from_pb(request.ttl),
+            remote_address=request.remote_address,
+            user_agent=request.user_agent,
+        )
+        return sessions.browser_to_pb(made)
+
+    async def GetBrowserLogin(
+        self, request: websessions_pb2.GetBrowserLoginRequest, api: Api
+    ) -> websessions_pb2.BrowserLogin:
+        """See the contract."""
+        return sessions.browser_to_pb(await api.get_browser_login(request.id))
+
+    async def ApproveBrowserLogin(
+        self, request: websessions_pb2.ApproveBrowserLoginRequest, api: Api
+    ) -> websessions_pb2.ApproveBrowserLoginResponse:
+        """See the contract."""
+        answer = proofs.answer_from_pb(request.answer) if request.HasField("answer") else None
+        code = await api.approve_browser_login(request.id, answer)
+        return websessions_pb2.ApproveBrowserLoginResponse(code=code.reveal())
+
+    async def FinishBrowserLogin(
+        self, request: websessions_pb2.FinishBrowserLoginRequest, api: Api
+    ) -> auth_pb2.Certificates:
+        """See the contract."""
+        found = await api.finish_browser_login(request.id, Secret(request.code), Secret(request.verifier))
+        return ceremonies.certificates_to_pb(found)

@@ -9,6 +9,7 @@ from attrs import define
 
 from teleport_tw.api.contract import (
     AccountState,
+    BrowserLogin,
     Certificates,
     Challenge,
     Device,
@@ -25,12 +26,14 @@ from teleport_tw.api.contract import (
     WebSession,
 )
 from teleport_tw.api.factors import NOTHING
+from teleport_tw.auth import browser
 from teleport_tw.auth.account import person
 from teleport_tw.auth.bound import Bound
 from teleport_tw.auth.headless import target_of
 from teleport_tw.auth.login import MAX_USERNAME
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.secret import Secret
+from teleport_tw.base.timing import NEVER, Duration
 
 _STRANGERS = frozenset({Scope.LOGIN, Scope.PASSWORDLESS})
 LOOK_SECONDS = 50.0
@@ -84,10 +87,10 @@ class LocalFactors(Bound):
         if scope in _STRANGERS:
             raise bad_parameter("challenges to sign in are begun at the proxy")
         bound = ""
-        if scope is Scope.HEADLESS:
+        if scope in (Scope.HEADLESS, Scope.BROWSER):
             if target is None:
-                raise bad_parameter("name the headless request that is to be approved")
-            bound = target_of(target.name)
+                raise bad_parameter("name the request that is to be approved")
+            bound = target_of(target.name) if scope is Scope.HEADLESS else browser.target_of(target.name)
         return await core.factors.for_user(username, scope, core.preference(), core.now(), bound)
 
     async def mfa_required(self, target: MfaTarget) -> MfaNeed:
@@ -182,3 +185,30 @@ class LocalFactors(Bound):
         @return: C{None} while nobody answered.
         """
         return await self._parts.headless.wait(self._admit(), id, LOOK_SECONDS)
+
+    # --- browser logins
+
+    async def create_browser_login(
+        self,
+        keys: PublicKeys,
+        code_challenge: str,
+        *,
+        ttl: Duration = NEVER,
+        remote_address: str = "",
+        user_agent: str = "",
+    ) -> BrowserLogin:
+        """See the contract."""
+        desk = self._parts.browser
+        return await desk.create(self._admit(), keys, code_challenge, ttl, remote_address, user_agent)
+
+    async def get_browser_login(self, id: str) -> BrowserLogin:
+        """See the contract."""
+        return await self._parts.browser.get(self._admit(), id)
+
+    async def approve_browser_login(self, id: str, answer: MfaAnswer | None = None) -> Secret[str]:
+        """See the contract."""
+        return await self._parts.browser.approve(self._admit(), id, answer)
+
+    async def finish_browser_login(self, id: str, code: Secret[str], verifier: Secret[str]) -> Certificates:
+        """See the contract."""
+        return await self._parts.browser.finish(self._admit(), id, code, verifier)

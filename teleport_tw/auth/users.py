@@ -189,6 +189,40 @@ class UserCertificates:
         keys = PublicKeys(ssh=request.ssh_key, tls=request.tls_key)
         return self._issue(who, self._grant(checker, identity), keys, now, now + MFA_TTL, request.user_agent)
 
+    async def beside_browser(
+        self,
+        username: str,
+        keys: PublicKeys,
+        now: datetime,
+        *,
+        ttl: Duration,
+        end: datetime | None,
+        address: str,
+        user_agent: str,
+    ) -> Certificates:
+        """
+        For a program whose user approved it at the browser.
+
+        @param end: no later; C{None} where the user answered with a second factor.
+        @raise TeleportError: ACCESS_DENIED, the user is locked; NOT_FOUND, gone.
+        """
+        core = self.core
+        _, user = await core.user(username)
+        checker = await self._checker(user)
+        identity = Identity(
+            username=user.name,
+            cluster=core.cluster,
+            roles=user.roles,
+            traits=user.traits,
+            login_ip=address,
+            route_to_cluster=core.cluster,
+        )
+        who = Gate(core, identity, address)
+        who.check_locks(identity)
+        granted = self._grant(checker, identity)
+        expires = now + issuance.lifetime(ttl or core.preference().default_session_ttl, granted.max_ttl)
+        return self._issue(who, granted, keys, now, min(expires, end) if end is not None else expires, user_agent)
+
     async def issue_openssh(self, gate: Gate, request: OpenSSHIssueRequest) -> bytes:
         """
         @raise TeleportError: ACCESS_DENIED, the user's certificate is not good, or its roles do not reach the node.

@@ -294,10 +294,16 @@ def check_rp_id(rp_id: str) -> str:
     @raise TeleportError: BAD_PARAMETER, browsers take no such domain.
     """
     host = rp_id.lower().rstrip(".")
-    numeric = host.replace(".", "").isdigit() or ":" in host
-    if not host or numeric:
+    if not is_domain(host):
         raise bad_parameter(
             "keys need a domain: set webauthn.rp_id in cluster_auth_preference to the proxy's public host name, "
             "which can never change afterwards"
         )
     return host
+
+
+def is_domain(host: str) -> bool:
+    """
+    @return: whether it is a name, and no address.
+    """
+    return bool(host) and ":" not in host and not host.replace(".", "").isdigit()

@@ -9,6 +9,7 @@ from typing import Any
 
 from teleport_tw.auth.account import Accounts
 from teleport_tw.auth.bound import Parts
+from teleport_tw.auth.browser import BrowserDesk
 from teleport_tw.auth.changes import Changes
 from teleport_tw.auth.core import AuditTrail, Core
 from teleport_tw.auth.delivery import Ownership
@@ -91,6 +92,7 @@ def make_parts(core: Core) -> Parts:
         taps=taps,
         web=WebSessionDesk(core, users),
         headless=HeadlessDesk(core, users, accounts),
+        browser=BrowserDesk(core, users, accounts),
     )
 
 

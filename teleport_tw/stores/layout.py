@@ -124,6 +124,13 @@ def headless_key(id: str) -> Key:
     return make_key((SECRETS, "headless", id))
 
 
+def browser_login_key(id: str) -> Key:
+    """
+    @return: of a program that asked to be signed in by a browser.
+    """
+    return make_key((SECRETS, "browser_login", id))
+
+
 def headless_of_prefix(username: str) -> Key:
     """
     @return: what the ids of a user's headless requests lie below.

@@ -33,6 +33,7 @@ class _ScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Scope.ValueType
     SCOPE_ADMIN_ACTION: _Scope.ValueType  # 4
     SCOPE_MANAGE_DEVICES: _Scope.ValueType  # 5
     SCOPE_HEADLESS: _Scope.ValueType  # 6
+    SCOPE_BROWSER: _Scope.ValueType  # 7
 
 class Scope(_Scope, metaclass=_ScopeEnumTypeWrapper): ...
 
@@ -43,6 +44,7 @@ SCOPE_SESSION: Scope.ValueType  # 3
 SCOPE_ADMIN_ACTION: Scope.ValueType  # 4
 SCOPE_MANAGE_DEVICES: Scope.ValueType  # 5
 SCOPE_HEADLESS: Scope.ValueType  # 6
+SCOPE_BROWSER: Scope.ValueType  # 7
 Global___Scope: _TypeAlias = Scope  # noqa: Y015
 
 class _DeviceType:

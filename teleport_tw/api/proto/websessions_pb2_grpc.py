@@ -66,6 +66,16 @@ class WebSessionServiceStub:
                 request_serializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.GetHeadlessRequest.SerializeToString,
                 response_deserializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.WaitHeadlessResponse.FromString,
                 _registered_method=True)
+        self.CreateBrowserLogin = channel.unary_unary(
+                '/teleport_tw.v1.WebSessionService/CreateBrowserLogin',
+                request_serializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.CreateBrowserLoginRequest.SerializeToString,
+                response_deserializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.BrowserLogin.FromString,
+                _registered_method=True)
+        self.FinishBrowserLogin = channel.unary_unary(
+                '/teleport_tw.v1.WebSessionService/FinishBrowserLogin',
+                request_serializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.FinishBrowserLoginRequest.SerializeToString,
+                response_deserializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.Certificates.FromString,
+                _registered_method=True)
         self.ListSignIns = channel.unary_unary(
                 '/teleport_tw.v1.WebSessionService/ListSignIns',
                 request_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
@@ -85,6 +95,16 @@ class WebSessionServiceStub:
                 '/teleport_tw.v1.WebSessionService/AnswerHeadless',
                 request_serializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.AnswerHeadlessRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.GetBrowserLogin = channel.unary_unary(
+                '/teleport_tw.v1.WebSessionService/GetBrowserLogin',
+                request_serializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.GetBrowserLoginRequest.SerializeToString,
+                response_deserializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.BrowserLogin.FromString,
+                _registered_method=True)
+        self.ApproveBrowserLogin = channel.unary_unary(
+                '/teleport_tw.v1.WebSessionService/ApproveBrowserLogin',
+                request_serializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.ApproveBrowserLoginRequest.SerializeToString,
+                response_deserializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.ApproveBrowserLoginResponse.FromString,
                 _registered_method=True)
 
 
@@ -128,6 +148,18 @@ class WebSessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateBrowserLogin(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FinishBrowserLogin(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListSignIns(self, request, context):
         """For users.
         """
@@ -148,6 +180,18 @@ class WebSessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AnswerHeadless(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBrowserLogin(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveBrowserLogin(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -186,6 +230,16 @@ def add_WebSessionServiceServicer_to_server(servicer, server):
                     request_deserializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.GetHeadlessRequest.FromString,
                     response_serializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.WaitHeadlessResponse.SerializeToString,
             ),
+            'CreateBrowserLogin': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateBrowserLogin,
+                    request_deserializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.CreateBrowserLoginRequest.FromString,
+                    response_serializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.BrowserLogin.SerializeToString,
+            ),
+            'FinishBrowserLogin': grpc.unary_unary_rpc_method_handler(
+                    servicer.FinishBrowserLogin,
+                    request_deserializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.FinishBrowserLoginRequest.FromString,
+                    response_serializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.Certificates.SerializeToString,
+            ),
             'ListSignIns': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSignIns,
                     request_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
@@ -205,6 +259,16 @@ def add_WebSessionServiceServicer_to_server(servicer, server):
                     servicer.AnswerHeadless,
                     request_deserializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.AnswerHeadlessRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'GetBrowserLogin': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBrowserLogin,
+                    request_deserializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.GetBrowserLoginRequest.FromString,
+                    response_serializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.BrowserLogin.SerializeToString,
+            ),
+            'ApproveBrowserLogin': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveBrowserLogin,
+                    request_deserializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.ApproveBrowserLoginRequest.FromString,
+                    response_serializer=teleport__tw_dot_api_dot_proto_dot_websessions__pb2.ApproveBrowserLoginResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -380,6 +444,60 @@ class WebSessionService:
             _registered_method=True)
 
     @staticmethod
+    def CreateBrowserLogin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/teleport_tw.v1.WebSessionService/CreateBrowserLogin',
+            teleport__tw_dot_api_dot_proto_dot_websessions__pb2.CreateBrowserLoginRequest.SerializeToString,
+            teleport__tw_dot_api_dot_proto_dot_websessions__pb2.BrowserLogin.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinishBrowserLogin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/teleport_tw.v1.WebSessionService/FinishBrowserLogin',
+            teleport__tw_dot_api_dot_proto_dot_websessions__pb2.FinishBrowserLoginRequest.SerializeToString,
+            teleport__tw_dot_api_dot_proto_dot_auth__pb2.Certificates.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListSignIns(request,
             target,
             options=(),
@@ -477,6 +595,60 @@ class WebSessionService:
             '/teleport_tw.v1.WebSessionService/AnswerHeadless',
             teleport__tw_dot_api_dot_proto_dot_websessions__pb2.AnswerHeadlessRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBrowserLogin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/teleport_tw.v1.WebSessionService/GetBrowserLogin',
+            teleport__tw_dot_api_dot_proto_dot_websessions__pb2.GetBrowserLoginRequest.SerializeToString,
+            teleport__tw_dot_api_dot_proto_dot_websessions__pb2.BrowserLogin.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveBrowserLogin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/teleport_tw.v1.WebSessionService/ApproveBrowserLogin',
+            teleport__tw_dot_api_dot_proto_dot_websessions__pb2.ApproveBrowserLoginRequest.SerializeToString,
+            teleport__tw_dot_api_dot_proto_dot_websessions__pb2.ApproveBrowserLoginResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,11 +40,15 @@ class WebSessionServiceStub:
     DeleteWebSession: _grpc.UnaryUnaryMultiCallable[_websessions_pb2.WebSessionRequest, _empty_pb2.Empty]
     CreateHeadless: _grpc.UnaryUnaryMultiCallable[_websessions_pb2.CreateHeadlessRequest, _websessions_pb2.HeadlessRequest]
     WaitHeadless: _grpc.UnaryUnaryMultiCallable[_websessions_pb2.GetHeadlessRequest, _websessions_pb2.WaitHeadlessResponse]
+    CreateBrowserLogin: _grpc.UnaryUnaryMultiCallable[_websessions_pb2.CreateBrowserLoginRequest, _websessions_pb2.BrowserLogin]
+    FinishBrowserLogin: _grpc.UnaryUnaryMultiCallable[_websessions_pb2.FinishBrowserLoginRequest, _auth_pb2.Certificates]
     ListSignIns: _grpc.UnaryUnaryMultiCallable[_empty_pb2.Empty, _websessions_pb2.ListSignInsResponse]
     """For users."""
     DeleteSignIn: _grpc.UnaryUnaryMultiCallable[_websessions_pb2.DeleteSignInRequest, _empty_pb2.Empty]
     GetHeadless: _grpc.UnaryUnaryMultiCallable[_websessions_pb2.GetHeadlessRequest, _websessions_pb2.HeadlessRequest]
     AnswerHeadless: _grpc.UnaryUnaryMultiCallable[_websessions_pb2.AnswerHeadlessRequest, _empty_pb2.Empty]
+    GetBrowserLogin: _grpc.UnaryUnaryMultiCallable[_websessions_pb2.GetBrowserLoginRequest, _websessions_pb2.BrowserLogin]
+    ApproveBrowserLogin: _grpc.UnaryUnaryMultiCallable[_websessions_pb2.ApproveBrowserLoginRequest, _websessions_pb2.ApproveBrowserLoginResponse]
 
 @_typing.type_check_only
 class WebSessionServiceAsyncStub(WebSessionServiceStub):
@@ -56,11 +60,15 @@ class WebSessionServiceAsyncStub(WebSessionServiceStub):
     DeleteWebSession: _aio.UnaryUnaryMultiCallable[_websessions_pb2.WebSessionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     CreateHeadless: _aio.UnaryUnaryMultiCallable[_websessions_pb2.CreateHeadlessRequest, _websessions_pb2.HeadlessRequest]  # type: ignore[assignment]
     WaitHeadless: _aio.UnaryUnaryMultiCallable[_websessions_pb2.GetHeadlessRequest, _websessions_pb2.WaitHeadlessResponse]  # type: ignore[assignment]
+    CreateBrowserLogin: _aio.UnaryUnaryMultiCallable[_websessions_pb2.CreateBrowserLoginRequest, _websessions_pb2.BrowserLogin]  # type: ignore[assignment]
+    FinishBrowserLogin: _aio.UnaryUnaryMultiCallable[_websessions_pb2.FinishBrowserLoginRequest, _auth_pb2.Certificates]  # type: ignore[assignment]
     ListSignIns: _aio.UnaryUnaryMultiCallable[_empty_pb2.Empty, _websessions_pb2.ListSignInsResponse]  # type: ignore[assignment]
     """For users."""
     DeleteSignIn: _aio.UnaryUnaryMultiCallable[_websessions_pb2.DeleteSignInRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     GetHeadless: _aio.UnaryUnaryMultiCallable[_websessions_pb2.GetHeadlessRequest, _websessions_pb2.HeadlessRequest]  # type: ignore[assignment]
     AnswerHeadless: _aio.UnaryUnaryMultiCallable[_websessions_pb2.AnswerHeadlessRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    GetBrowserLogin: _aio.UnaryUnaryMultiCallable[_websessions_pb2.GetBrowserLoginRequest, _websessions_pb2.BrowserLogin]  # type: ignore[assignment]
+    ApproveBrowserLogin: _aio.UnaryUnaryMultiCallable[_websessions_pb2.ApproveBrowserLoginRequest, _websessions_pb2.ApproveBrowserLoginResponse]  # type: ignore[assignment]
 
 class WebSessionServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -107,6 +115,20 @@ class WebSessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_websessions_pb2.WaitHeadlessResponse, _abc.Awaitable[_websessions_pb2.WaitHeadlessResponse]]: ...
 
     @_abc_1.abstractmethod
+    def CreateBrowserLogin(
+        self,
+        request: _websessions_pb2.CreateBrowserLoginRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_websessions_pb2.BrowserLogin, _abc.Awaitable[_websessions_pb2.BrowserLogin]]: ...
+
+    @_abc_1.abstractmethod
+    def FinishBrowserLogin(
+        self,
+        request: _websessions_pb2.FinishBrowserLoginRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.Certificates, _abc.Awaitable[_auth_pb2.Certificates]]: ...
+
+    @_abc_1.abstractmethod
     def ListSignIns(
         self,
         request: _empty_pb2.Empty,
@@ -134,5 +156,19 @@ class WebSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _websessions_pb2.AnswerHeadlessRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]: ...
+
+    @_abc_1.abstractmethod
+    def GetBrowserLogin(
+        self,
+        request: _websessions_pb2.GetBrowserLoginRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_websessions_pb2.BrowserLogin, _abc.Awaitable[_websessions_pb2.BrowserLogin]]: ...
+
+    @_abc_1.abstractmethod
+    def ApproveBrowserLogin(
+        self,
+        request: _websessions_pb2.ApproveBrowserLoginRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_websessions_pb2.ApproveBrowserLoginResponse, _abc.Awaitable[_websessions_pb2.ApproveBrowserLoginResponse]]: ...
 
 def add_WebSessionServiceServicer_to_server(servicer: WebSessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
