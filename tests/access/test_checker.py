@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.access import languages, validate
-from teleport_tw.access.checker import Checker
+from teleport_tw.access.checker import MAX_DECISIONS, Checker
 from teleport_tw.access.locks import Lock, LockTarget, Subject, refusal
 from teleport_tw.access.predicate import PredicateError, parse
 from teleport_tw.access.traits import fill
 from teleport_tw.base.errors import TeleportError
 from teleport_tw.resources.metadata import Metadata, Resource
 from teleport_tw.resources.presets import IMPLICIT, PRESETS
-from teleport_tw.resources.roles import Role
+from teleport_tw.resources.roles import Role, Target
 from teleport_tw.resources.roles_options import Strictness
 
 TRAITS = {"logins": ("alice", "ops"), "team": ("red", "blue"), "email": ("al@example.com", "bad"), "urn:x": ("v",)}
@@ -241,3 +241,28 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(refusal([lock], alice, now + timedelta(hours=1), mode=mode, fresh_at=None), "")
         old = now - timedelta(minutes=6)
         self.assertIn("strict", refusal([], alice, now, mode=Strictness.STRICT, fresh_at=old))
+
+
+class SeerTests(SynchronousTestCase):
+    """
+    The question that is asked of many thousands.
+    """
+
+    def test_as_one_by_one(self) -> None:
+        """It answers as the question about one thing does, whatever the roles look at, and remembers only so much."""
+        for spec in (
+            {"node_labels": {"*": "*"}},
+            {"node_labels": {"env": "dev"}},
+            {"node_labels": {"env": ["dev", "x*"], "team": "^[ab]$"}},
+            {"node_labels_expression": 'contains(labels_matching("e*"), "dev")'},
+            {},
+        ):
+            role = Role.parse(Resource("role", "v7", Metadata("r"), {"allow": spec}))
+            checker = Checker.for_identity([role], username="u", traits={})
+            sees = checker.seer(Target.NODE)
+            for number in range(MAX_DECISIONS + 10):
+                labels = {"env": ("dev", "prod", f"x{number}")[number % 3], "team": "ab"[number % 2]}
+                if number < 30 or number > MAX_DECISIONS:
+                    self.assertEqual(sees(labels), checker.can_see_node(labels).allowed, (spec, labels))
+                else:
+                    sees(labels)
