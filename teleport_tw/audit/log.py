@@ -32,10 +32,10 @@ from teleport_tw.resources.metadata import Json
 
 MAX_WAITING_EVENTS = 20_000
 MAX_EVENT_BYTES = 1 << 20
-INDEX_SECONDS = 0.5
+INDEX_SECONDS = 1.0
 """From one step of the index to the next while events keep coming."""
-INDEX_EVENTS = 500
-"""In one such step: some 20 ms of work, for which others wait. A thousand events a second are found at once, then."""
+INDEX_EVENTS = 300
+"""In one such step: some 15 ms of work, for which others wait. So many events a second are indexed as they come."""
 QUIET_EVENTS = 5000
 """In one step when nothing has come since the last one."""
 BEHIND_EVENTS = 100_000

@@ -113,11 +113,20 @@ def accepted(gate: Gate, events: Sequence[Json]) -> list[dict[str, Any]]:
         raise bad_parameter(f"at most {MAX_BATCH} events are taken at once")
     forwards = SystemRole.PROXY in identity.system_roles
     now = gate.core.now()
-    events = [_dated(event, now) for event in events]
-    return [_stamped(event, identity.system_roles, identity.host_id, cluster, forwards) for event in events]
+    late, early = now - MAX_LATE, now + MAX_EARLY
+    names: set[str] = set()
+    stored = []
+    for event in events:
+        name = event.get("event")
+        if not isinstance(name, str) or (name not in names and not may_say(identity.system_roles, name)):
+            roles = "/".join(role.value for role in identity.system_roles)
+            raise bad_parameter(f"{roles} may not send the event {str(name)[:80]!r}")
+        names.add(name)
+        stored.append(_stamped(_dated(event, now, late, early), name, identity.host_id, cluster, forwards))
+    return stored
 
 
-def _dated(event: Json, now: datetime) -> Json:
+def _dated(event: Json, now: datetime, late: datetime, early: datetime) -> Json:
     """
     A host's clock is not believed without bound: what would be sorted out of everybody's sight is dated now, and keeps
     what the host said.
@@ -127,15 +136,12 @@ def _dated(event: Json, now: datetime) -> Json:
         when = parse_time(str(said))
     except TeleportError:
         when = None
-    if when is not None and now - MAX_LATE <= when <= now + MAX_EARLY:
+    if when is not None and late <= when <= early:
         return event
     return {**event, "time": format_time(now), REPORTED_TIME: str(said)[:64]}
 
 
-def _stamped(event: Json, roles: tuple[SystemRole, ...], host: str, cluster: str, forwards: bool) -> dict[str, Any]:
-    name = event.get("event")
-    if not isinstance(name, str) or not may_say(roles, name):
-        raise bad_parameter(f"{'/'.join(role.value for role in roles)} may not send the event {str(name)[:80]!r}")
+def _stamped(event: Json, name: str, host: str, cluster: str, forwards: bool) -> dict[str, Any]:
     stored = {**event, DELIVERED_BY: host}
     if stored.setdefault("cluster_name", cluster) != cluster:
         raise bad_parameter(f"the event {name} is of cluster {str(stored['cluster_name'])[:80]!r}, not of this one")

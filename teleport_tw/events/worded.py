@@ -23,7 +23,7 @@ class Worded:
 
     @ivar words: the JSON fields without braces, ASCII.
     @ivar session: its id, as it stands in the words.
-    @cvar NAMES: attribute of the typed class to its name in JSON, of what may be seen.
+    @cvar BEGINS: attribute of the typed class to comma, name in JSON and colon, of what may be seen.
     """
 
     __slots__ = ("code", "session", "words")
@@ -31,7 +31,7 @@ class Worded:
     NAME: ClassVar[str] = ""
     CODE: ClassVar[str] = ""
     FAILED: ClassVar[str] = ""
-    NAMES: ClassVar[Mapping[str, str]] = {}
+    BEGINS: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, common: str, session: str, own: Mapping[str, Any]) -> None:
         """
@@ -39,24 +39,25 @@ class Worded:
         @param own: the event's own fields by their attributes, of plain JSON types, or tuples of texts and C{None};
             empty ones are left out.
         """
-        names = self.NAMES
+        begins = self.BEGINS
+        words = [common]
         for key, value in own.items():
             # the kinds of value that come by the thousand, then all others
             kind = type(value)
             if kind is str:
                 if value:
-                    common += f',"{names[key]}":{_quoted(value)}'
+                    words += begins[key], _quoted(value)
             elif value is True:
-                common += f',"{names[key]}":true'
+                words += begins[key], "true"
             elif kind is int or (kind is float and -_LARGE < value < _LARGE):
-                common += f',"{names[key]}":{value!r}'
+                words += begins[key], repr(value)
             elif kind is tuple:
                 if value:
                     inner = ",".join("null" if each is None else _quoted(each) for each in value)
-                    common += f',"{names[key]}":[{inner}]'
+                    words += begins[key], "[", inner, "]"
             elif value is not None:
-                common += f',"{names[key]}":{_encode(value)}'
-        self.words = common
+                words += begins[key], _encode(value)
+        self.words = "".join(words)
         self.session = session
         self.code = self.FAILED if self.FAILED and own.get("success") is False else self.CODE
 
@@ -86,9 +87,9 @@ def worded(kind: type[Fact]) -> type[Worded]:
 
 
 def _make(kind: type[Fact]) -> type[Worded]:
-    names = {each.attribute: each.json for each in rated_fields(kind) if each.rating is not Rating.SECRET}
+    begins = {each.attribute: f',"{each.json}":' for each in rated_fields(kind) if each.rating is not Rating.SECRET}
     failed = kind.FAILED if issubclass(kind, Judged) else ""
-    parts = {"__slots__": (), "NAME": kind.NAME, "CODE": kind.CODE, "FAILED": failed, "NAMES": names}
+    parts = {"__slots__": (), "NAME": kind.NAME, "CODE": kind.CODE, "FAILED": failed, "BEGINS": begins}
     return type(f"Worded{kind.__name__}", (Worded,), parts)
 
 
