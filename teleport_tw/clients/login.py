@@ -11,12 +11,12 @@ import getpass
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from teleport_tw.api import joining, signin
-from teleport_tw.api.contract import Certificates, LoginRequest, PublicKeys
+from teleport_tw.api.contract import Certificates, Challenge, LoginRequest, MfaAnswer, PublicKeys
 from teleport_tw.base.addresses import split_address
 from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
 from teleport_tw.base.secret import Secret
@@ -27,11 +27,15 @@ from teleport_tw.pki.authority import Authority, AuthorityType
 from teleport_tw.pki.identityfile import IdentityFile
 from teleport_tw.pki.keys import PrivateKey, spki_pem
 from teleport_tw.pki.trust import bundle, host_patterns, known_hosts
+from teleport_tw.protocols.ssh import certificate
 from teleport_tw.protocols.ssh import keys as ssh_keys
 from teleport_tw.protocols.ssh.wire import put_mpint, put_string
 
 PORTS = (3080, 443)
 """Tried in this order where the user names no port."""
+
+PASSWORDLESS = "passwordless"
+"""The connector that asks for a passkey and no password."""
 
 
 @frozen(kw_only=True)
@@ -117,6 +121,27 @@ class Facts:
         Whether a one-time code belongs to a login.
         """
         return self.said.get("auth", {}).get("second_factor", "otp") not in ("off", "")
+
+    @property
+    def wants_key(self) -> bool:
+        """
+        Whether a security key may belong to a login.
+        """
+        return "webauthn" in (self.said.get("auth", {}).get("second_factors") or ())
+
+    @property
+    def passwordless(self) -> bool:
+        """
+        Whether the cluster signs in by passkey where nobody says otherwise.
+        """
+        return bool(self.said.get("auth", {}).get("connector_name") == PASSWORDLESS)
+
+    @property
+    def origin(self) -> str:
+        """
+        Of the proxy's pages, which security keys sign.
+        """
+        return f"https://{self.web.address}".removesuffix(":443")
 
     def motd(self) -> str:
         """
@@ -270,6 +295,13 @@ class Issued:
         )
 
     @property
+    def username(self) -> str:
+        """
+        Whose they are, as the certificate says.
+        """
+        return certificate.parse(self.ssh_blob).key_id
+
+    @property
     def ssh_blob(self) -> bytes:
         """
         The SSH certificate.
@@ -277,34 +309,62 @@ class Issued:
         return ssh_keys.parse_line(self.certificates.ssh.decode()).blob
 
 
+class Answer(Protocol):
+    """
+    Answers a challenge; see L{teleport_tw.clients.factors.Answering.answer}.
+    """
+
+    def __call__(self, challenge: Challenge, why: str = "") -> MfaAnswer:
+        """
+        @raise TeleportError: ACCESS_DENIED, nothing here can answer it.
+        """
+        ...
+
+
 def sign_in(
-    facts: Facts, username: str, asker: Asker, *, ttl: Duration = NEVER, cluster: str = "", one_key: bool = False
+    facts: Facts,
+    username: str,
+    asker: Asker,
+    answer: Answer,
+    *,
+    ttl: Duration = NEVER,
+    cluster: str = "",
+    one_key: bool = False,
+    passwordless: bool = False,
 ) -> Issued:
     """
-    Ask for password and code, and get certificates.
+    Ask for password and second factor, and get certificates.
 
+    @param username: not needed with a passkey, which knows its user.
     @param cluster: to be routed to; empty for the proxy's own.
     @param one_key: the same for SSH and TLS.
+    @param passwordless: by a passkey alone.
     @raise TeleportError: ACCESS_DENIED, the proxy does not believe it; LIMIT_EXCEEDED, too many tries.
     """
     text = facts.motd()
     if text:
         asker.acknowledge(text)
-    password = asker.secret(f"Enter password for Teleport user {username}:\n")
-    otp = asker.secret("Enter your OTP token:\n") if facts.wants_otp else Secret("")
     tls_key = PrivateKey.generate_tls()
     ssh_key = tls_key if one_key else PrivateKey.generate_ssh()
     keys = PublicKeys(ssh=ssh_keys.format_line(ssh_key.ssh_public).encode(), tls=spki_pem(tls_key.public))
-    request = LoginRequest(
-        username=username,
-        password=password,
-        otp=Secret(otp.reveal().replace(" ", "")),
-        keys=keys,
-        ttl=ttl,
-        route_to_cluster=cluster,
-    )
-    answer = facts.web.ask("POST", signin.PATH, signin.request_to_json(request))
-    return Issued(ssh_key=ssh_key, tls_key=tls_key, certificates=joining.answer_from_json(*answer))
+    request = LoginRequest(username=username, keys=keys, ttl=ttl, route_to_cluster=cluster)
+    if passwordless:
+        request = evolve(request, username="", answer=answer(_challenge(facts, "")))
+        said = facts.web.ask("POST", signin.FINISH, signin.finishing(request))
+    else:
+        request = evolve(request, password=asker.secret(f"Enter password for Teleport user {username}:\n"))
+        if facts.wants_key:
+            request = evolve(request, answer=answer(_challenge(facts, username)))
+            said = facts.web.ask("POST", signin.FINISH, signin.finishing(request))
+        else:
+            otp = asker.secret("Enter your OTP token:\n").reveal() if facts.wants_otp else ""
+            request = evolve(request, otp=Secret(otp.replace(" ", "")))
+            said = facts.web.ask("POST", signin.PATH, signin.request_to_json(request))
+    return Issued(ssh_key=ssh_key, tls_key=tls_key, certificates=joining.answer_from_json(*said))
+
+
+def _challenge(facts: Facts, username: str) -> Challenge:
+    return signin.challenge_from_json(*facts.web.ask("POST", signin.BEGIN, signin.beginning(username)))
 
 
 def profile_of(facts: Facts, username: str, cluster: str) -> Profile:

@@ -9,9 +9,11 @@ import json
 import os
 import re
 import subprocess
+import sys
 import time
 import unittest
 import urllib.error
+from typing import Any
 
 import pyotp
 import pytest
@@ -33,7 +35,8 @@ class MfaTests(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        cls.cluster = Cluster().start()
+        factors = {"second_factors": ["otp", "webauthn"], "webauthn": {"rp_id": "localhost"}}
+        cls.cluster = Cluster(auth_service={"authentication": {"type": "local", **factors}}).start()
         cls.addClassCleanup(cls.cluster.close)
 
     def sign_up(self, user: str) -> pyotp.TOTP:
@@ -104,3 +107,27 @@ class MfaTests(unittest.TestCase):
         self.assertNotEqual(again.returncode, 0, "a recovery code works once")
         self.assertEqual([event["mfa_device_name"] for event in cluster.events("mfa.delete", user="alice")], ["phone"])
         self.assertIn("phone", [event["mfa_device_name"] for event in cluster.events("mfa.add", user="alice")])
+
+    def with_key(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """C{tsh} at a machine with a security key plugged in."""
+        body = "import tests.doubles.plugged; from teleport_tw.clients.tsh.main import main; main()"
+        file = str(self.cluster.folder / "key")
+        return self.cluster.run(sys.executable, "-c", body, *words, TEST_SECURITY_KEY=file, **options)
+
+    def test_a_security_key(self) -> None:
+        """Registered at a terminal, it signs in beside the password, and as a passkey without one."""
+        cluster = self.cluster
+        authenticator = self.sign_up("bob")
+        words = ("mfa", "add", "--type=webauthn", "--name=yubikey", "--allow-passwordless", "--mfa-mode=otp")
+        self.with_key(*words, stdin=f"{code(authenticator, 1)}\n")
+        self.assertIn("WEBAUTHN, passwordless", cluster.tsh("mfa", "ls").stdout)
+        cluster.tsh("logout")
+        done = self.with_key("login", f"--proxy={cluster.proxy}", "--user=bob", stdin=f"{PASSWORD}\n")
+        self.assertIn("bob", done.stdout)
+        cluster.tsh("logout")
+        done = self.with_key("login", f"--proxy={cluster.proxy}", "--auth=passwordless")
+        self.assertIn("bob", done.stdout)
+        signed_in = cluster.events("user.login", user="bob", success=True)
+        self.assertEqual([event["mfa_device"]["mfa_device_name"] for event in signed_in][1:], ["yubikey"] * 2)
+        wrong = self.with_key("login", f"--proxy={cluster.proxy}", "--user=alice", stdin="wrong\n", check=False)
+        self.assertNotEqual(wrong.returncode, 0)

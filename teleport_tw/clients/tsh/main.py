@@ -32,6 +32,7 @@ VERBS = (
     Verb("play", f"{_ROOM}.play", "play a recorded session"),
     Verb("recordings", f"{_ROOM}.recordings", "list, search and export recorded sessions"),
     Verb("sessions", f"{_ROOM}.sessions", "list live sessions"),
+    Verb("join", f"{_ROOM}.join", "join a live session"),
     Verb("db", f"{_ROOM}.db", "list databases, sign in to them, connect to them"),
     Verb("mfa", f"{_ROOM}.mfa", "list, add and remove your second factors"),
     Verb("proxy", f"{_ROOM}.proxy", "connections through the proxy for other programs"),
@@ -77,7 +78,7 @@ def flags(parser: Parser) -> None:
         "--auth",
         metavar="CONNECTOR",
         default=environment("TELEPORT_AUTH"),
-        help="how to sign in: local (TELEPORT_AUTH)",
+        help="how to sign in: local, passwordless (TELEPORT_AUTH)",
     )
     parser.add_argument("--ttl", metavar="MINUTES", default="", help="how long the certificates last: 30, 8h")
     parser.add_argument(

@@ -9,9 +9,11 @@ from typing import Any
 
 from attrs import frozen
 
-from teleport_tw.api.contract import Api, LoginRequest
+from teleport_tw.api import joining
+from teleport_tw.api.contract import Api, LoginRequest, PublicKeys
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.secret import Secret
+from teleport_tw.base.timing import NEVER, parse_duration
 from teleport_tw.resources.metadata import Json
 from teleport_tw.web.answers import ANSWER, CHALLENGE, answer_of, challenge_json, when
 from teleport_tw.web.routes import Call, Limit, Reply, Route, Who
@@ -27,7 +29,7 @@ from teleport_tw.web.sessions import (
     give_csrf,
     set_cookie,
 )
-from teleport_tw.web.shapes import Flag, Table, Text, Whole
+from teleport_tw.web.shapes import FREE, Flag, Table, Text, Whole
 
 USER = Text(most=1000)
 PASSWORD = Text(most=128, secret=True)
@@ -73,6 +75,24 @@ class SignIn:
                 about="Sign in with password and second factor, or with a passkey alone.",
                 body=Table(members={"user": USER, "password": PASSWORD, **ANSWER}),
                 answer=SIGNED_IN,
+                **stranger,
+            ),
+            Route(
+                path="/mfa/login/finish",
+                handler=self.certificates,
+                about="Certificates of a user for a password and a second factor, or for a passkey alone.",
+                body=Table(
+                    members={
+                        "user": USER,
+                        "password": PASSWORD,
+                        "ssh_pub_key": Text(most=8192, about="a line as of authorized_keys"),
+                        "tls_pub_key": Text(most=8192, about="SubjectPublicKeyInfo as PEM"),
+                        "ttl": Text(most=32, about="such as 8h; the longest allowed without"),
+                        "route_to_cluster": Text(most=256),
+                        **ANSWER,
+                    }
+                ),
+                answer=FREE,
                 **stranger,
             ),
             Route(
@@ -129,6 +149,26 @@ class SignIn:
                 remote_address=call.address,
                 user_agent=call.user_agent,
             ),
+        )
+
+    async def certificates(self, call: Call) -> Reply:
+        """
+        C{POST /webapi/mfa/login/finish}.
+        """
+        said = call.body
+        return joining.answer_to_json(
+            await self.api.login(
+                LoginRequest(
+                    username=said.get("user", ""),
+                    password=Secret(said.get("password", "")),
+                    answer=answer_of(said),
+                    keys=PublicKeys(ssh=said.get("ssh_pub_key", "").encode(), tls=said.get("tls_pub_key", "").encode()),
+                    ttl=parse_duration(said["ttl"]) if said.get("ttl") else NEVER,
+                    route_to_cluster=said.get("route_to_cluster", ""),
+                    remote_address=call.address,
+                    user_agent=call.user_agent,
+                )
+            )
         )
 
     async def sign_in(self, call: Call) -> Reply:

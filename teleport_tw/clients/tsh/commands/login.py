@@ -21,8 +21,11 @@ from teleport_tw.clients.profile import Profile, ProfileFolder
 EXAMPLES = """\
 tsh login --proxy=teleport.example.com --user=alice
 tsh login --proxy=localhost:3080 --user=alice --ca-pin=sha256:…     the first time, at a cluster of your own
+tsh login --proxy=… --auth=passwordless                              by a passkey alone
 tsh login --proxy=… --user=robot --out=robot.pem < secrets           two lines: password, code
 """
+
+CONNECTORS = ("", "local", "passwordless")
 
 ATTEMPTS = 3
 """That somebody at a terminal has to type it right."""
@@ -45,8 +48,8 @@ def run(options: argparse.Namespace) -> int:
     """
     Prints what C{tsh status} does.
     """
-    if options.auth not in ("", "local"):
-        raise bad_parameter(f"there is no connector {options.auth!r} here; this cluster signs in local users")
+    if options.auth not in CONNECTORS:
+        raise bad_parameter(f"there is no connector {options.auth!r} here; there are local and passwordless")
     folder = ProfileFolder(home())
     known = _known(folder, options.proxy)
     address = options.proxy or (known.web_proxy_addr if known else "")
@@ -108,21 +111,25 @@ def _still_good(folder: ProfileFolder, known: Profile, options: argparse.Namespa
 
 def _sign_in(folder: ProfileFolder, address: str, user: str, options: argparse.Namespace) -> Profile:
     from teleport_tw.clients import login
+    from teleport_tw.clients.factors import Answering
 
     if options.insecure:
         sys.stderr.write("WARNING: You are using insecure connection to Teleport proxy.\n")
     learned = folder.authorities(host_of(address.partition(",")[0]))
     believe = login.Believe(pins=options.ca_pin, authorities=learned, insecure=options.insecure)
     facts = login.find(address, believe)
+    asker = login.Asker()
     issued = login.sign_in(
         facts,
         user,
-        login.Asker(),
+        asker,
+        Answering(asker, facts.origin, options.mfa_mode).answer,
         ttl=login.read_ttl(options.ttl),
         cluster=options.cluster,
         one_key=bool(options.out),
+        passwordless=options.auth == login.PASSWORDLESS or (not options.auth and facts.passwordless),
     )
-    profile = login.profile_of(facts, user, options.cluster)
+    profile = login.profile_of(facts, issued.username, options.cluster)
     hosts = (profile.name, host_of(profile.ssh_proxy_addr))
     if options.out:
         identity = issued.identity_file(hosts)

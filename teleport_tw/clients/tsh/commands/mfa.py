@@ -100,9 +100,7 @@ def answering(context: UserContext) -> Answering:
     """
     @return: asks the person at this terminal, who signs in at the proxy of the profile.
     """
-    host, port = context.signed.proxy
-    name = f"[{host}]" if ":" in host else host
-    origin = f"https://{name}" if port == 443 else f"https://{name}:{port}"
+    origin = f"https://{context.signed.profile.web_proxy_addr}".removesuffix(":443")
     return Answering(Asker(), origin, context.options.mfa_mode)
 
 
