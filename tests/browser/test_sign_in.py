@@ -57,6 +57,23 @@ class SignInTests(PageTest):
         page.get_by_role("button", name="Sign in with a passkey").click()
         is_in(page, "kim")
 
+    def test_no_password(self) -> None:
+        """
+        A passkey alone is enough from the start; a password can be set later.
+        """
+        page = self.window()
+        self.authenticator(page)
+        page.goto(self.address(link(self.cluster, "nel")))
+        page.get_by_role("button", name="Use a passkey and no password").click()
+        keep_codes(page)
+        is_in(page, "nel")
+        page.goto(self.address("/web/account"))
+        page.get_by_role("button", name="Set a password").click()
+        page.locator("input[name=new-password]").fill(PASSWORD)
+        page.get_by_role("button", name="Save").click()
+        page.get_by_role("button", name="Use a key or passkey").click()
+        page.get_by_text("Your password has been changed.").wait_for()
+
     def test_security_key(self) -> None:
         """
         A key that is a second step only; the next sign-in asks for it without another press.

@@ -247,21 +247,41 @@ function awaitProxy() {
   connection.set("away");
   if (watching !== undefined) return;
   let pause = 500;
-  const ask = async () => {
-    try {
-      const answer = await fetch("/webapi/find", { cache: "no-store", signal: AbortSignal.timeout(5000) });
-      if (answer.ok) {
-        watching = undefined;
-        connection.set("here");
-        return;
-      }
-    } catch {
-      // Still away.
+  const look = async () => {
+    if (await answers()) {
+      watching = undefined;
+      connection.set("here");
+      return;
     }
     pause = Math.min(pause * 1.7, 10_000);
-    watching = setTimeout(ask, pause * (0.5 + Math.random()));
+    watching = setTimeout(look, pause * (0.5 + Math.random()));
   };
-  watching = setTimeout(ask, pause);
+  watching = setTimeout(look, pause);
+}
+
+/** @returns {Promise<boolean>} whether the proxy answers now */
+async function answers() {
+  try {
+    return (await fetch("/webapi/find", { cache: "no-store", signal: AbortSignal.timeout(5000) })).ok;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Waits until the proxy answers, which may be at once; while it does not, the page says so.
+ * @returns {Promise<void>}
+ */
+export async function reachable() {
+  if (await answers()) return undefined;
+  awaitProxy();
+  return new Promise((resolve) => {
+    const stop = connection.subscribe((now) => {
+      if (now !== "here") return;
+      stop();
+      resolve();
+    });
+  });
 }
 
 /**

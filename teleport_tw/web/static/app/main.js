@@ -3,7 +3,7 @@
  */
 import { html, render, useEffect, useState } from "./html.js";
 import { match, navigate, usePlace } from "./router.js";
-import { ApiError, enter, goToSignIn } from "./api.js";
+import { ApiError, enter, goToSignIn, reachable } from "./api.js";
 import { connection, session, useStore } from "./state.js";
 import { PAGES, home } from "./pages/registry.js";
 import { Layout } from "./ui/layout.js";
@@ -64,15 +64,19 @@ function Lazy({ page, params, query }) {
   const [state, setState] = useState(/** @type {{ view?: any, problem?: Error }} */ ({}));
   useEffect(() => {
     let gone = false;
-    page.load().then(
-      (module) => !gone && setState({ view: module.default }),
-      () => !gone && setState({ problem: new Error("This page could not be fetched. The cluster may have been upgraded meanwhile.") }),
-    );
+    // A module that cannot be fetched is tried once more when the proxy answers; then it is another version's.
+    page
+      .load()
+      .catch(() => reachable().then(() => page.load()))
+      .then(
+        (module) => !gone && setState({ view: module.default }),
+        () => !gone && setState({ problem: new Error("The cluster has been upgraded meanwhile. Load the page again.") }),
+      );
     return () => {
       gone = true;
     };
   }, [page]);
-  if (state.problem) return html`<${ErrorState} error=${state.problem} onRetry=${() => location.reload()} />`;
+  if (state.problem) return html`<${ErrorState} title="There is a newer version" error=${state.problem} onRetry=${() => location.reload()} retry="Load again" />`;
   if (!state.view) return html`<${Loading} />`;
   return html`<${state.view} params=${params} query=${query} />`;
 }

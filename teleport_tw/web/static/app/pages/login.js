@@ -68,7 +68,8 @@ function Form({ ping, ended, onDone }) {
   /** @param {Record<string, any>} body */
   const finish = async (body) => {
     signedInAs(await api.post("/webapi/mfa/login/finishsession", body, { open: true }));
-    remember(NAME, keep && name ? name : null);
+    if (keep && name) remember(NAME, name);
+    if (!keep) remember(NAME, null);
     await enter();
     onDone();
   };
@@ -103,7 +104,7 @@ function Form({ ping, ended, onDone }) {
       }
     });
   useEffect(() => {
-    if (account) begin();
+    if (account) account.kind === "passkey" ? passkey() : begin();
   }, []);
   const passkey = () =>
     attempt("passkey", async () => {
@@ -121,7 +122,7 @@ function Form({ ping, ended, onDone }) {
           busy=${busy === "password"}
           problem=${problem}
           quick=${round === 0}
-          usual=${account ? (account.kind === "app" ? "code" : "key") : undefined}
+          usual=${account && (account.kind === "app" ? "code" : "key")}
           submit="Sign in"
           hint=${account?.kind === "app" && round === 0 ? "The code that you typed before is used up. Wait for the app to show the next one." : ""}
           onAnswer=${answer}

@@ -66,11 +66,11 @@ function Steps({ path, ping, ticket }) {
       setBusy(null);
     }
   };
-  /** @param {DeviceKind | "password"} kind @param {Record<string, any>} body */
+  /** @param {DeviceKind | "password"} kind @param {Record<string, any>} body what it showed, and the password */
   const complete = async (kind, body) => {
-    const answer = await api.put(path, { password, ...body }, { open: true });
+    const answer = await api.put(path, body, { open: true });
     remember("sign-in-name", user);
-    handOver({ user, password, kind });
+    handOver({ user, password: body.password, kind });
     setPassword("");
     const made = answer.recovery_codes ?? [];
     setCodes(made);
@@ -78,8 +78,8 @@ function Steps({ path, ping, ticket }) {
     else go();
   };
   const go = () => navigate("/web/login", { replace: true });
-  /** @param {DeviceKind} kind */
-  const choose = (kind) =>
+  /** @param {DeviceKind} kind @param {string} [chosen] the password; empty for none */
+  const choose = (kind, chosen = password) =>
     attempt(kind, async () => {
       if (kind === "app" && ticket.qrCode) {
         setApp({ qr: ticket.qrCode, secret: ticket.otpSecret });
@@ -94,11 +94,11 @@ function Steps({ path, ping, ticket }) {
       if (kind === "app") {
         setApp({ qr: asked.qrCode, secret: asked.otpSecret });
         setStep("app");
-      } else await complete(kind, { device_name: KINDS[kind].name, ticket: asked.id, ...(await registerKey(asked.webauthn.publicKey)) });
+      } else await complete(kind, { password: chosen, device_name: KINDS[kind].name, ticket: asked.id, ...(await registerKey(asked.webauthn.publicKey)) });
     });
   const next = () => {
     setProblem("");
-    if (!kinds.length) attempt("password", () => complete("password", {}));
+    if (!kinds.length) attempt("password", () => complete("password", { password }));
     else if (kinds.length === 1 && kinds[0] === "app") choose("app");
     else setStep("choice");
   };
@@ -117,7 +117,7 @@ function Steps({ path, ping, ticket }) {
         problem=${problem}
         busy=${busy === "app"}
         submit=${invited ? "Create the account" : "Set the password"}
-        onCode=${(/** @type {string} */ code) => attempt("app", () => complete("app", { second_factor_token: code }))}
+        onCode=${(/** @type {string} */ code) => attempt("app", () => complete("app", { password, second_factor_token: code }))}
       />
       <${Back} onClick=${() => setStep(kinds.length > 1 ? "choice" : "password")} />
     <//>`;
@@ -143,9 +143,12 @@ function Steps({ path, ping, ticket }) {
       <input class="hidden" type="text" name="username" autocomplete="username" value=${user} readonly tabindex="-1" aria-hidden="true" />
       ${problem && html`<${Notice} tone="bad">${problem}<//>`}
       <${NewPassword} label=${invited ? "Choose a password" : "New password"} autofocus known=${[user, cluster]} value=${password} onInput=${setPassword} />
-      <${Button} kind="primary" wide type="submit" busy=${busy !== null} disabled=${[...password].length < LEAST}>
+      <${Button} kind="primary" wide type="submit" busy=${busy === "password" || busy === "app"} disabled=${busy !== null || [...password].length < LEAST}>
         ${kinds.length ? "Continue" : invited ? "Create the account" : "Set the password"}
       <//>
+      ${kinds.includes("passkey") &&
+      html`<div class="or"><span>or</span></div>
+        <${Button} wide icon="fingerprint" busy=${busy === "passkey"} disabled=${busy !== null} onClick=${() => choose("passkey", "")}>Use a passkey and no password<//>`}
     </form>
   <//>`;
 }

@@ -19,7 +19,7 @@ const USUAL = "second-factor";
 /**
  * @param {{
  *   challenge: import("../mfa.js").Challenge, onAnswer: (answer: import("../mfa.js").Answer) => void, busy?: boolean, problem?: string,
- *   submit?: string, quick?: boolean, hint?: string, usual?: Way
+ *   submit?: string, quick?: boolean, hint?: string, usual?: Way | null
  * }} props `quick`: whoever used a key the last time is asked for it at once; `usual` is shown first, if it can be
  */
 export function SecondFactor({ challenge, onAnswer, busy = false, problem = "", submit = "Continue", quick = false, hint = "", usual }) {

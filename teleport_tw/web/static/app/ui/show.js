@@ -42,14 +42,14 @@ export function EmptyState({ icon = "search", title, children, action }) {
 
 /**
  * It did not work, why, and a way to try again.
- * @param {{ error: Error | string, onRetry?: () => void, title?: string }} props
+ * @param {{ error: Error | string, onRetry?: () => void, title?: string, retry?: string }} props
  */
-export function ErrorState({ error, onRetry, title = "That did not work" }) {
+export function ErrorState({ error, onRetry, title = "That did not work", retry = "Try again" }) {
   return html`<div class="state state-bad" role="alert">
     <span class="state-sign"><${Icon} name="alert" size=${28} /></span>
     <h2 class="state-title">${title}</h2>
     <p class="state-text">${typeof error === "string" ? error : error.message}</p>
-    ${onRetry && html`<div class="state-action"><${Button} icon="refresh" onClick=${onRetry}>Try again<//></div>`}
+    ${onRetry && html`<div class="state-action"><${Button} icon="refresh" onClick=${onRetry}>${retry}<//></div>`}
   </div>`;
 }
 
