@@ -98,7 +98,7 @@ class Taps:
         """
         Where all roles agree, the target need not be looked for.
         """
-        if str(self.core.preference().require_session_mfa).upper() not in ("FALSE", "NO"):
+        if self.core.preference().demands_session_mfa:
             return True
         checker = gate.checker
         asked = {role.options.require_session_mfa for role in checker.roles if role.options is not None}

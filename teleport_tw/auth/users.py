@@ -17,7 +17,7 @@ from teleport_tw.auth.core import Core
 from teleport_tw.auth.gate import Gate
 from teleport_tw.auth.issuance import UserGrant
 from teleport_tw.auth.login import SignedIn
-from teleport_tw.auth.taps import Taps
+from teleport_tw.auth.taps import NEEDED, Taps
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, bad_parameter
 from teleport_tw.base.timing import Duration, format_time
 from teleport_tw.events.kinds import CertCreate, Connection
@@ -28,6 +28,7 @@ from teleport_tw.protocols.ssh import certificate as certificates
 from teleport_tw.protocols.ssh import keys as ssh_keys
 from teleport_tw.resources.nodes import all_labels
 from teleport_tw.resources.roles import Principal, Role
+from teleport_tw.resources.roles_options import SessionMFA
 from teleport_tw.resources.users import User
 from teleport_tw.stores.headless import StoredHeadless
 
@@ -248,6 +249,9 @@ class UserCertificates:
         decision = who.checker.login_to_node(all_labels(node), request.login)
         if not decision.allowed:
             raise who.refuse(decision.reason)
+        asked = decision.mfa is not SessionMFA.NO or core.preference().demands_session_mfa
+        if asked and not user.mfa_device:
+            raise who.refuse("no second factor in the certificate", NEEDED)
         certificate = issuance.issue_agentless(
             core.signing, user, request.login, request.ssh_key, now=now, ttl=AGENTLESS_TTL
         )

@@ -95,6 +95,13 @@ class AuthPreference:
     signature_algorithm_suite: str = ""
     revision: str = ""
 
+    @property
+    def demands_session_mfa(self) -> bool:
+        """
+        Whether every session needs a second factor, whatever roles say.
+        """
+        return bool(self.require_session_mfa)
+
     @classmethod
     def parse(cls, resource: Resource) -> AuthPreference:
         """
@@ -102,8 +109,8 @@ class AuthPreference:
         """
         spec = _singleton(resource, AUTH_PREFERENCE)
         spec.only(
-            "type", "second_factors", "second_factor", "connector_name", "webauthn", "u2f", "require_session_mfa", "mfa_grace",
-            "disconnect_expired_cert", "allow_local_auth", "allow_passwordless", "allow_headless",
+            "type", "second_factors", "second_factor", "connector_name", "webauthn", "u2f", "require_session_mfa",
+            "mfa_grace", "disconnect_expired_cert", "allow_local_auth", "allow_passwordless", "allow_headless",
             "message_of_the_day", "locking_mode", "default_session_ttl", "device_trust", "idp", "hardware_key",
             "signature_algorithm_suite", "stable_unix_user_config", "okta",
         )  # fmt: skip

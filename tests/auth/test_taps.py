@@ -19,6 +19,7 @@ from teleport_tw.api.contract import (
     MfaAnswer,
     MfaNeed,
     MfaTarget,
+    OpenSSHIssueRequest,
     PublicKeys,
     Scope,
     SetupPurpose,
@@ -143,6 +144,22 @@ class Sessions(KeyCase):
         await self.admin.create(lock)
         error = await self.refused(self.issue(self.api, DB, await self.proof(self.alice, self.api, Scope.SESSION)))
         self.assertIn("lost", error.message)
+
+    async def test_servers_without_an_agent(self) -> None:
+        """Nobody there can look for the factor, so auth does before it certifies a proxy."""
+        request = OpenSSHIssueRequest(
+            user_certificate=self.alice.certificates.ssh,
+            login="root",
+            node=NODE_IDS["db1"],
+            ssh_key=self.alice.keys.public.ssh,
+        )
+        self.assertIn("second factor", (await self.refused(self.proxy.issue_openssh(request))).message)
+        await self.proxy.issue_openssh(evolve(request, node=NODE_IDS["web"]))
+        answer = await self.proof(self.alice, self.api, Scope.SESSION)
+        tapped = await self.api.issue(IssueRequest(keys=self.alice.keys.public, target=DB, answer=answer))
+        await self.proxy.issue_openssh(evolve(request, user_certificate=tapped.ssh))
+        await self.set_policy(second_factors=["webauthn"], require_session_mfa=True)
+        await self.refused(self.proxy.issue_openssh(evolve(request, node=NODE_IDS["web"])))
 
     def test_the_agent_says_what_to_do(self) -> None:
         """Who comes without reads how to come."""
