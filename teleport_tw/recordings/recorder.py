@@ -13,14 +13,14 @@ import os
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from teleport_tw.base.errors import bad_parameter
+from teleport_tw.base.errors import TeleportError, bad_parameter
 from teleport_tw.base.tasks import Tasks, Threads
 from teleport_tw.events.kinds import Recorded
 from teleport_tw.recordings.container import Encoder, End, Fact, Note, Output, Resized, Start, Timed
@@ -29,8 +29,12 @@ from teleport_tw.resources.metadata import Json
 FLUSH_SECONDS = 1.0
 FLUSH_BYTES = 256 << 10
 MAX_BUFFERED_BYTES = 4 << 20
+SMALL_BYTES = 16 << 10
+"""Compressed in a tenth of a millisecond, which is less than to have a thread do it."""
 RECORD_BYTES = 16
 """What a record costs beside its content."""
+ALIVE_SECONDS = 600.0
+"""Auth closes a recording of which it has not heard for half an hour: the last part is sent again."""
 OPEN_SUFFIX = ".part"
 DONE_SUFFIX = ".rec"
 
@@ -80,11 +84,12 @@ class FileDrain:
     threads: Threads
     _file: int = field(default=-1, init=False)
 
-    async def open(self) -> None:
+    async def open(self, first: bytes) -> None:
         """
+        @param first: the recording's beginning. The disk confirms it with what follows; nothing has happened so far.
         @raise OSError: the directory cannot be written.
         """
-        await self.threads.run(self._open)
+        await self.threads.run(self._open, first)
 
     async def write(self, data: bytes) -> None:
         """
@@ -103,12 +108,26 @@ class FileDrain:
     def _path(self) -> Path:
         return self.directory / (self.session + OPEN_SUFFIX)
 
-    def _open(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._file = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _open(self, first: bytes) -> None:
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        try:
+            self._file = os.open(self._path, flags, 0o600)
+        except FileNotFoundError:
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file = os.open(self._path, flags, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._append(first)
+        except OSError:
+            self._path.unlink()
+            os.close(self._file)
+            raise
 
     def _write(self, data: bytes) -> None:
+        self._append(data)
+        os.fdatasync(self._file)
+
+    def _append(self, data: bytes) -> None:
         view = memoryview(data)
         start = os.lseek(self._file, 0, os.SEEK_CUR)
         try:
@@ -118,7 +137,6 @@ class FileDrain:
             os.ftruncate(self._file, start)
             os.lseek(self._file, start, os.SEEK_SET)
             raise
-        os.fdatasync(self._file)
 
     def _close(self, whole: bool) -> None:
         if whole:
@@ -133,7 +151,8 @@ Complete = Callable[[str, int], Awaitable[None]]
 @define(eq=False)
 class PartDrain:
     """
-    Straight to auth, a part each frame: C{node-sync} and C{proxy-sync}.
+    Straight to auth, a part each frame: C{node-sync} and C{proxy-sync}. In a silence the last part is sent again now
+    and then, or auth would take the host for dead.
 
     @ivar put_part: C{Audit.put_recording}.
     @ivar complete: C{Audit.complete_recording}.
@@ -142,7 +161,12 @@ class PartDrain:
     session: str
     put_part: PutPart
     complete: Complete
+    clock: IReactorTime
     _parts: int = field(default=0, init=False)
+    _last: bytes = field(default=b"", init=False)
+    _alive: IDelayedCall | None = field(default=None, init=False)
+    _tasks: Tasks = field(factory=Tasks, init=False)
+    _log: ClassVar[Logger] = Logger()
 
     async def write(self, data: bytes) -> None:
         """
@@ -150,11 +174,32 @@ class PartDrain:
         """
         await self.put_part(self.session, self._parts + 1, data)
         self._parts += 1
+        self._last = data
+        self._again_later()
+
+    def _again_later(self) -> None:
+        if self._alive is not None and self._alive.active():
+            self._alive.reset(ALIVE_SECONDS)
+        else:
+            self._alive = self.clock.callLater(ALIVE_SECONDS, self._silent)
+
+    def _silent(self) -> None:
+        self._again_later()
+        self._tasks.spawn("keeping a recording open", self._say_again(self._parts, self._last))
+
+    async def _say_again(self, part: int, data: bytes) -> None:
+        try:
+            await self.put_part(self.session, part, data)
+        except TeleportError as error:
+            self._log.warn("the recording of {session} was not kept open: {error}", session=self.session, error=error)
 
     async def close(self, whole: bool) -> int | None:
         """
         Complete what was sent, be it whole or not.
         """
+        if self._alive is not None and self._alive.active():
+            self._alive.cancel()
+        self._tasks.cancel()
         if self._parts:
             await self.complete(self.session, self._parts)
         return self._parts
@@ -211,9 +256,8 @@ class Recorder:
         @raise OSError: the file cannot be made.
         """
         drain = FileDrain(directory, checked_session(session), threads)
-        await drain.open()
         made = cls(session=session, clock=clock, threads=threads, drain=drain, mode=mode, on_failure=on_failure)
-        await made._begin(metadata)
+        await drain.open(made._begin(metadata))
         return made
 
     @classmethod
@@ -234,9 +278,9 @@ class Recorder:
 
         @raise TeleportError: auth did not take the beginning.
         """
-        drain = PartDrain(checked_session(session), put_part, complete)
+        drain = PartDrain(checked_session(session), put_part, complete, clock)
         made = cls(session=session, clock=clock, threads=threads, drain=drain, mode=mode, on_failure=on_failure)
-        await made._begin(metadata)
+        await drain.write(made._begin(metadata))
         return made
 
     def print(self, data: bytes) -> None:
@@ -286,10 +330,14 @@ class Recorder:
         """
         if not self._closing:
             self._closing = True
-            await self.flush()
+            if self._draining or self._bytes > SMALL_BYTES:
+                await self.flush()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
             summary = {"bytes": self._printed, "left_out": self._left_out}
-            if not self.failed:
-                await self._send([Timed(self._now(), End(summary))], last=True)
+            records, self._records = [*self._records, Timed(self._now(), End(summary))], []
+            await self._send(records, last=True)
             try:
                 parts = await self.drain.close(not self.failed)
             except Exception as error:
@@ -298,10 +346,9 @@ class Recorder:
             return Recorded(mode=self.mode, digest="" if self.failed else self._encoder.digest.hex(), parts=parts)
         return Recorded(mode=self.mode)
 
-    async def _begin(self, metadata: Json) -> None:
+    def _begin(self, metadata: Json) -> bytes:
         self._started_at = self.clock.seconds()
-        frame = self._encoder.frame([Timed(0, Start(metadata))])
-        await self.drain.write(frame)
+        return self._encoder.frame([Timed(0, Start(metadata))])
 
     def _now(self) -> int:
         # never backwards, though somebody sets the clock
@@ -333,7 +380,7 @@ class Recorder:
             while self._records:
                 records, self._records = self._records, []
                 self._in_flight, self._bytes = self._bytes, 0
-                await self._send(records)
+                await self._send(records, self._in_flight)
                 self._in_flight = 0
         finally:
             self._draining = False
@@ -341,11 +388,14 @@ class Recorder:
             for one in waiting:
                 one.callback(None)
 
-    async def _send(self, records: list[Timed], *, last: bool = False) -> None:
+    async def _send(self, records: list[Timed], size: int = 0, *, last: bool = False) -> None:
         if self.failed:
             return
         try:
-            frame = await self.threads.run(self._encoder.frame, records, last=last)
+            if size <= SMALL_BYTES:
+                frame = self._encoder.frame(records, last=last)
+            else:
+                frame = await self.threads.run(self._encoder.frame, records, last=last)
             await self.drain.write(frame)
         except Exception as error:
             # whatever it was, the session must hear of it: what follows would not be recorded

@@ -22,19 +22,19 @@ from teleport_tw.base.timing import Backoff, Duration
 from teleport_tw.events.kinds import Event, Recorded, Session, SessionUpload
 from teleport_tw.events.sink import EventSink
 from teleport_tw.recordings.container import Reader
-from teleport_tw.recordings.recorder import DONE_SUFFIX, OPEN_SUFFIX, Complete, PutPart
+from teleport_tw.recordings.recorder import ALIVE_SECONDS, DONE_SUFFIX, OPEN_SUFFIX, Complete, PutPart
 
 T = TypeVar("T")
 
 PART_BYTES = 2 << 20
 """Below gRPC's 4 MiB a message."""
 SCAN_SECONDS = 30.0
+GATHER_SECONDS = 0.2
+"""From a recording's end to its upload, for which others that end meanwhile wait too."""
 GROW_SECONDS = 2.0
 """Between two rounds over recordings that still grow; most sessions are over before a second one."""
 MAX_SMALL_PARTS = 50_000
 """Sent of one recording while it grows; then only whole ones of L{PART_BYTES}, since storages count parts."""
-ALIVE_SECONDS = 600.0
-"""Auth closes a recording of which it has not heard for half an hour: the last part is sent again."""
 
 
 @define(eq=False)
@@ -107,6 +107,10 @@ class Uploader:
         @return: how many recordings were sent.
         @raise TeleportError: auth did not take one.
         """
+        await self.threads.run(self._give_up)
+        return await self._send_all()
+
+    async def _send_all(self) -> int:
         sent = 0
         for path in await self.threads.run(self._ready):
             await self._in_turn(self._send(path))
@@ -176,10 +180,14 @@ class Uploader:
                 await deferLater(self.clock, GROW_SECONDS)
 
     async def _run(self) -> None:
-        waits = self.backoff.waits()
+        waits, scanned_at = self.backoff.waits(), float("-inf")
         while True:
             try:
-                await self.scan()
+                if self.clock.seconds() - scanned_at >= SCAN_SECONDS:
+                    await self.scan()
+                    scanned_at = self.clock.seconds()
+                else:
+                    await self._send_all()
             except Exception as error:
                 seconds = next(waits)
                 self._log.warn("recordings wait in {directory}: {error}", directory=self.directory, error=str(error))
@@ -189,23 +197,26 @@ class Uploader:
                 await self._pause()
 
     async def _pause(self) -> None:
-        if self._again:
-            self._again = False
-            return
-        self._poke = Deferred()
-        timer = self.clock.callLater(SCAN_SECONDS, self.wake)
-        try:
-            await self._poke
-        finally:
-            if timer.active():
-                timer.cancel()
+        if not self._again:
+            self._poke = Deferred()
+            timer = self.clock.callLater(SCAN_SECONDS, self.wake)
+            try:
+                await self._poke
+            finally:
+                if timer.active():
+                    timer.cancel()
+        await deferLater(self.clock, GATHER_SECONDS)
+        self._again = False
 
-    def _ready(self) -> list[Path]:
-        if not self.directory.is_dir():
-            return []
+    def _give_up(self) -> None:
+        """
+        Nobody writes some of the recordings any more.
+        """
         for path in self.directory.glob("*" + OPEN_SUFFIX):
             if _abandoned(path):
                 path.rename(path.with_suffix(DONE_SUFFIX))
+
+    def _ready(self) -> list[Path]:
         return sorted(self.directory.glob("*" + DONE_SUFFIX), key=lambda path: path.stat().st_mtime)
 
     def _open_ones(self) -> dict[str, int]:
@@ -218,17 +229,16 @@ class Uploader:
         sent = self._growing.get(session)
         if sent is None or sent.offset > await self.threads.run(os.path.getsize, path):
             sent = self._growing[session] = _Sent()  # it is sent anew, in place of what is there
-        while data := await self.threads.run(_read, path, offset):
-            data = data[: sent.offset - offset] if offset < sent.offset else data
+        whole = False
+        while not whole:
+            most = min(PART_BYTES, sent.offset - offset) if offset < sent.offset else PART_BYTES
+            data, wrong = await self.threads.run(_verified, path, offset, most, None if broken else reader)
+            broken = broken or wrong
+            whole = len(data) < most
             offset += len(data)
             if offset > sent.offset:
                 await self.put_part(session, sent.parts + 1, data)
                 sent.parts, sent.offset = sent.parts + 1, offset
-            if not broken:
-                try:
-                    await self.threads.run(reader.verify, data)
-                except RemoteProtocolError as error:
-                    broken = str(error)  # still worth keeping: auth stores what there is
         if sent.parts:
             await self.complete(session, sent.parts)
             digest = "" if broken else reader.digest.hex()
@@ -253,7 +263,20 @@ def _abandoned(path: Path) -> bool:
     return True
 
 
-def _read(path: Path, offset: int) -> bytes:
+def _read(path: Path, offset: int, most: int = PART_BYTES) -> bytes:
     with open(path, "rb") as source:
         source.seek(offset)
-        return source.read(PART_BYTES)
+        return source.read(most)
+
+
+def _verified(path: Path, offset: int, most: int, reader: Reader | None) -> tuple[bytes, str]:
+    """
+    @return: what stands there, and what is wrong with it; that is still worth keeping.
+    """
+    data = _read(path, offset, most)
+    if data and reader is not None:
+        try:
+            reader.verify(data)
+        except RemoteProtocolError as error:
+            return data, str(error) or "broken"
+    return data, ""

@@ -27,7 +27,7 @@ from teleport_tw.recordings.recorder import Recorder
 from teleport_tw.recordings.screen import Line
 from teleport_tw.recordings.search import BATCH_LINES, ContentIndex, Stopped
 from teleport_tw.recordings.storage import LocalStorage
-from teleport_tw.recordings.upload import Uploader
+from teleport_tw.recordings.upload import GATHER_SECONDS, Uploader
 from tests.doubles.threads import in_place
 
 
@@ -308,6 +308,40 @@ class RecorderTests(RecordingCase):
         self.clock.advance(1.1)
         self.assertIn("auth is away", self.reasons[0])
 
+    def test_sync_mode_is_heard_of_in_a_long_silence(self) -> None:
+        """
+        The last part again, in vain or not, until the session ends.
+        """
+        told: list[tuple[int, bytes]] = []
+        online = [True]
+
+        async def put(session: str, part: int, data: bytes) -> None:
+            told.append((part, data))
+            if not online[0]:
+                raise TeleportError(Kind.CONNECTION_PROBLEM, "auth is away")
+
+        async def complete(session: str, count: int) -> None:
+            told.append((0, b"%d" % count))
+
+        streaming = Recorder.stream("s4", {}, put_part=put, complete=complete, clock=self.clock, threads=in_place())
+        recorder: Recorder = self.done(streaming)
+        recorder.print(b"$ ")
+        self.clock.advance(1.1)
+        self.assertEqual([part for part, _ in told], [1, 2])
+        self.clock.advance(recorder_module.ALIVE_SECONDS - 1)
+        self.assertEqual(len(told), 2)
+        self.clock.advance(1)
+        self.assertEqual(told[2], told[1])
+        online[0] = False
+        self.clock.advance(recorder_module.ALIVE_SECONDS)
+        online[0] = True
+        self.clock.advance(recorder_module.ALIVE_SECONDS)
+        self.assertEqual(told[2:], [told[1]] * 3)
+        self.assertEqual(recorder.failed, "")
+        self.done(recorder.close())
+        self.assertEqual([part for part, _ in told[5:]], [3, 0])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_a_session_id_is_no_path(self) -> None:
         """
         Neither here nor in the store.
@@ -455,14 +489,41 @@ class UploaderTests(RecordingCase):
             recorder.print(b"x")
             self.done(recorder.close())
             wait()
+            self.clock.advance(GATHER_SECONDS)
             self.assertTrue(self.stored(f"s{number}")[0].complete)
         put, self.uploader.put_part = self.uploader.put_part, self.refuse
         self.done(self.recorder("s9").close())
         self.uploader.wake()
+        self.clock.advance(GATHER_SECONDS)
         self.assertEqual([path.name for path in self.spool.iterdir()], ["s9.rec"])
         self.uploader.put_part = put
         self.clock.advance(1.1)
         self.assertTrue(self.stored("s9")[0].complete)
+        self.uploader.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_recordings_that_end_together_go_together(self) -> None:
+        """
+        And those that grow are not looked at each time: one without an owner goes with the next half minute's scan.
+        """
+        self.uploader.start()
+        for number in range(3):
+            self.done(self.recorder(f"s{number}").close())
+            self.uploader.wake()
+        left = self.recorder("left")
+        os.close(left.drain._file)  # type: ignore[attr-defined]
+        self.assertEqual(len(list(self.spool.iterdir())), 4)
+        self.clock.advance(GATHER_SECONDS)
+        self.assertEqual([path.name for path in self.spool.iterdir()], ["left.part"])
+        self.done(self.recorder("s3").close())
+        self.uploader.wake()
+        self.clock.advance(GATHER_SECONDS)
+        self.assertEqual([path.name for path in self.spool.iterdir()], ["left.part"])
+        self.clock.advance(30.1)
+        self.clock.advance(GATHER_SECONDS)
+        self.assertEqual(list(self.spool.iterdir()), [])
+        self.assertFalse(self.stored("left")[0].complete)
+        self.flushLoggedErrors()
         self.uploader.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
