@@ -30,6 +30,7 @@ from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.net.files import FileSink, FileSource
 from teleport_tw.base.timing import from_timestamp
 from teleport_tw.conch.channel import STDERR
+from teleport_tw.dial import joining
 from teleport_tw.events.kinds import Exec
 from teleport_tw.recordings.capture import SessionCapture
 from teleport_tw.resources.roles_options import Strictness
@@ -46,7 +47,6 @@ _SIGNAL_STATUS = 128
 REFUSED_STATUS = 255
 """Exit status of what could not be started or was ended by others, as the reference has it."""
 
-REASON, INVITED = "TELEPORT_SESSION_REASON", "TELEPORT_SESSION_INVITED_USERS"
 MAX_REASON = 1024
 MAX_INVITED = 64
 
@@ -131,11 +131,11 @@ class Command:
 
     @property
     def _reason(self) -> str:
-        return self._channel.variables.get(REASON, "")[:MAX_REASON]
+        return self._channel.variables.get(joining.REASON, "")[:MAX_REASON]
 
     @property
     def _invited(self) -> tuple[str, ...]:
-        return _names(self._channel.variables.get(INVITED, ""))
+        return _names(self._channel.variables.get(joining.INVITED, ""))
 
     async def start(self) -> None:
         """

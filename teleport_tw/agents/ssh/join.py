@@ -30,6 +30,7 @@ from teleport_tw.agents.ssh.party import KIND, Member, Party
 from teleport_tw.agents.ssh.pty import Size
 from teleport_tw.agents.ssh.realm import Registry
 from teleport_tw.base.errors import Kind, TeleportError, access_denied, bad_parameter
+from teleport_tw.dial import joining
 from teleport_tw.events.kinds import SessionRejected
 from teleport_tw.protocols.ssh.wire import put_text
 from teleport_tw.resources.roles import JoinMode
@@ -38,17 +39,12 @@ if TYPE_CHECKING:
     from teleport_tw.agents.ssh.realm import SSHUser
     from teleport_tw.agents.ssh.session import SessionChannel
 
-SESSION = "TELEPORT_SESSION"
-MODES = ("TELEPORT_SSH_JOIN_MODE", "TELEPORT_SESSION_JOIN_MODE")
-FORCE_TERMINATE = "x-teleport-force-terminate"
-QUERY = "session-id-query@goteleport.com"
-
 
 def wanted(channel: SessionChannel) -> str:
     """
     @return: the session that the client wants to join; empty for none.
     """
-    return channel.variables.get(SESSION, "")
+    return channel.variables.get(joining.SESSION, "")
 
 
 def check_unmoderated(user: SSHUser, what: str) -> None:
@@ -156,7 +152,7 @@ class Joining:
 
 
 def _mode(channel: SessionChannel) -> JoinMode:
-    said = next((value for name in MODES if (value := channel.variables.get(name))), JoinMode.OBSERVER.value)
+    said = next((value for name in joining.MODES if (value := channel.variables.get(name))), JoinMode.OBSERVER.value)
     try:
         return JoinMode(said)
     except ValueError as error:
@@ -167,7 +163,7 @@ def current_session(session: str) -> tuple[str, bytes]:
     """
     @return: the request that tells a client which session it is in.
     """
-    return "current-session-id@goteleport.com", put_text(session)
+    return joining.CURRENT_SESSION, put_text(session)
 
 
 def _force_terminate(channel: SessionChannel, payload: bytes) -> bool:
@@ -182,5 +178,5 @@ def install(registry: Registry) -> None:
     """
     Add what is asked for beside the shell.
     """
-    registry.session_requests[FORCE_TERMINATE] = _force_terminate
-    registry.global_requests[QUERY] = _query
+    registry.session_requests[joining.FORCE_TERMINATE] = _force_terminate
+    registry.global_requests[joining.QUERY] = _query

@@ -34,6 +34,7 @@ from teleport_tw.agents.ssh.pty import Size
 from teleport_tw.agents.ssh.screen import Screen
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.timing import from_timestamp
+from teleport_tw.dial import joining
 from teleport_tw.events.kinds import Actor, SessionJoin, SessionLeave
 from teleport_tw.events.kinds import Session as SessionGroup
 from teleport_tw.resources.roles import JoinMode
@@ -49,8 +50,6 @@ MAX_MEMBERS = 32
 
 LEAVE = b"\x03"
 TERMINATE = b"t"
-
-EVENT = "x-teleport-event"
 
 
 @frozen
@@ -230,7 +229,7 @@ class Party:
         self.owner.user.realm.parties.pop(self.id, None)
         for member in tuple(self.members.values()):
             if not text:
-                self._tell(member.channel, "The session has ended.")
+                member.channel.write(self._line("The session has ended.") + b"\r\n")
             self.leave(member)
             member.channel.exit_status(0)
             member.channel.loseConnection()
@@ -250,12 +249,13 @@ class Party:
             raise TeleportError(Kind.LIMIT_EXCEEDED, f"{MAX_MEMBERS} others are in the session, which is all it takes")
         size = channel.terminal.size if channel.terminal is not None else None
         member = Member(party=self, channel=channel, mode=mode, size=size)
-        self._tell(channel, _help(mode))
         channel.registerProducer(member, True)
         self.members[member.id] = member
         self.paint(member)
+        channel.write(self._line(_help(mode)))
         self._emit(SessionJoin, member)
-        self.say(f"User {_plain(member.username)} joined the session as {mode.value}.")
+        reason = _plain(channel.variables.get(joining.REASON, ""))
+        self.say(f"User {_plain(member.username)} joined the session as {mode.value}{reason and f' ({reason})'}.")
         self._announce()
         self._fit()
         if not member.types:
@@ -324,17 +324,23 @@ class Party:
         """
         A line for everybody, and in the recording.
         """
-        line = _line(text)
-        self.screen.feed(line)
+        line = self._line(text)
+        if not self.screen.alternate:
+            self.screen.feed(line)
         self.hooks.seen(line)
         self.owner.write(line)
         for member in tuple(self.members.values()):
             if not member.behind:
                 member.channel.write(line)
 
-    @staticmethod
-    def _tell(channel: SessionChannel, text: str) -> None:
-        channel.write(_line(text))
+    def _line(self, text: str) -> bytes:
+        """
+        Between the program's lines, with what stood before the cursor again below; in a program that has the whole
+        screen, at its bottom until that is painted anew.
+        """
+        if self.screen.alternate:
+            return f"\x1b7\x1b[{self._shown[1]};1H\x1b[0;7m{text[: self._shown[0]]}\x1b[K\x1b[m\x1b8".encode()
+        return f"\r\nTeleport > {text}\r\n".encode() + (self.screen.before_cursor() if self.started else b"")
 
     def _review(self) -> None:
         if self.state is State.TERMINATED:
@@ -426,7 +432,7 @@ class Party:
     @staticmethod
     def _notify(channel: SessionChannel, told: dict[str, str]) -> None:
         if not channel.localClosed:
-            channel.conn.notify(channel, EVENT, json.dumps(told).encode())
+            channel.conn.notify(channel, joining.EVENT, json.dumps(told).encode())
 
     def participants(self) -> tuple[Participant, ...]:
         """
@@ -444,10 +450,6 @@ class Party:
 
     def _announce(self) -> None:
         self.owner.user.realm.trackers.change(self.id, self.participants(), self.state)
-
-
-def _line(text: str) -> bytes:
-    return f"\r\nTeleport > {text}\r\n".encode()
 
 
 def _plain(name: str) -> str:

@@ -180,6 +180,15 @@ class Screen:
         self._catch_up()
         return ["".join(row.cells).rstrip() for row in self._rows]
 
+    def before_cursor(self) -> bytes:
+        """
+        @return: what writes the line that the cursor is in, up to the cursor.
+        """
+        self._catch_up()
+        row, end = self._rows[self._at.row], self._at.column
+        line = "".join(Row(row.cells[:end], row.styles[:end]).painted())
+        return f"{line}\x1b[{self._at.column + 1}G{self._at.style.sequence()}".encode("utf-8", "replace")
+
     @property
     def cursor(self) -> tuple[int, int]:
         """

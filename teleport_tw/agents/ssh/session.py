@@ -24,6 +24,7 @@ from teleport_tw.agents.ssh.realm import SSHUser
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 from teleport_tw.conch.channel import STDERR, Answer, Channel
 from teleport_tw.conch.connection import ChannelOpen
+from teleport_tw.dial import joining
 from teleport_tw.events.kinds import Session, Subsystem
 from teleport_tw.protocols.ssh.wire import Reader
 from teleport_tw.recordings.capture import Facts
@@ -36,7 +37,7 @@ MAX_COMMAND_BYTES = 128 * 1024
 _ACCEPTED = frozenset({"LANG", "LANGUAGE", "TZ", "COLORTERM", "TERM", "NO_COLOR", "COLORFGBG"})
 _ACCEPTED_PREFIXES = ("LC_", "TELEPORT_")
 
-_FOR_JOINING = frozenset({"env", "pty-req", "window-change", "shell", join.FORCE_TERMINATE})
+_FOR_JOINING = frozenset({"env", "pty-req", "window-change", "shell", joining.FORCE_TERMINATE})
 """All that somebody may ask who came to join."""
 
 

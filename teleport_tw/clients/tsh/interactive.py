@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -36,9 +37,12 @@ class Session:
         self._input: Any = None
         self._left = False
 
-    async def run(self, command: str, *, with_terminal: bool, escapes: bool) -> int:
+    async def run(
+        self, command: str, *, with_terminal: bool, escapes: bool, variables: Mapping[str, str] | None = None
+    ) -> int:
         """
         @param command: empty for a shell.
+        @param variables: told to the server beside those it is always told.
         @param escapes: whether C{~.} means something; only at a terminal.
         @return: the exit status.
         """
@@ -62,7 +66,10 @@ class Session:
             else:
                 self._follow_signals(stack)
             await session.begin(
-                command=command, terminal=shown, variables=passed_variables(os.environ), agent=self._features.agent
+                command=command,
+                terminal=shown,
+                variables={**passed_variables(os.environ), **(variables or {})},
+                agent=self._features.agent,
             )
             self._input = terminal.source(reactor, os.dup(0), self._typed, session.loseWriteConnection)
             session.registerProducer(self._input, True)

@@ -5,6 +5,7 @@ What C{tsh ssh} does on the reactor: everything SSH has.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Mapping
 
@@ -16,6 +17,7 @@ from teleport_tw.clients.tsh.features import Features
 from teleport_tw.clients.tsh.interactive import Session
 from teleport_tw.clients.tsh.target import Node, Wanted, nodes, options_of, words_of
 from teleport_tw.clients.tsh.way import Notices, way, worded
+from teleport_tw.dial import joining
 from teleport_tw.dial.session import LOST_STATUS
 from teleport_tw.dial.ssh import KEEPALIVE, Way
 
@@ -68,4 +70,18 @@ async def _one(
         has_terminal = os.isatty(0) or options.tty > 1
         session = Session(context.reactor, connection, features)
         escapes = options.enable_escape_sequences == "true" and said.get("escapechar", "") != "none"
-        return await session.run(command, with_terminal=bool(wants_terminal and has_terminal), escapes=escapes)
+        return await session.run(
+            command,
+            with_terminal=bool(wants_terminal and has_terminal),
+            escapes=escapes,
+            variables=told_of_session(options),
+        )
+
+
+def told_of_session(options: argparse.Namespace) -> dict[str, str]:
+    """
+    @return: what C{--reason} and C{--invite} tell the server.
+    """
+    invited = [name for said in options.invite for part in said.split(",") if (name := part.strip())]
+    told = {joining.REASON: options.reason, joining.INVITED: json.dumps(invited) if invited else ""}
+    return {name: value for name, value in told.items() if value}

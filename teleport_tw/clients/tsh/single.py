@@ -83,6 +83,8 @@ def _simple(options: argparse.Namespace) -> bool:
         or options.x11_trusted
         or options.forward_agent
         or options.fork_after_authentication
+        or options.reason
+        or options.invite
         or options.debug  # the reactor's way logs
     )
 

@@ -16,6 +16,7 @@ EXAMPLES = """\
 tsh ssh root@node-1
 tsh ssh root@node-1 uptime
 tsh ssh root@env=prod -- uptime          on every server with that label, at the same time
+tsh ssh --reason=INC-7 --invite=bob root@node-1
 tsh ssh -L 8080:localhost:80 -N node-1   ports only
 """
 
@@ -39,6 +40,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--option", action="append", default=[], metavar="NAME=VALUE", help="as of OpenSSH")
     parser.add_argument(
         "-f", "--fork-after-authentication", action="store_true", help="go to the background once signed in"
+    )
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why the session is held, for those who see it")
+    parser.add_argument(
+        "--invite", action="append", default=[], metavar="NAMES", help="users who are asked to join, comma-separated"
     )
     add_cluster(parser)
     parser.set_defaults(run=run, plain=plain)
