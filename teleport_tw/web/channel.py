@@ -156,6 +156,15 @@ class BoundedChannel(HTTPChannel):
             self.persistent = False
             self.requests[-1].requestReceived(self._command, self._path, self._version)
 
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """
+        An address or a header of more than C{MAX_LENGTH} bytes is refused with 431, and not in silence.
+        """
+        self.transport.write(
+            b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        )
+        self.loseConnection()
+
     def connectionMade(self) -> None:
         """
         The first request is awaited.

@@ -105,6 +105,7 @@ class Browser:
         channel.dataReceived("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + content)
         await wire.done.addTimeout(30, reactor)  # type: ignore[arg-type]  # the reactor is a clock
         channel.connectionLost(Failure(ConnectionDone()))
+        assert wire.value(), f"no answer to {lines}, body {content[:100]!r}"
         return self._read(wire.value())
 
     def _read(self, answer: bytes) -> Answer:
