@@ -4,13 +4,12 @@ Security keys, passkeys, codes and recovery codes: signing in, and every way to 
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, gatherResults
 
-from teleport_tw.api.contract import DeviceType, LoginRequest, MfaAnswer, MfaTarget, Scope, SetupPurpose
+from teleport_tw.api.contract import DeviceType, LoginRequest, MfaAnswer, Scope, SetupPurpose
 from teleport_tw.auth.login import REFUSAL
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.secret import Secret
@@ -403,111 +402,3 @@ class SettingUp(KeyCase):
         self.assertEqual((challenge.otp, challenge.webauthn), (True, None))
         error = await self.refused(self.proxy.begin_login("", passwordless=True), Kind.BAD_PARAMETER)
         self.assertIn("webauthn.rp_id", error.message)
-
-
-class Accounts(KeyCase):
-    """
-    What users do to their own accounts.
-    """
-
-    async def test_a_fresh_factor_is_needed(self) -> None:
-        """For each of them, and none but one's own."""
-        alice, bob = await self.signed_up("alice"), await self.signed_up("bob")
-        api, his = await self.sign_in(alice), await self.sign_in(bob)
-        await self.refused(api.begin_device(DeviceType.TOTP, "phone"))
-        (device,) = await api.list_devices()
-        foreign = await self.proof(bob, his, Scope.MANAGE_DEVICES)
-        await self.refused(api.delete_device(device.id, foreign))
-        await self.refused(api.change_password(PASSWORD, Secret("another good password")))
-        await self.refused(
-            his.delete_device(device.id, await self.proof(bob, his, Scope.MANAGE_DEVICES)), Kind.NOT_FOUND
-        )
-        ticket = await his.begin_device(DeviceType.TOTP, "x", await self.proof(bob, his, Scope.MANAGE_DEVICES))
-        await self.refused(api.add_device(ticket.id, MfaAnswer(otp=Secret("000000"))), Kind.NOT_FOUND)
-        await self.refused(self.proxy.list_devices())
-
-    async def test_the_last_device_stays(self) -> None:
-        """While the cluster demands one; of two who remove the last two, one is told."""
-        alice = await self.signed_up("alice")
-        api = await self.sign_in(alice)
-        (key,) = await api.list_devices()
-        error = await self.refused(
-            api.delete_device(key.id, await self.proof(alice, api, Scope.MANAGE_DEVICES)), Kind.BAD_PARAMETER
-        )
-        self.assertIn("last device", error.message)
-        await self.add_app(alice, api)
-        app = next(each for each in await api.list_devices() if each.type is DeviceType.TOTP)
-        one = await self.proof(alice, api, Scope.MANAGE_DEVICES)
-        two = await self.proof(alice, api, Scope.MANAGE_DEVICES)
-        done = [either(api.delete_device(key.id, one)), either(api.delete_device(app.id, two))]
-        self.assertEqual(sum(await gatherResults(done)), 1)
-        self.assertEqual(len(await api.list_devices()), 1)
-
-    async def test_the_only_way_in_stays(self) -> None:
-        """Who has no password keeps the passkey."""
-        alice = await self.signed_up("alice", passwordless=True, password=Secret(""))
-        challenge = await self.proxy.begin_login("", passwordless=True)
-        login = LoginRequest(username="", answer=self.answer(alice, challenge), keys=alice.keys.public)
-        alice.certificates = await self.proxy.login(login)
-        api = self.api_of(alice)
-        await self.add_app(alice, api)
-        key = next(each for each in await api.list_devices() if each.type is DeviceType.WEBAUTHN)
-        work = api.delete_device(key.id, await self.proof(alice, api, Scope.MANAGE_DEVICES))
-        self.assertIn("set a password", (await self.refused(work, Kind.BAD_PARAMETER)).message)
-        proof = await self.proof(alice, api, Scope.MANAGE_DEVICES)
-        await api.change_password(Secret(""), Secret("another good password"), proof)
-        await api.delete_device(key.id, await self.proof(alice, api, Scope.MANAGE_DEVICES))
-
-    async def test_names(self) -> None:
-        """Each of a user's devices has its own."""
-        alice = await self.signed_up("alice")
-        api = await self.sign_in(alice)
-        proof = await self.proof(alice, api, Scope.MANAGE_DEVICES)
-        await self.refused(api.begin_device(DeviceType.TOTP, " blue key ", proof), Kind.ALREADY_EXISTS)
-        for name in ("", "  ", "a\x1b[31m", "x" * 65):
-            await self.refused(api.begin_device(DeviceType.TOTP, name, proof), Kind.BAD_PARAMETER)
-
-    async def test_change_password(self) -> None:
-        """With the old one and a factor; other sign-ins end, this one stays."""
-        alice = await self.signed_up("alice")
-        here = await self.proxy.create_web_session(self.request(alice, await self.login_answer(alice)))
-        there = await self.proxy.create_web_session(self.request(alice, await self.login_answer(alice)))
-        api = await self.sign_in(alice)
-        new = Secret("another good password")
-        wrong = api.change_password(
-            Secret("wrong horse battery"), new, await self.proof(alice, api, Scope.MANAGE_DEVICES)
-        )
-        await self.refused(wrong)
-        same = api.change_password(PASSWORD, PASSWORD, await self.proof(alice, api, Scope.MANAGE_DEVICES))
-        await self.refused(same, Kind.BAD_PARAMETER)
-        short = api.change_password(PASSWORD, Secret("short"), await self.proof(alice, api, Scope.MANAGE_DEVICES))
-        await self.refused(short, Kind.BAD_PARAMETER)
-        proof = await self.proof(alice, api, Scope.MANAGE_DEVICES)
-        await api.change_password(PASSWORD, new, proof, sign_in=here.sign_in)
-        await self.proxy.get_web_session(here.id)
-        await self.refused(self.proxy.get_web_session(there.id))
-        await self.refused(self.proxy.login(self.request(alice, await self.login_answer(alice))))
-        await self.proxy.login(self.request(alice, await self.login_answer(alice), new))
-
-    async def test_impersonators_keep_out(self) -> None:
-        """Who acts as a user does not change the user's account."""
-        await self.signed_up("alice")
-        core = self.core
-        _, user = await core.user("alice")
-        from teleport_tw.pki.identity import Identity
-
-        someone = Identity(username="alice", cluster=core.cluster, roles=user.roles, impersonator="bob")
-        await self.refused(self.cluster.auth.api_for(someone).list_devices())
-        await self.refused(
-            self.cluster.auth.api_for(someone).create_challenge(Scope.SESSION, MfaTarget(kind="node", name="x"))
-        )
-
-    async def test_tickets_expire(self) -> None:
-        """A device that is not finished in time is begun again."""
-        alice = await self.signed_up("alice")
-        api = await self.sign_in(alice)
-        ticket = await api.begin_device(DeviceType.TOTP, "phone", await self.proof(alice, api, Scope.MANAGE_DEVICES))
-        wrong = api.add_device(ticket.id, MfaAnswer(otp=Secret("000000")))
-        await self.refused(wrong, Kind.BAD_PARAMETER)
-        self.clock.ahead = timedelta(minutes=6).total_seconds()
-        await self.refused(api.add_device(ticket.id, MfaAnswer(otp=Secret("000000"))), Kind.NOT_FOUND)
