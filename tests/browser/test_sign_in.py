@@ -146,7 +146,7 @@ class SignInTests(PageTest):
 
         self.expected_statuses = {404}
         page.goto(self.address(path))
-        page.get_by_role("heading", name="This link does not work any more").wait_for()
+        page.get_by_role("heading", name="This link has expired").wait_for()
         self.looks_right(page, where="used link")
 
         page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})

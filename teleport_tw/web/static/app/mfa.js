@@ -1,8 +1,9 @@
 /**
  * Asking for a second factor in the middle of something: `withMfa` opens a dialog when the server wants one.
  */
-import { html, useEffect, useRef, useState } from "./html.js";
+import { html } from "./html.js";
 import { ApiError, api } from "./api.js";
+import { useLoad } from "./load.js";
 import { createStore, useStore } from "./state.js";
 import { SecondFactor } from "./ui/second-factor.js";
 import { Dialog } from "./ui/overlays.js";
@@ -104,26 +105,18 @@ export function MfaDialog() {
 
 /** @param {{ asked: Question }} props */
 function Asking({ asked }) {
-  const [challenge, setChallenge] = useState(/** @type {Challenge | null} */ (null));
-  const [error, setError] = useState(/** @type {Error | null} */ (null));
-  const gone = useRef(false);
-  const fetchOne = () => {
-    setError(null);
-    api
-      .post("/webapi/mfa/authenticatechallenge", { scope: asked.scope, ...(asked.target ? { target: asked.target } : {}) })
-      .then((answer) => !gone.current && setChallenge(answer))
-      .catch((problem) => !gone.current && setError(problem));
-  };
-  useEffect(() => {
-    fetchOne();
-    return () => {
-      gone.current = true;
-    };
-  }, []);
-  if (error) return html`<${ErrorState} error=${error} onRetry=${fetchOne} />`;
-  if (!challenge) return html`<${Loading} />`;
+  const { data, error, reload } = useLoad(
+    /** @returns {Promise<Challenge>} */
+    (signal) => {
+      const body = { scope: asked.scope, ...(asked.target ? { target: asked.target } : {}) };
+      return api.post("/webapi/mfa/authenticatechallenge", body, { signal });
+    },
+    [asked],
+  );
+  if (error && !data) return html`<${ErrorState} error=${error} onRetry=${reload} />`;
+  if (!data) return html`<${Loading} />`;
   return html`<div class="stack">
     ${asked.reason && html`<p class="soft">${asked.reason}</p>`}
-    <${SecondFactor} challenge=${challenge} problem=${asked.problem ?? ""} onAnswer=${asked.done} />
+    <${SecondFactor} key=${data.challenge_id} challenge=${data} problem=${asked.problem ?? ""} onAnswer=${asked.done} />
   </div>`;
 }

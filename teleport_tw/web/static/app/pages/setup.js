@@ -19,23 +19,24 @@ import { RecoveryCodes } from "../ui/recovery-codes.js";
 export default function Setup({ params }) {
   const token = params.token ?? "";
   const path = `/webapi/users/password/token/${encodeURIComponent(token)}`;
-  const facts = useLoad(async (signal) => {
-    const [ping, ticket] = await Promise.all([
-      api.get("/webapi/ping", { signal, open: true }),
-      api.get(path, { signal, open: true }),
-    ]);
-    return { ping, ticket };
-  }, [path]);
-  if (facts.error && !facts.data) {
-    const gone = facts.error.status === 404 || facts.error.status === 400;
-    return html`<${Gate} cluster="" title=${gone ? "This link does not work any more" : "That did not work"}>
-      ${gone
-        ? html`<p class="soft">It was used already, or it is too old. Ask whoever sent it to you for a new one.</p>`
-        : html`<${ErrorState} error=${facts.error} onRetry=${facts.reload} />`}
+  const ping = useLoad((signal) => api.get("/webapi/ping", { signal, open: true }), []);
+  const ticket = useLoad((signal) => api.get(path, { signal, open: true }), [path]);
+  const error = (!ticket.data && ticket.error) || (!ping.data && ping.error);
+  const cluster = ping.data?.cluster_name ?? "";
+  if (error && [400, 404].includes(error.status)) {
+    return html`<${Gate} cluster=${cluster} title="This link has expired">
+      <div class="stack">
+        <p class="soft">It was used already, or it is too old. Ask whoever sent it to you for a new one.</p>
+        <${Button} wide href="/web/login">I have an account: sign in<//>
+      </div>
     <//>`;
   }
-  if (!facts.data) return html`<div class="alone"><${Loading} /></div>`;
-  return html`<${Steps} path=${path} ping=${facts.data.ping} ticket=${facts.data.ticket} />`;
+  if (error) {
+    const again = () => (ping.data ? ticket : ping).reload();
+    return html`<${Gate} cluster=${cluster} title="Set up your account"><${ErrorState} error=${error} onRetry=${again} /><//>`;
+  }
+  if (!ping.data || !ticket.data) return html`<div class="alone"><${Loading} /></div>`;
+  return html`<${Steps} path=${path} ping=${ping.data} ticket=${ticket.data} />`;
 }
 
 /** @param {{ path: string, ping: any, ticket: any }} props */

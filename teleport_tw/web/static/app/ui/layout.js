@@ -63,10 +63,8 @@ export function Layout({ children, full = false }) {
       </nav>
       <${Account} />
     </aside>
-    <main class="main" id="main" tabindex="-1" inert=${open}>
-      <${Away} />
-      ${children}
-    </main>
+    <main class="main" id="main" tabindex="-1" inert=${open}>${children}</main>
+    <${Away} />
     <${Toasts} />
     <${MfaDialog} />
   </div>`;

@@ -69,7 +69,7 @@ function Change({ missing, factor, onClose }) {
       <input class="hidden" type="text" name="username" autocomplete="username" value=${name} readonly tabindex="-1" aria-hidden="true" />
       ${problem && html`<${Notice} tone="bad">${problem}<//>`}
       ${!missing &&
-      html`<${Field} label="Password now" type="password" name="password" autocomplete="current-password" autofocus value=${old} onInput=${setOld} />`}
+      html`<${Field} label="Current password" type="password" name="password" autocomplete="current-password" autofocus value=${old} onInput=${setOld} />`}
       <${NewPassword} known=${[name, context?.cluster?.clusterId ?? ""]} value=${fresh} onInput=${setFresh} />
     </form>
   <//>`;
