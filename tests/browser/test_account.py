@@ -119,8 +119,7 @@ class AccountTests(PageTest):
         self.expected_statuses = {403}
         page.get_by_role("button", name="Save").click()
         self.confirm(page)
-        page.get_by_role("alert").first.wait_for()
-        page.keyboard.press("Escape")
+        page.get_by_role("alert").get_by_text("old password").wait_for()
         page.locator("input[name=password]").fill("correct horse battery staple")
         page.get_by_role("button", name="Save").click()
         self.confirm(page)

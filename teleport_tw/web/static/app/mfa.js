@@ -73,7 +73,7 @@ export async function withMfa(asked, run) {
     try {
       return await run(answer);
     } catch (error) {
-      if (!(error instanceof ApiError) || error.status !== 403) throw error;
+      if (!(error instanceof ApiError) || !/second factor was not accepted/i.test(error.message)) throw error;
       problem = error.message;
     }
   }
