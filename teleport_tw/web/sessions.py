@@ -94,6 +94,13 @@ class Sessions:
             raise Refusal(401, "sign in first")
         return (await self._find(id, active)).session
 
+    def knows(self, request: Any) -> bool:
+        """
+        @return: whether the cookie is that of a session which auth has told of before.
+        """
+        id = cookie_of(request)
+        return id is not None and _hashed(id) in self._kept
+
     async def still(self, id: Secret[str], active: bool) -> None:
         """
         @param id: of a session that was found before.

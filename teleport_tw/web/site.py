@@ -197,6 +197,8 @@ class WebSite:
         address = client(request)
         if route.who is not Who.SESSION or route.limit is not Limit.SIGNED_IN:
             self._limits[route.limit].take(network_of(address))
+        elif not self.sessions.knows(request):  # auth is asked about it, and anybody can make up cookies
+            self._limits[Limit.CHEAP].take(network_of(address))
         if route.method != "GET" or route.who is Who.SOCKET:
             check_origin(request, self.facts.web, needed=route.who is Who.SOCKET)
         session, api = await self._whose(route, request, address)

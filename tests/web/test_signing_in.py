@@ -62,6 +62,17 @@ class SigningInTests(LiveCase):
             self.assertNotIn("Traceback", answer.body.decode())
         self.assertEqual((await alice.ask("GET", f"{SITE}/nodes")).status, 200)
 
+    async def test_made_up_cookies_cost_auth_little(self) -> None:
+        """Whoever sends one after the other is told to slow down; those who are signed in are not."""
+        alice, _ = await self.person("alice", "access")
+        for number in range(500):
+            made_up = self.browser(cookies={"__Host-session": f"{number:064}"}, bearer=f"{number:064}")
+            if (await made_up.ask("GET", f"{SITE}/nodes")).status == 429:
+                break
+        else:
+            self.fail("nobody said stop")
+        self.assertEqual((await alice.ask("GET", f"{SITE}/nodes")).status, 200)
+
     async def test_wrong_proofs(self) -> None:
         """A wrong password, a wrong code and a user that does not exist are told in the same words; codes work once."""
         await self.cluster.user("alice", "access")
