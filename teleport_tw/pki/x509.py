@@ -295,18 +295,61 @@ def verify(
     """
     if not chain:
         raise access_denied(details="no certificate")
+    authorities = tuple(authorities)
+    seen = _seen.get((chain[0], side))
+    if seen is not None and any(seen.is_of(authority) for authority in authorities):
+        _check_root(seen.root, now, skew)
+        _check_times(seen.certificate, now, skew)
+        identity = seen.identity
+    else:
+        identity = _verified(chain[0], authorities, now, side, skew)
+    if wanted is not Wanted.ANY and identity.is_host is not (wanted is Wanted.HOST):
+        raise access_denied(details=f"wrong certificate type: a {wanted.value} is wanted here")
+    return identity
+
+
+@frozen
+class _Seen:
+    """
+    A certificate that was verified: what of that would come out the same again.
+
+    @ivar root: that has signed it.
+    @ivar authority: type and cluster of the authority whose root that was.
+    """
+
+    certificate: x509.Certificate
+    root: x509.Certificate
+    authority: tuple[AuthorityType, str]
+    identity: Identity
+
+    def is_of(self, authority: Authority) -> bool:
+        """
+        @return: whether it would be found to be this authority's.
+        """
+        return (authority.type, authority.cluster) == self.authority and self.root in authority.trusted_tls
+
+
+MAX_SEEN = 1000
+MAX_SEEN_BYTES = 8 << 10
+"""Of one of them; those with many traits are verified each time."""
+_seen: dict[tuple[bytes, Side], _Seen] = {}
+
+
+def _verified(shown: bytes, authorities: Iterable[Authority], now: datetime, side: Side, skew: Duration) -> Identity:
     try:
-        certificate = x509.load_der_x509_certificate(chain[0])
-        if chain[0][-len(certificate.signature) - 1]:  # outside what is signed, and read leniently by the library
+        certificate = x509.load_der_x509_certificate(shown)
+        if shown[-len(certificate.signature) - 1]:  # outside what is signed, and read leniently by the library
             raise access_denied(details="malformed certificate: its signature has unused bits")
-        authority = _issuing(certificate, authorities, now, skew)
+        authority, root = _issuing(certificate, authorities, now, skew)
         _check_times(certificate, now, skew)
         _check_uses(certificate, side)
         identity = _identity(certificate, authority)
     except _BROKEN as error:
         raise access_denied(details=f"malformed certificate: {error}") from error
-    if wanted is not Wanted.ANY and identity.is_host is not (wanted is Wanted.HOST):
-        raise access_denied(details=f"wrong certificate type: a {wanted.value} is wanted here")
+    if len(shown) <= MAX_SEEN_BYTES:
+        if len(_seen) >= MAX_SEEN:
+            _seen.pop(next(iter(_seen)), None)
+        _seen[shown, side] = _Seen(certificate, root, (authority.type, authority.cluster), identity)
     return identity
 
 
@@ -340,7 +383,7 @@ def route_of(certificate: x509.Certificate) -> RouteToDatabase | None:
 
 def _issuing(
     certificate: x509.Certificate, authorities: Iterable[Authority], now: datetime, skew: Duration
-) -> Authority:
+) -> tuple[Authority, x509.Certificate]:
     named = False
     for authority in authorities:
         if authority.type not in (AuthorityType.USER, AuthorityType.HOST):
@@ -353,13 +396,17 @@ def _issuing(
                 certificate.verify_directly_issued_by(root)
             except (InvalidSignature, TypeError, ValueError):
                 continue
-            constraints = root.extensions.get_extension_for_class(x509.BasicConstraints).value
-            if not constraints.ca or now > root.not_valid_after_utc + skew:
-                raise access_denied(details="wrong authority: its own certificate cannot sign any more")
-            return authority
+            _check_root(root, now, skew)
+            return authority, root
     raise access_denied(
         details="tampered signature: it is not the named authority's" if named else "wrong authority: it is not trusted"
     )
+
+
+def _check_root(root: x509.Certificate, now: datetime, skew: Duration) -> None:
+    constraints = root.extensions.get_extension_for_class(x509.BasicConstraints).value
+    if not constraints.ca or now > root.not_valid_after_utc + skew:
+        raise access_denied(details="wrong authority: its own certificate cannot sign any more")
 
 
 def _check_times(certificate: x509.Certificate, now: datetime, skew: Duration) -> None:

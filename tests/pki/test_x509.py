@@ -263,6 +263,53 @@ class RotationTests(Case):
         self.assertRaises(TeleportError, x509.verify, [old], [done], NOW)
 
 
+class SeenTests(Case):
+    """
+    A certificate that was verified before is believed no longer, and by nobody else, than one that was not.
+    """
+
+    def setUp(self) -> None:
+        self.octets = cluster.tls_user()
+        self.assertEqual(x509.verify([self.octets], TRUSTED, NOW), ALICE_TLS)
+
+    def test_again(self) -> None:
+        """By whoever trusts the same root, given in any form."""
+        self.assertEqual(x509.verify([self.octets], iter(TRUSTED), NOW), ALICE_TLS)
+        self.assertEqual(x509.verify([self.octets], [USER_CA.public()], NOW), ALICE_TLS)
+
+    def test_nobody_else(self) -> None:
+        """Not where the root is not trusted, or is another authority's, another cluster's or out of date."""
+        later = USER_CA.trusted_tls[0].not_valid_after_utc + timedelta(days=1)
+        for authorities, moment in (
+            ([], NOW),
+            ([STRANGER], NOW),
+            ([evolve(USER_CA, type=AuthorityType.DB)], NOW),
+            (TRUSTED, later),
+        ):
+            self.assertRaises(TeleportError, x509.verify, [self.octets], authorities, moment)
+        self.assertRaises(TeleportError, x509.verify, [self.octets], [evolve(USER_CA, cluster="other")], NOW)
+
+    def test_nothing_else(self) -> None:
+        """Not after its end, not as a server, not with one bit changed."""
+        assert ALICE_TLS.expires is not None
+        self.refused("expired", self.octets, ALICE_TLS.expires + 2 * MINUTE)
+        error = self.assertRaises(TeleportError, x509.verify, [self.octets], TRUSTED, NOW, side=x509.Side.SERVER)
+        self.assertIn("TLS server", error.details)
+        self.assertRaises(TeleportError, x509.verify, [self.octets[:-1] + bytes([self.octets[-1] ^ 1])], TRUSTED, NOW)
+
+    def test_bounds(self) -> None:
+        """Of so many only the latest are remembered, and long ones not at all."""
+        self.patch(x509, "MAX_SEEN", 2)
+        self.patch(x509, "_seen", {})
+        shown = [
+            cluster.tls_user(Identity(username=f"u{i}", cluster="example.com", expires=NOW + MINUTE)) for i in range(3)
+        ]
+        long = cluster.tls_user(Identity(username="x", traits={"a": ("b" * 9000,)}, expires=NOW + MINUTE))
+        for octets in (*shown, long):
+            x509.verify([octets], TRUSTED, NOW)
+        self.assertEqual([octets for octets, _ in x509._seen], shown[1:])
+
+
 class DerTests(SynchronousTestCase):
     """
     The forms that certificates of everyday do not reach.
