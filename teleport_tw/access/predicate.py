@@ -316,6 +316,7 @@ Bindings = Mapping[str, Value]
 """First word of a name to its value: text, tuple of text, or mappings of those."""
 
 Evaluation = Callable[[Bindings], Value]
+Naming: TypeAlias = "Callable[[Name, Language], Evaluation]"
 
 
 @frozen(kw_only=True)
@@ -419,20 +420,21 @@ class Expression:
         return truth(self.run(bindings))
 
 
-def evaluation(node: Node, language: Language) -> Evaluation:
+def evaluation(node: Node, language: Language, naming: Naming | None = None) -> Evaluation:
     """
     @param node: checked by the language, or a part of one that was.
+    @param naming: how names are looked up, where that is not in mappings within mappings.
     @return: gives its value for bindings.
     """
 
     def made(inner: Node) -> Evaluation:
-        return evaluation(inner, language)
+        return evaluation(inner, language, naming)
 
     match node:
         case Literal(value):
             return lambda bindings: value
         case Name():
-            return _looking_up(node, language)
+            return (naming or looking_up)(node, language)
         case Call(function, arguments):
             call, parts = language.functions[function].call, tuple(map(made, arguments))
             return lambda bindings: call(bindings, tuple([part(bindings) for part in parts]))
@@ -453,7 +455,10 @@ def evaluation(node: Node, language: Language) -> Evaluation:
             return lambda bindings: same(left(bindings), right(bindings)) is equal
 
 
-def _looking_up(name: Name, language: Language) -> Evaluation:
+def looking_up(name: Name, language: Language) -> Evaluation:
+    """
+    @return: gives what the name stands for.
+    """
     found = language.field_of(name)
     assert found is not None, "checked when it was compiled"
     identifier, keys = found

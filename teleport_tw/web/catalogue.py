@@ -59,16 +59,21 @@ class Entry:
         """
         return COLUMNS[name](self).casefold()
 
-    def value(self, field: str) -> Any:
+    def get(self, field: str, default: Any = None) -> Any:
         """See L{teleport_tw.web.filtering.Filtered}."""
+        if field in ("hostname", "addr"):
+            found = self.resource.spec.get(field)
+            return found if isinstance(found, str) else ""
         match field:
             case "name":
                 return _title(self)
-            case "hostname" | "addr":
-                return str(self.resource.spec.get(field) or "")
+            case "labels":
+                return self.labels
             case "description":
                 return description(self.resource)
-        return self.resource.to_json()
+            case "resource":
+                return self.resource.to_json()
+        return default
 
 
 Place: TypeAlias = tuple[str, str, Entry]

@@ -18,14 +18,16 @@ from teleport_tw.access.predicate import (
     Compare,
     Either,
     Evaluation,
+    Language,
     Literal,
     Name,
     Node,
     Not,
     evaluation,
-    names,
+    looking_up,
 )
 from teleport_tw.access.predicate import truth as is_true
+from teleport_tw.resources.metadata import Resource
 
 _EVALUATED = 3
 """Cost of what takes more than a comparison."""
@@ -44,13 +46,19 @@ class Filtered(Protocol):
     def text(self) -> str:
         """What a search looks at, in small letters."""
 
-    def value(self, field: str) -> Any:
-        """C{name}, C{hostname}, C{addr}, C{description} or C{resource}."""
+    @property
+    def resource(self) -> Resource:
+        """What it is."""
+
+    def get(self, field: str, default: Any = None) -> Any:
+        """C{labels}, C{name}, C{hostname}, C{addr}, C{description} or C{resource}."""
 
 
 Place: TypeAlias = tuple[Any, Any, Filtered]
 
 T = TypeVar("T", bound=Place)
+
+Test: TypeAlias = "Callable[[Filtered], bool]"
 
 
 def fitting(expression: str, items: list[T]) -> list[T]:
@@ -68,37 +76,72 @@ def _sift(node: Node, items: list[T]) -> list[T]:
             for operand in sorted(operands, key=_cost):
                 items = _sift(operand, items)
             return items
-        case Either(operands):
-            chosen: set[int] = set()
-            left = items
-            for operand in sorted(operands, key=_cost):
-                chosen.update(map(id, _sift(operand, left)))
-                left = [item for item in items if id(item) not in chosen]
-            return [item for item in items if id(item) in chosen]
-        case Not(operand):
-            chosen = set(map(id, _sift(operand, items)))
-            return [item for item in items if id(item) not in chosen]
-    quick = _quick(node)
-    return quick(items) if quick is not None else _evaluated(node, items)
-
-
-def _quick(node: Node) -> Callable[[list[T]], list[T]] | None:
-    match node:
         case Compare(Name(path=("labels", label)), Literal(str() as wanted), equal=True):
-            return lambda items: [item for item in items if item[2].labels.get(label, "") == wanted]
-        case Compare(Name(path=("labels", label)), Literal(str() as wanted), equal=False):
-            return lambda items: [item for item in items if item[2].labels.get(label, "") != wanted]
-        case Compare(Name(path=("name" | "hostname" | "addr" as field,)), Literal(str() as wanted), equal=equal):
-            return lambda items: [item for item in items if (item[2].value(field) == wanted) is equal]
-        case Call("search", arguments) if all(
-            isinstance(each, Literal) and isinstance(each.value, str) for each in arguments
+            return [item for item in items if item[2].labels.get(label, "") == wanted]
+        case Call("search", (Literal(str() as word),)):
+            folded = word.casefold()
+            return [item for item in items if folded in item[2].text]
+    test = _test(node)
+    return [item for item in items if test(item[2])]
+
+
+def _test(node: Node) -> Test:
+    match node:
+        case Both(operands):
+            return _all_of(tuple(map(_test, sorted(operands, key=_cost))))
+        case Either(operands):
+            return _any_of(tuple(map(_test, sorted(operands, key=_cost))))
+        case Not(operand):
+            inner = _test(operand)
+            return lambda item: not inner(item)
+    quick = _quick(node)
+    if quick is not None:
+        return quick
+    run: Evaluation = evaluation(node, languages.QUERY, _naming)
+    return lambda item: is_true(run(item))  # type: ignore[arg-type]  # as much of bindings as is asked
+
+
+def _quick(node: Node) -> Test | None:
+    match node:
+        case Compare(Name(path=("labels", label)), Literal(str() as wanted), equal=equal):
+            return lambda item: (item.labels.get(label, "") == wanted) is equal
+        case Compare(Name(path=(("name" | "hostname" | "addr") as field,)), Literal(str() as wanted), equal=equal):
+            return lambda item: (item.get(field) == wanted) is equal
+        case Call(
+            "has_prefix" | "hasPrefix",
+            (Name(path=(("name" | "hostname" | "addr") as field,)), Literal(str() as wanted)),
         ):
+            return lambda item: item.get(field).startswith(wanted)
+        case Call("has_prefix" | "hasPrefix", (Name(path=("labels", label)), Literal(str() as wanted))):
+            return lambda item: item.labels.get(label, "").startswith(wanted)
+        case Call("search", arguments) if all(map(_is_text, arguments)):
             words = [str(each.value).casefold() for each in arguments if isinstance(each, Literal)]
-            if len(words) == 1:
-                (only,) = words
-                return lambda items: [item for item in items if only in item[2].text]
-            return lambda items: [item for item in items if all(word in item[2].text for word in words)]
+            return lambda item: all(word in item.text for word in words)
     return None
+
+
+def _is_text(node: Node) -> bool:
+    return isinstance(node, Literal) and isinstance(node.value, str)
+
+
+def _all_of(tests: tuple[Test, ...]) -> Test:
+    def holds(item: Filtered) -> bool:
+        for test in tests:  # noqa: SIM110 a generator for each of many thousands takes twice as long
+            if not test(item):
+                return False
+        return True
+
+    return holds
+
+
+def _any_of(tests: tuple[Test, ...]) -> Test:
+    def holds(item: Filtered) -> bool:
+        for test in tests:  # noqa: SIM110 as above
+            if test(item):
+                return True
+        return False
+
+    return holds
 
 
 def _cost(node: Node) -> int:
@@ -112,17 +155,22 @@ def _cost(node: Node) -> int:
     return 2 if _quick(node) is not None else _EVALUATED
 
 
-def _evaluated(node: Node, items: list[T]) -> list[T]:
-    run: Evaluation = evaluation(node, languages.QUERY)
-    fields = {each.path[0] if isinstance(each, Name) else each.function for each in names(node)}
-    if "search" in fields:
-        fields |= {"name", "hostname", "addr", "description"}
-    fields &= {"name", "hostname", "addr", "description", "resource"}
+def _naming(name: Name, language: Language) -> Evaluation:
+    """
+    Names are read off the thing itself.
+    """
+    match name.path:
+        case ("labels", label):
+            return lambda item: item.labels.get(label, "")  # type: ignore[attr-defined]  # it is a Filtered
+        case ("name" | "hostname" | "addr" | "description" as field,):
+            return lambda item: item.get(field)
+        case ("resource", "spec", key):
+            return lambda item: _plain(item.resource.spec.get(key))  # type: ignore[attr-defined]  # as above
+    first, inner = name.path[0], looking_up(name, language)
+    return lambda item: inner({first: item.get(first)})
 
-    def holds(item: Filtered) -> bool:
-        bindings: dict[str, Any] = {"labels": item.labels}
-        for field in fields:
-            bindings[field] = item.value(field)
-        return is_true(run(bindings))
 
-    return [item for item in items if holds(item[2])]
+def _plain(value: Any) -> Any:
+    if type(value) is str:
+        return value
+    return tuple(value) if isinstance(value, list) else "" if value is None else value
