@@ -46,6 +46,8 @@ class Limit(Enum):
     """
 
     CHEAP = (120, 480)
+    FILES = (6000, 6000)
+    """From memory, for nobody in particular: a page takes some sixty, and an office has one address."""
     COSTLY = (20, 40)
     """What can be guessed at: ceremonies."""
     SIGNED_IN = (1200, 600)

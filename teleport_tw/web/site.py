@@ -153,6 +153,7 @@ class WebSite:
 
     def _own_routes(self) -> tuple[Route, ...]:
         page: dict[str, Any] = {"who": Who.PUBLIC, "limit": Limit.CHEAP, "root": True, "listed": False, "query": None}
+        file = {**page, "limit": Limit.FILES}
         get = "GET"
         return (
             Route(
@@ -164,8 +165,8 @@ class WebSite:
                 limit=Limit.CHEAP,
                 answer=FREE,
             ),
-            Route(method=get, path="/web/app/<path:name>", handler=self.asset, about="A file.", **page),
-            Route(method=get, path="/web/static/<path:name>", handler=self.static, about="A file.", **page),
+            Route(method=get, path="/web/app/<path:name>", handler=self.asset, about="A file.", **file),
+            Route(method=get, path="/web/static/<path:name>", handler=self.static, about="A file.", **file),
             Route(method=get, path="/", handler=self.home, about="To the page.", **page),
             Route(method=get, path="/web", handler=self.page, about="The page.", **page),
             Route(method=get, path="/web/<path:place>", handler=self.page, about="The page.", **page),

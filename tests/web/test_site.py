@@ -120,6 +120,12 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual((codes[0], codes[-1]), (404, 429))
         self.assertEqual(self.ask("GET", "/webapi/users/password/token/guess", host="2001:db8:1::1").status, 404)
 
+    def test_an_office(self) -> None:
+        """The files of twenty people's pages come, though all have one address, and leave room for what is asked."""
+        codes = {self.ask("GET", "/web/static/pages.css").status for _ in range(20 * 60)}
+        self.assertEqual(codes, {200})
+        self.assertEqual(self.ask("GET", "/webapi/ping").status, 200)
+
     def test_files(self) -> None:
         """Of the style sheets' folder nothing but its files, and nothing above it."""
         self.assertEqual(self.ask("GET", "/web/static/pages.css").status, 200)
