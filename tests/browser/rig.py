@@ -43,6 +43,12 @@ document.addEventListener("securitypolicyviolation", (event) => {
 });
 """
 
+_DRAWN = """async ([width, scheme]) => {
+  await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+  return innerWidth === width && matchMedia(`(prefers-color-scheme: ${scheme})`).matches;
+}"""
+"""The page has followed: a busy machine takes its time."""
+
 _RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 
 
@@ -170,6 +176,7 @@ class PageTest(SynchronousTestCase):
             page.set_viewport_size({"width": size["width"], "height": size["height"]})
             for scheme in ("light", "dark"):
                 page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+                page.wait_for_function(_DRAWN, arg=[size["width"], scheme])
                 beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
                 self.assertLessEqual(beyond, 0, f"{where or page.url} at {size['width']} px")
                 page.evaluate(axe)

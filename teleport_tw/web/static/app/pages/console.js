@@ -84,7 +84,7 @@ export default function Console({ params, query }) {
     <h1 class="hidden">${title}</h1>
     <div class="console-bar">
       <${Strip} tabs=${all} chosen=${tab} onClose=${leave} onNew=${() => setOpen("new")} panel=${panel} />
-      ${tab && html`<${Tools} tab=${tab} files=${files} onFiles=${() => setFiles(!files)} onOpen=${setOpen} />`}
+      ${tab && html`<${Tools} tab=${tab} files=${files} onFiles=${() => setFiles(!files)} onOpen=${setOpen} onClose=${() => leave(tab)} />`}
     </div>
     ${tab
       ? html`<${People} tab=${tab} />
@@ -134,9 +134,9 @@ function Pane({ tab, panel, children }) {
 }
 
 /**
- * @param {{ tab: Tab, files: boolean, onFiles: () => void, onOpen: (what: "find" | "settings") => void }} props
+ * @param {{ tab: Tab, files: boolean, onFiles: () => void, onOpen: (what: "find" | "settings") => void, onClose: () => void }} props
  */
-function Tools({ tab, files, onFiles, onOpen }) {
+function Tools({ tab, files, onFiles, onOpen, onClose }) {
   const { session } = tab;
   const live = session.state === "live";
   return html`<div class="console-tools">
@@ -158,6 +158,8 @@ function Tools({ tab, files, onFiles, onOpen }) {
         { label: "Search the terminal", icon: "search", detail: "Ctrl Shift F", onSelect: () => onOpen("find") },
         { label: "Copy", icon: "copy", detail: "Ctrl Shift C", onSelect: () => tab.screen.copy() },
         { label: "Terminal settings", icon: "settings", onSelect: () => onOpen("settings") },
+        "line",
+        { label: "Close this terminal", icon: "close", detail: "Its programs end", onSelect: onClose },
       ]}
     />
   </div>`;

@@ -2,9 +2,9 @@
  * xterm.js around one session: what the proxy sends is drawn, what is typed is sent.
  *
  * The terminal lives in an element of its own, which moves in and out of the page with its tab; only a terminal that can
- * be seen is drawn. xterm makes `<style>` elements and sets `style` attributes, both of which the content policy
- * forbids, so it gets a document that puts the answer's nonce on the first and sets the second by script, as is allowed.
+ * be seen is drawn.
  */
+import "./styles.js";
 import { Terminal } from "@xterm/xterm";
 import { FitAddon } from "@xterm/addon-fit";
 import { SearchAddon } from "@xterm/addon-search";
@@ -15,42 +15,8 @@ import { coloursOf } from "./themes.js";
 
 const FONT = 'ui-monospace, "SF Mono", "Cascadia Mono", "JetBrains Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace';
 const LONGEST_TITLE = 80;
-
-const createElement = document.createElement.bind(document);
-const nonce = document.querySelector('meta[name="csp-nonce"]')?.getAttribute("content") ?? "";
-
-/** @param {string} name @param {any} [options] */
-function createAllowed(name, options) {
-  const element = createElement(name, options);
-  if (name === "style") element.setAttribute("nonce", nonce);
-  if (name === "span") element.setAttribute = setAllowed;
-  return element;
-}
-
-/** @this {HTMLElement} @param {string} name @param {string} value */
-function setAllowed(name, value) {
-  if (name === "style") this.style.cssText = value;
-  else Element.prototype.setAttribute.call(this, name, value);
-}
-
-/** The document as xterm gets it. */
-const allowing = new Proxy(document, {
-  get(target, name) {
-    if (name === "createElement") return createAllowed;
-    const value = Reflect.get(target, name, target);
-    return typeof value === "function" ? value.bind(target) : value;
-  },
-});
-
-/** Run what takes the global document whatever it was given: part of xterm 6 does. @param {() => void} work */
-function allowed(work) {
-  document.createElement = /** @type {any} */ (createAllowed);
-  try {
-    work();
-  } finally {
-    delete (/** @type {any} */ (document).createElement);
-  }
-}
+/** Of text and what is behind it, whatever colours a program chooses: WCAG 2.2, 1.4.3. */
+const CONTRAST = 4.5;
 
 /**
  * @typedef {object} Ears What the console around a screen wants to know.
@@ -68,7 +34,7 @@ export class Screen {
   constructor(session, ears) {
     this.session = session;
     this.ears = ears;
-    this.element = createElement("div");
+    this.element = document.createElement("div");
     this.element.className = "terminal-screen";
     const chosen = preferences.get();
     this.terminal = new Terminal({
@@ -76,13 +42,12 @@ export class Screen {
       cols: session.cols,
       rows: session.rows,
       cursorBlink: true,
-      documentOverride: allowing,
       drawBoldTextInBrightColors: false,
       fontFamily: FONT,
       fontSize: chosen.fontSize,
       linkHandler: { activate: (_event, address) => ears.link(address), allowNonHttpProtocols: false },
       macOptionClickForcesSelection: true,
-      minimumContrastRatio: 1,
+      minimumContrastRatio: CONTRAST,
       screenReaderMode: chosen.reader,
       scrollback: chosen.scrollback,
       theme: coloursOf(chosen.theme, isDark()),
@@ -129,7 +94,7 @@ export class Screen {
     this.visible = true;
     if (!this.opened) {
       this.opened = true;
-      allowed(() => this.terminal.open(this.element));
+      this.terminal.open(this.element);
     }
     this.recolour();
     if (this.element.clientWidth) this.fit.fit();
@@ -231,7 +196,7 @@ export class Screen {
   #unpaint() {
     const painter = this.painter;
     this.painter = null;
-    if (painter) allowed(() => painter.dispose());
+    painter?.dispose();
   }
 
   /** @param {string} typed */
@@ -271,7 +236,7 @@ let canPaint = null;
  * @returns {boolean}
  */
 function hasGraphics() {
-  const context = createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat: true });
+  const context = document.createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat: true });
   if (!context) return false;
   const names = context.getExtension("WEBGL_debug_renderer_info");
   const name = String(context.getParameter(names ? names.UNMASKED_RENDERER_WEBGL : context.RENDERER));

@@ -1,5 +1,8 @@
 /**
  * The tabs above a terminal: which are open, which has something new, where a bell rang.
+ *
+ * The crosses are for pointers alone: a list of tabs may hold nothing but tabs. Keys close a tab by Delete, and the menu
+ * beside has the same.
  */
 import { html, classes } from "../html.js";
 import { navigate } from "../router.js";
@@ -13,11 +16,14 @@ const MARKS = {
   news: "Something new",
   lost: "Connection lost",
   ended: "Ended",
+  connecting: "Connecting",
 };
 
 /** @param {Tab} tab @returns {keyof typeof MARKS | ""} */
 function markOf({ session, bell, news }) {
-  if (session.state === "ended" || session.state === "lost") return session.state;
+  const { state } = session;
+  if (state === "ended" || state === "lost") return state;
+  if (state !== "live") return "connecting";
   return bell ? "bell" : news ? "news" : "";
 }
 
@@ -65,7 +71,7 @@ function One({ tab, chosen, onClose, panel }) {
       <span class="strip-words">${title || tab.name}</span>
       ${mark && mark !== "bell" && html`<span class="hidden">${MARKS[mark]}</span>`}
     </button>
-    <button class="strip-close" type="button" tabindex="-1" aria-label=${`Close ${tab.name}`} onClick=${onClose}>
+    <button class="strip-close" type="button" tabindex="-1" aria-hidden="true" title=${`Close ${tab.name}`} onClick=${onClose}>
       <${Icon} name="close" size=${14} />
     </button>
   </div>`;

@@ -43,7 +43,8 @@ export function hrefOf({ site, server = "", login = "", sid, mode, copy }) {
 export class Tab {
   /** @param {Target} target @param {{resume?: string, cols?: number, rows?: number}} [before] */
   constructor(target, before = {}) {
-    this.target = target;
+    /** @type {Target} */
+    this.target = { ...target, host: target.host || hostOf(target.server ?? "") };
     this.key = keyOf(target);
     this.title = "";
     this.bell = false;
