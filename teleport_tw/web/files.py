@@ -29,7 +29,7 @@ from teleport_tw.conch.connection import Connection
 from teleport_tw.dial.sftp import Attributes, Sftp
 from teleport_tw.web.body import Body
 from teleport_tw.web.envelope import parse_object
-from teleport_tw.web.reach import Reach, answer_of
+from teleport_tw.web.reach import Reach, answer_from
 from teleport_tw.web.refusal import Refusal
 from teleport_tw.web.routes import Answer, Call, Limit, Reply, Route, Who
 from teleport_tw.web.shapes import Flag, Text
@@ -342,7 +342,7 @@ def _answered(request: Any) -> Callable[[Challenge], Any]:
         if not told:
             raise Refusal(412, "this server wants a second factor for each session")
         try:
-            return answer_of(parse_object(told.decode("utf-8")))
+            return answer_from(parse_object(told.decode("utf-8")))
         except (RemoteProtocolError, UnicodeDecodeError) as error:
             raise bad_parameter("X-Mfa-Answer is no answer") from error
 

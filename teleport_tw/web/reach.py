@@ -8,7 +8,8 @@ C{tsh}; the server has to show a certificate of the cluster's host authority.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from attrs import define, evolve
 from cryptography import x509
@@ -20,7 +21,6 @@ from teleport_tw.api.certificates import Certificates, IssueRequest, PublicKeys
 from teleport_tw.api.contract import Api
 from teleport_tw.api.factors import Challenge, MfaAnswer, MfaTarget, Scope
 from teleport_tw.base.errors import Kind, TeleportError
-from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import Duration
 from teleport_tw.conch.carrier import Limits
 from teleport_tw.conch.connection import Connection, Responder
@@ -31,13 +31,17 @@ from teleport_tw.pki.authority import Authority, AuthorityType
 from teleport_tw.pki.keys import PrivateKey, spki_pem
 from teleport_tw.pki.trust import known_hosts
 from teleport_tw.protocols.ssh import keys as ssh_keys
+from teleport_tw.web.answers import ANSWER, needed
 from teleport_tw.web.sessions import Session
+from teleport_tw.web.shapes import Table
 
 KEEPALIVE = Duration(seconds=30)
 """Of silence, before a server is asked whether it is there."""
 
 CONNECT_SECONDS = 30.0
 """From dialling to being signed in at the server."""
+
+_ANSWERED = Table(members=ANSWER)
 
 Ask = Callable[[Challenge], Awaitable[MfaAnswer]]
 """Has the user answer a challenge. Raises TeleportError when they do not."""
@@ -75,6 +79,7 @@ class Reach:
         target: str,
         login: str,
         address: str,
+        names: Sequence[str] = (),
         ask: Ask = nobody,
         responder: Responder | None = None,
     ) -> Connection:
@@ -82,6 +87,7 @@ class Reach:
         @param api: auth, as the user.
         @param target: the server's id or name.
         @param address: of the browser, C{host:port} or a host.
+        @param names: further ones that the server may prove to have.
         @param ask: for a server that wants a second factor for each session.
         @return: signed in at the server.
         @raise TeleportError: what went wrong, for the user.
@@ -94,7 +100,7 @@ class Reach:
         settings = ClientSettings(
             clock=self.clock,
             username=login,
-            verify_host=trust.verifier((target,)),
+            verify_host=trust.verifier((target, *names)),
             signers=[MemorySigner(key.native, blob)],
             responder=responder,
             limits=Limits(keepalive_interval=KEEPALIVE),
@@ -133,26 +139,9 @@ def _der(pem: bytes) -> bytes:
     return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
 
 
-def answer_of(told: dict[str, object]) -> MfaAnswer:
+def answer_from(told: Mapping[str, Any]) -> MfaAnswer:
     """
-    @param told: C{challenge_id} and one of C{webauthn_assertion_response}, C{second_factor_token}, C{recovery_code}.
-    @raise TeleportError: BAD_PARAMETER.
+    @param told: by a page, outside of any body.
+    @raise TeleportError: BAD_PARAMETER, it is no answer.
     """
-    challenge, webauthn = told.get("challenge_id", ""), told.get("webauthn_assertion_response") or {}
-    otp, recovery = told.get("second_factor_token") or "", told.get("recovery_code") or ""
-    if not all(isinstance(each, str) for each in (challenge, otp, recovery)) or not isinstance(webauthn, dict):
-        raise TeleportError(Kind.BAD_PARAMETER, "that is no answer to the challenge")
-    if sum(map(bool, (webauthn, otp, recovery))) != 1:
-        raise TeleportError(Kind.BAD_PARAMETER, "an answer holds one proof")
-    return MfaAnswer(otp=Secret(str(otp)), webauthn=webauthn, recovery=Secret(str(recovery)), challenge=str(challenge))
-
-
-def challenge_json(challenge: Challenge) -> dict[str, object]:
-    """
-    @return: as C{POST /webapi/mfa/authenticatechallenge} has it.
-    """
-    return {
-        "challenge_id": challenge.id,
-        "totp_challenge": challenge.otp,
-        "webauthn_challenge": {"publicKey": challenge.webauthn} if challenge.webauthn else None,
-    }
+    return needed(_ANSWERED.check(dict(told), "the answer"))

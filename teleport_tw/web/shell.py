@@ -4,18 +4,22 @@ What a page asks for when it opens a terminal, the server's side of it, and how 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from attrs import field, frozen
 
-from teleport_tw.base.errors import RemoteProtocolError, bad_parameter
+from teleport_tw.api.contract import Api
+from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, bad_parameter, not_found
+from teleport_tw.dial import joining
 from teleport_tw.dial.session import ClientSession
 from teleport_tw.dial.session import Terminal as Size
 from teleport_tw.protocols.ssh.wire import Reader
+from teleport_tw.resources.metadata import Json
+from teleport_tw.resources.sessions import KIND, Session
 from teleport_tw.web.envelope import AUDIT, SESSION, bounded, parse_object
 from teleport_tw.web.window import WINDOW_BYTES
 
-KIND = "xterm-256color"
+TERM = "xterm-256color"
 
 MODES = ("peer", "observer", "moderator")
 
@@ -25,7 +29,7 @@ class Wanted:
     """
     What a page asks for.
 
-    @ivar target: id or name of the server.
+    @ivar target: id or name of the server; empty to join, as the session says where it is.
     @ivar session: of somebody, to join; empty for a new one.
     @ivar mode: to join with.
     """
@@ -53,13 +57,13 @@ class Wanted:
             raise bad_parameter("server_id, login, sid and mode are texts")
         if not isinstance(term, dict) or not all(type(term.get(each, 1)) is int for each in "wh"):
             raise bad_parameter("term holds w and h, in characters")
-        if names["mode"] not in ("", *MODES) or not names["server_id"] or not (names["login"] or names["sid"]):
+        if names["mode"] not in ("", *MODES) or not (names["sid"] or (names["server_id"] and names["login"])):
             raise bad_parameter("params hold server_id and login, or sid and mode")
         return cls(
             target=names["server_id"],
             login=names["login"],
             session=names["sid"],
-            mode=names["mode"],
+            mode=names["mode"] or ("observer" if names["sid"] else ""),
             columns=bounded(term.get("w", 80)),
             rows=bounded(term.get("h", 24)),
         )
@@ -69,7 +73,66 @@ class Wanted:
         """
         As SSH has it.
         """
-        return Size(kind=KIND, columns=self.columns, rows=self.rows)
+        return Size(kind=TERM, columns=self.columns, rows=self.rows)
+
+
+@frozen(kw_only=True)
+class Place:
+    """
+    Where a terminal leads.
+
+    @ivar target: id or name of the server, to be dialled.
+    @ivar login: to sign in as.
+    @ivar shown: what is told to the page beside it.
+    @ivar variables: for the server.
+    """
+
+    target: str
+    login: str
+    hostname: str
+    shown: Json
+    variables: Mapping[str, str]
+
+
+async def find(wanted: Wanted, api: Api) -> Place:
+    """
+    @param api: auth, as the user.
+    @raise TeleportError: NOT_FOUND, there is no such session that the user may see.
+    """
+    if not wanted.session:
+        hostname = await _hostname(wanted.target, api)
+        shown = {"login": wanted.login, "server_id": wanted.target, "server_hostname": hostname, "mode": "peer"}
+        return Place(target=wanted.target, login=wanted.login, hostname=hostname, shown=shown, variables={})
+    try:
+        session = Session.parse(await api.get(KIND, wanted.session))
+    except TeleportError as error:
+        if error.kind in (Kind.NOT_FOUND, Kind.ACCESS_DENIED):
+            raise not_found("there is no such session that you may join; it may be over") from error
+        raise
+    if session.session_kind != "ssh":
+        raise bad_parameter(f"that is a session of kind {session.session_kind}; those of servers can be joined")
+    participants = [{"user": each.user, "mode": each.mode} for each in session.participants]
+    return Place(
+        target=session.address,
+        login=joining.LOGIN,
+        hostname=session.hostname,
+        shown={
+            "id": session.name,
+            "login": session.login,
+            "server_id": session.address,
+            "server_hostname": session.hostname,
+            "mode": wanted.mode,
+            "participants": participants,
+        },
+        variables=joining.variables(session.name, wanted.mode),
+    )
+
+
+async def _hostname(target: str, api: Api) -> str:
+    try:
+        return str((await api.get("node", target)).spec.get("hostname") or target)
+    except TeleportError:  # whether it is there, and for whom, is not for us to say
+        return target
 
 
 @frozen

@@ -26,8 +26,10 @@ from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 from teleport_tw.base.tasks import Tasks
 from teleport_tw.base.timing import format_time, from_timestamp, steady
 from teleport_tw.conch.connection import KEEPALIVE, Connection
+from teleport_tw.dial import joining
 from teleport_tw.dial.session import Terminal as Size
 from teleport_tw.resources.metadata import Json
+from teleport_tw.web.answers import challenge_json
 from teleport_tw.web.envelope import (
     AUDIT,
     CLOSED,
@@ -42,9 +44,9 @@ from teleport_tw.web.envelope import (
     size,
 )
 from teleport_tw.web.greeting import Greeting
-from teleport_tw.web.reach import Reach, answer_of, challenge_json
+from teleport_tw.web.reach import Reach, answer_from
 from teleport_tw.web.sessions import Session
-from teleport_tw.web.shell import KIND, Closing, Shell, Wanted
+from teleport_tw.web.shell import TERM, Closing, Place, Shell, Wanted, find
 from teleport_tw.web.websocket import GOING_AWAY, NORMAL, TAKEN_OVER, Socket
 from teleport_tw.web.window import Incoming, Outgoing
 
@@ -162,44 +164,34 @@ class Terminal:
         return Closing("ended", said) if said else Closing("lost", "the connection to the server was lost", again=True)
 
     async def _open(self) -> Shell:
-        wanted = self.wanted
+        place = await find(self.wanted, self.api)
         self._connection = connection = await self.reach.connect(
             self.session,
             self.api,
-            target=wanted.target,
-            login=wanted.login,
+            target=place.target,
+            login=place.login,
+            names=(place.hostname,),
             address=self.address,
             ask=self._ask,
             responder=self,
         )
         self._shell = shell = Shell(self._shown, self._said)
         await connection.open(shell)
-        await self._begin(shell)
-        self._stand()
+        await shell.begin(terminal=self._size, variables=place.variables)
+        self._stand(place)
         shell.registerProducer(self, True)
         self._flow_in()
         self._measure()
         return shell
 
-    async def _begin(self, shell: Shell) -> None:
-        wanted = self.wanted
-        variables = {}
-        if wanted.session:
-            variables = {"TELEPORT_SESSION": wanted.session, "TELEPORT_SESSION_JOIN_MODE": wanted.mode or "observer"}
-        await shell.begin(terminal=self._size, variables=variables)
-
-    def _stand(self) -> None:
-        wanted = self.wanted
+    def _stand(self, place: Place) -> None:
         self._standing = {
             "id": self._sid,
             "kind": "ssh",
-            "login": wanted.login,
-            "server_id": wanted.target,
-            "server_hostname": wanted.target,
             "cluster_name": self.session.certificates.cluster,
             "created": format_time(from_timestamp(self.clock.seconds())),
-            "mode": wanted.mode or "peer",
-            "participants": [],
+            "participants": [{"user": self.session.username, "mode": "peer"}],
+            **place.shown,
         }
         self._tell_standing(resumed=False)
 
@@ -366,13 +358,13 @@ class Terminal:
         return used
 
     def _resized(self, columns: int, rows: int) -> None:
-        self._size = Size(kind=KIND, columns=columns, rows=rows)
+        self._size = Size(kind=TERM, columns=columns, rows=rows)
         if self._shell is not None and self._standing is not None and not self._shell.localClosed:
             self._shell.resized(self._size)
 
     def _asked_to_close(self, told: Json) -> None:
         if told.get("terminate") and self._shell is not None:
-            self._shell.conn.notify(self._shell, "x-teleport-force-terminate")
+            self._shell.conn.notify(self._shell, joining.FORCE_TERMINATE)
             return
         self.close(Closing("closed"))
 
@@ -391,7 +383,7 @@ class Terminal:
         if self._answer is None or self._answer.called:
             raise RemoteProtocolError("nothing was asked")
         try:
-            answer = answer_of(told)
+            answer = answer_from(told)
         except TeleportError as error:
             raise RemoteProtocolError(error.message) from error
         self._answer.callback(answer)
