@@ -20,6 +20,13 @@ function here() {
 export const place = createStore(here());
 addEventListener("popstate", () => place.set(here()));
 
+let moved = false;
+
+/** @returns {boolean} whether the page shown was reached from another one here, and not by the browser */
+export function hasMoved() {
+  return moved;
+}
+
 /** @type {Set<() => string | undefined>} */
 const guards = new Set();
 
@@ -51,6 +58,7 @@ export function navigate(to, { replace = false, keepScroll = false } = {}) {
   }
   if (replace) history.replaceState(null, "", target);
   else history.pushState(null, "", target);
+  if (target.pathname !== place.get().path) moved = true;
   place.set(here());
   if (!keepScroll) {
     scrollTo(0, 0);

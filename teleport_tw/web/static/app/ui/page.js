@@ -1,7 +1,8 @@
 /**
  * The head of a page and what is under it.
  */
-import { html, classes, useEffect } from "../html.js";
+import { html, classes, useEffect, useRef } from "../html.js";
+import { hasMoved } from "../router.js";
 import { session } from "../state.js";
 
 /** @typedef {import("../html.js").Children} Children */
@@ -17,6 +18,14 @@ export function Page({ title, lead, actions, crumbs = [], narrow = false, full =
   useEffect(() => {
     document.title = windowTitle(title);
   }, [title]);
+  const heading = useRef(/** @type {HTMLElement | null} */ (null));
+  useEffect(() => {
+    // Whoever followed a link goes on from the new page's heading; screen readers say it.
+    const active = document.activeElement;
+    if (hasMoved() && (!active || active === document.body || active.closest(".nav, .menu"))) {
+      heading.current?.focus({ preventScroll: true });
+    }
+  }, []);
   return html`<div class=${classes("page", narrow && "page-narrow", full && "page-full")}>
     <header class="page-head">
       <div class="page-words">
@@ -24,7 +33,7 @@ export function Page({ title, lead, actions, crumbs = [], narrow = false, full =
         html`<nav class="crumbs" aria-label="Breadcrumb">
           ${crumbs.map((crumb) => html`<a key=${crumb.href} href=${crumb.href}>${crumb.label}</a><span aria-hidden="true">/</span>`)}
         </nav>`}
-        <h1 class="page-title" tabindex="-1">${title}</h1>
+        <h1 class="page-title" tabindex="-1" ref=${heading}>${title}</h1>
         ${lead && html`<div class="page-lead">${lead}</div>`}
       </div>
       ${actions && html`<div class="page-actions">${actions}</div>`}

@@ -16,7 +16,8 @@ export function RecoveryCodes({ codes, user, cluster, onDone, done = "Continue" 
     if (kept) return undefined;
     return guardLeaving(() => "The recovery codes are not shown again. Leave this page?");
   }, [kept]);
-  const text = `Recovery codes of ${user} at ${cluster}\nMade ${new Date().toLocaleDateString()}. Each works once.\n\n${codes.join("\n")}\n`;
+  const title = `Recovery codes of ${user} at ${cluster}, made ${new Date().toLocaleDateString()}. Each works once.`;
+  const text = `${title}\n\n${codes.join("\n")}\n`;
   const save = () => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
@@ -26,6 +27,7 @@ export function RecoveryCodes({ codes, user, cluster, onDone, done = "Continue" 
   };
   return html`<div class="stack">
     <${Notice} tone="warn">They are shown this once. Whoever has one can stand in for your second factor, so keep them like a password.<//>
+    <p class="print-only">${title}</p>
     <ul class="recovery" aria-label="Recovery codes">
       ${codes.map((code) => html`<li key=${code}><code>${code}</code></li>`)}
     </ul>
