@@ -238,13 +238,14 @@ def _conditions(query: EventQuery) -> tuple[str, list[Any]]:
     if query.until is not None:
         parts.append("time < ?")
         values.append(_as_micros(query.until))
-    words = ['"' + word.replace('"', '""') + '"*' for word in query.text.split() if any(map(str.isalnum, word))]
+    asked = query.text.replace("\0", " ").split()  # at a NUL SQLite stops reading
+    words = ['"' + word.replace('"', '""') + '"*' for word in asked if any(map(str.isalnum, word))]
     if words:
         parts.append("number IN (SELECT rowid FROM words WHERE words MATCH ?)")
         values.append(" ".join(words))
     if query.start:
         time, _, number = query.start.partition("-")
-        if not (time.isdigit() and number.isdigit()):
+        if not all(part.isascii() and part.isdigit() and len(part) < 19 for part in (time, number)):
             raise bad_parameter(f"{query.start!r} is not the start of a page")
         parts.append(f"(time, number) {'<' if query.descending else '>'} (?, ?)")
         values += [int(time), int(number)]

@@ -9,7 +9,6 @@ ended, HUP reads log level and certificates anew.
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import secrets
 import signal
@@ -284,8 +283,6 @@ class Starter(MultiService):
             say[role](Readiness.OK)
             self.health.probe(role.value.lower(), lambda copy=host.copy: bool(copy.connected))  # type: ignore[misc]
         settle()
-        gc.collect()
-        gc.freeze()  # what is there now stays, mostly: to look through the copies again and again would hold up everybody
         self._log.info("all services are up")
 
     def _give_up(self, error: Exception) -> None:

@@ -36,6 +36,7 @@ from teleport_tw.pki.authority import Authority, AuthorityType
 from teleport_tw.pki.identity import SystemRole
 from teleport_tw.pki.trust import bundle
 from teleport_tw.rpc.client import ClientTls, server_name_for
+from teleport_tw.web.assets import Assets
 from teleport_tw.web.sessions import UserApis
 
 READY_SECONDS = 30.0
@@ -50,6 +51,7 @@ class Host(MultiService):
     A role that runs; the service itself is C{serving}.
 
     @ivar users: auth as those who sign in at this host's web page.
+    @ivar assets: the page's files, where this is a proxy.
     """
 
     identity: HostIdentity
@@ -62,6 +64,7 @@ class Host(MultiService):
     algorithms: Algorithms
     users: UserApis
     serving: Any = field(default=None, init=False)
+    assets: Assets | None = field(default=None, init=False)
     _log: ClassVar[Logger] = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -98,8 +101,10 @@ class Host(MultiService):
 
     def reload(self, configuration: Configuration) -> None:
         """
-        Take over what can be changed while it runs: the proxy's web certificates, the agent's labels.
+        Take over what can be changed while it runs: the proxy's web certificates and pages, the agent's labels.
         """
+        if self.assets is not None:
+            self.assets.reload()
         from teleport_tw.daemon.node import NodeService
         from teleport_tw.proxy.service import ProxyService
 

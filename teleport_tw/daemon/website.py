@@ -47,4 +47,6 @@ def website(host: Host, facts: PublicFacts, groups: Sequence[Pages] = ()) -> Web
         Tokens(facts=facts, clock=clock, joined=joined, catalogue=catalogue),
         Locks(clock),
     )
-    return WebSite(host.api, facts, clock, host.users, groups=(*own, *groups), cluster=cluster, joined=joined)
+    site = WebSite(host.api, facts, clock, host.users, groups=(*own, *groups), cluster=cluster, joined=joined)
+    host.assets = site.assets
+    return site

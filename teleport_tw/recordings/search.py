@@ -117,7 +117,7 @@ class ContentIndex:
         finding = self._opened(self._finding)
         if len(text) >= 3:
             where = "lines.number IN (SELECT rowid FROM words WHERE words MATCH ?)"
-            value = '"' + text.replace('"', '""') + '"'
+            value = '"' + text.replace("\0", " ").replace('"', '""') + '"'  # at a NUL SQLite stops reading
         else:  # too short for the trigrams
             where, value = "instr(lower(text), lower(?)) > 0", text
         if sessions is not None:

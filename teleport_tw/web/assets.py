@@ -96,6 +96,8 @@ class Assets:
     def reload(self) -> None:
         """
         Read everything anew.
+
+        @raise ValueError: there is too much of it, or its import map cannot be read.
         """
         found: dict[str, File] = {}
         digest, total, page = hashlib.sha256(), 0, ""

@@ -160,7 +160,8 @@ class BoundedChannel(HTTPChannel):
         """
         An address or a header of more than C{MAX_LENGTH} bytes is refused with 431, and not in silence.
         """
-        self.transport.write(
+        transport: Any = self.transport
+        transport.write(
             b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         )
         self.loseConnection()

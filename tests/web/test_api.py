@@ -322,3 +322,14 @@ class ApiTests(LiveCase):
                 if each["security"] and "bearer" in each["security"][0] and method == "get":
                     asked = await self.browser().ask("GET", "/webapi" + path.replace("{", "").replace("}", ""))
                     self.assertEqual(asked.status, 401, path)
+
+    async def test_searched_with_anything(self) -> None:
+        """No text that is searched for, and no start of a page, is more than text to what looks for it."""
+        root, _ = await self.person("root", "editor", "auditor")
+        for text in ("a\0b", "\0", '"', '""*', "a OR b", "NEAR(", "%", "\x1b[2J", "ß" * 100):
+            for path in (f"{SITE}/recordings/search?text=", f"{SITE}/events/search?search=", f"{SITE}/nodes?search="):
+                answer = await root.ask("GET", path + quote(text))
+                self.assertIn(answer.status, (200, 400), (path, text))
+        for start in ("x", "1-²", "9" * 40 + "-1", "1-" + "9" * 40, "-", "1-1-1"):
+            answer = await root.ask("GET", f"{SITE}/events/search?startKey={quote(start)}")
+            self.assertEqual(answer.status, 400, start)
