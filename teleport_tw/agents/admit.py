@@ -14,7 +14,7 @@ from datetime import datetime
 from attrs import define, frozen
 from twisted.internet.interfaces import IReactorTime
 
-from teleport_tw.access import hostusers, locks
+from teleport_tw.access import hostusers, locks, sessions
 from teleport_tw.access import options as merging
 from teleport_tw.access.checker import Checker
 from teleport_tw.access.decision import Decision
@@ -35,6 +35,11 @@ _DER_SEQUENCE = 0x30
 MFA_NEEDED = (
     "access denied: this session needs a second factor; connect with tsh or on the web, which ask for it, "
     "after adding a device with `tsh mfa add`"
+)
+
+NOT_JOINED = (
+    "sessions that the proxy records cannot be joined; sessions that others have to watch need a cluster that records "
+    "at the servers (session_recording: node)"
 )
 
 
@@ -144,12 +149,14 @@ class Admission:
 
     @ivar host_id: what locks call C{server_id}.
     @ivar labels: the host's own, static and dynamic, at the time of asking.
+    @ivar joining: whether sessions can be joined here. Where they cannot, who must be watched is not let in.
     """
 
     view: View
     clock: IReactorTime
     host_id: str
     labels: Callable[[], Mapping[str, str]]
+    joining: bool = False
 
     def admit(self, certificate: bytes, login: str, client_ip: str) -> AuthorizedTarget:
         """
@@ -164,6 +171,8 @@ class Admission:
         terms = terms_of(self.view, identity, checker, server_id=self.host_id, login=login)
         refuse_locked(self.view, terms, now)
         self._check_requested(identity)
+        if not self.joining and (login == sshcert.JOIN_PRINCIPAL or sessions.moderated(checker.roles, "ssh")):
+            raise access_denied(NOT_JOINED, details="sessions cannot be joined here")
         if login == sshcert.JOIN_PRINCIPAL:
             return self._admit_to_join(identity, certificate, client_ip, checker, terms)
         labels = self.labels()

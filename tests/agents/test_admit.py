@@ -15,6 +15,7 @@ from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.dial.view import View
 from teleport_tw.pki.identity import Identity
 from teleport_tw.pki.keys import PrivateKey
+from teleport_tw.pki.sshcert import JOIN_PRINCIPAL
 from teleport_tw.protocols.ssh.keys import parse_line
 from teleport_tw.resources.roles_options import HostUserMode
 from tests.doubles.cluster import CLUSTER, HOST_ID, Cluster, lock, role
@@ -34,7 +35,7 @@ class AdmissionTests(SynchronousTestCase):
         self.clock.advance(self.cluster.now.timestamp())
         self.labels = {"env": "prod"}
         view = View(self.cluster.copy, CLUSTER)
-        self.admission = Admission(view, self.clock, HOST_ID, lambda: self.labels)
+        self.admission = Admission(view, self.clock, HOST_ID, lambda: self.labels, joining=True)
 
     def alice(self, **facts: object) -> Identity:
         """Her identity."""
@@ -88,6 +89,39 @@ class AdmissionTests(SynchronousTestCase):
         """
         blob = self.cluster.ssh(self.alice(), SSH_KEY, self.cluster.stranger())
         self.assertIn("wrong authority", self.refusal(blob).details)
+
+    def test_joining(self) -> None:
+        """
+        Everybody may come to join, whatever the labels, but locks, second factors and stranger's keys count.
+        """
+        self.cluster.copy.put(role("access", allow={"logins": ["root"], "node_labels": {"env": "none"}}))
+        blob = self.cluster.ssh(self.alice(), SSH_KEY)
+        target = self.admit(blob, JOIN_PRINCIPAL)
+        self.assertTrue(target.joins_only)
+        self.assertIsNone(target.host_user)
+        self.assertIn("labels", self.refusal(blob).details)
+        stranger = self.cluster.ssh(self.alice(), SSH_KEY, self.cluster.stranger())
+        self.assertIn("wrong authority", self.refusal(stranger, JOIN_PRINCIPAL).details)
+        strict = role("access", allow={"logins": ["root"]}, options={"require_session_mfa": True})
+        self.cluster.copy.put(strict)
+        self.assertIn("second factor", self.refusal(blob, JOIN_PRINCIPAL).message)
+        self.cluster.copy.put(role("access", allow={"logins": ["root"]}))
+        self.cluster.copy.put(lock("out", user="alice"))
+        self.refusal(blob, JOIN_PRINCIPAL)
+
+    def test_where_nobody_can_join(self) -> None:
+        """
+        At a proxy that records: no joining, and none of those who must be watched.
+        """
+        self.admission.joining = False
+        blob = self.cluster.ssh(self.alice(), SSH_KEY)
+        self.admit(blob)
+        self.assertIn("cannot be joined", self.refusal(blob, JOIN_PRINCIPAL).message)
+        policy = {"name": "eyes", "kinds": ["ssh"], "modes": ["moderator"]}
+        self.cluster.copy.put(role("access", allow={"logins": ["root"], "require_session_join": [policy]}))
+        self.assertIn("others have to watch", self.refusal(blob).message)
+        self.admission.joining = True
+        self.admit(blob)
 
     def test_roles_count_as_they_are_now(self) -> None:
         """

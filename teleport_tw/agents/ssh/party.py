@@ -223,13 +223,18 @@ class Party:
         """
         if self.state is State.TERMINATED:
             return
+        undone = self.screen.undone() if self.started else b""
+        for member in self.members.values():
+            member.channel.write(undone)
         if text:
+            self.owner.write(undone)
+            self.screen.feed(undone)
             self.say(text)
         self.state = State.TERMINATED
         self.owner.user.realm.parties.pop(self.id, None)
         for member in tuple(self.members.values()):
             if not text:
-                member.channel.write(self._line("The session has ended.") + b"\r\n")
+                member.channel.write(b"\r\nTeleport > The session has ended.\r\n")
             self.leave(member)
             member.channel.exit_status(0)
             member.channel.loseConnection()
@@ -286,6 +291,8 @@ class Party:
             if self.state is State.RUNNING:
                 self.hooks.typed(data)
         elif LEAVE in data:
+            if self.started:
+                member.channel.write(self.screen.undone() + b"\r\nTeleport > You left the session.\r\n")
             member.channel.exit_status(0)
             self.leave(member)
             member.channel.loseConnection()

@@ -156,10 +156,11 @@ class Screen:
         @return: what makes any terminal, in whatever state, show this screen and behave as this one.
         """
         self._catch_up()
-        said = [f"\x1b[?1049{'h' if self.alternate else 'l'}{_CLEAN}"]
-        for number, row in enumerate(self._rows):
-            if line := "".join(row.painted()):
-                said.append(f"\x1b[{number + 1};1H{line}\x1b[m")
+        said = ["\x1b[?1049l"]
+        if self.alternate and self._other is not None:  # what comes back to view when the program has ended
+            saved = self._saved
+            said += [*_painted(self._other), f"\x1b[{saved.row + 1};{saved.column + 1}H\x1b[?1049h"]
+        said += _painted(self._rows)
         if (self._top, self._bottom) != (0, self.rows - 1):
             said.append(f"\x1b[{self._top + 1};{self._bottom + 1}r")
         for mode in _KEPT_MODES:
@@ -179,6 +180,18 @@ class Screen:
         """
         self._catch_up()
         return ["".join(row.cells).rstrip() for row in self._rows]
+
+    def undone(self) -> bytes:
+        """
+        @return: what gives a terminal that shows this screen back to whoever used it before.
+        """
+        self._catch_up()
+        modes = [f"\x1b[?{mode}l" for mode in _KEPT_MODES if self._modes.get(mode)]
+        if self.alternate:
+            modes.append("\x1b[r\x1b[?1049l")
+        elif (self._top, self._bottom) != (0, self.rows - 1):
+            modes.append(f"\x1b[r\x1b[{self.rows};1H")
+        return f"{''.join(modes)}\x1b[?7h\x1b[?25h\x1b>\x1b(B\x0f\x1b[m".encode()
 
     def before_cursor(self) -> bytes:
         """
@@ -436,6 +449,11 @@ class Screen:
         self._write(self._last * min(max(1, count), self.columns))
 
 
+def _painted(rows: list[Row]) -> list[str]:
+    lines = enumerate(("".join(row.painted()) for row in rows), 1)
+    return [_CLEAN, *(f"\x1b[{number};1H{line}\x1b[m" for number, line in lines if line)]
+
+
 def _bounded(side: int, most: int) -> int:
     return max(1, min(side, most))
 
@@ -463,7 +481,6 @@ _SEQUENCES: dict[str, Callable[[Screen, int, int], None]] = {
     "E": lambda screen, count, _: screen._to_line(max(1, count)),
     "F": lambda screen, count, _: screen._to_line(-max(1, count)),
     "G": lambda screen, column, _: screen._go(screen.cursor[0], max(1, column) - 1),
-    "`": lambda screen, column, _: screen._go(screen.cursor[0], max(1, column) - 1),
     "H": lambda screen, row, column: screen._place(row, column),
     "f": lambda screen, row, column: screen._place(row, column),
     "d": lambda screen, row, _: screen._place(row, screen.cursor[1] + 1),

@@ -130,7 +130,7 @@ class SSHAgentService(Service):
             ),
             section=section,
             view=view,
-            admission=Admission(view, reactor, identity.host_id, labels),
+            admission=Admission(view, reactor, identity.host_id, labels, joining=True),
             lifetimes=lifetimes,
             recordings=recordings,
             sink=sink,

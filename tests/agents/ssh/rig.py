@@ -81,7 +81,7 @@ class AgentTestCase(TestCase):
         # A session that was just beginning opens its recording a moment later, and flushes it within a second.
         await self.until(lambda: not any("Recorder" in repr(call.func) for call in reactor.getDelayedCalls()))
 
-    async def until(self, true: Any, seconds: float = 10) -> None:
+    async def until(self, true: Any, seconds: float = 30) -> None:
         """
         Let the reactor run until something holds.
         """
@@ -91,15 +91,16 @@ class AgentTestCase(TestCase):
             await deferLater(reactor, 0.01)
         raise AssertionError("it did not happen in time")
 
-    def certify(self, name: str = "user", authority: Any = None, **identity: Any) -> Path:
+    def certify(self, name: str = "user", authority: Any = None, username: str = "alice", **identity: Any) -> Path:
         """
         A key and certificate as files.
 
+        @param name: of the file.
         @return: the key's path.
         """
         key = PrivateKey.generate_ssh()
         facts = {"logins": (ME, "nosuchlogin"), "roles": ("access",), **identity}
-        blob = self.cluster.ssh(self.cluster.user(**facts), key, authority)
+        blob = self.cluster.ssh(self.cluster.user(username, **facts), key, authority)
         path = self.root / name
         path.write_bytes(key.openssh_pem().reveal())
         path.chmod(0o600)
@@ -121,6 +122,14 @@ class AgentTestCase(TestCase):
         listed = [part for setting in (*options, *settings) for part in ("-o", setting)]
         return ["ssh", "-F", "none", "-p", str(self.port), "-i", str(key), *listed]
 
+    def as_login(self, arguments: list[str], login: str) -> list[str]:
+        """
+        By a file, as OpenSSH takes no login that begins with a hyphen from its command line.
+        """
+        path = self.root / f"config{login}"
+        path.write_text(f"Host *\n  User {login}\n")
+        return [str(path) if each == "none" else each for each in arguments]
+
     def ssh(
         self, *command: str, key: Path | None = None, login: str = ME, options: tuple[str, ...] = (), **more: Any
     ) -> Deferred:
@@ -130,4 +139,4 @@ class AgentTestCase(TestCase):
         arguments = self.arguments(key or self.certify(), *options)
         flags = [each for each in command if each.startswith("-t")]
         rest = [each for each in command if not each.startswith("-t")]
-        return run(*arguments, *flags, f"{login}@127.0.0.1", *rest, **more)
+        return run(*self.as_login(arguments, login), *flags, "127.0.0.1", *rest, **more)

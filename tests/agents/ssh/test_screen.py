@@ -67,7 +67,7 @@ SHOWN: list[tuple[str, list[str], tuple[int, int]]] = [
     ("a\x1bcb", ["b", "", "", ""], (0, 1)),
     ("a\x1b\x18b", ["ab", "", "", ""], (0, 2)),
     ("\x1b[2Bx\x1b[Fy\x1b[Ez", ["", "y", "z", ""], (2, 1)),
-    ("ab\x1b[3Cc\x1b[4`d\x1b[2de", ["ab d c", "    e", "", ""], (1, 5)),
+    ("ab\x1b[3Cc\x1b[4Gd\x1b[2de", ["ab d c", "    e", "", ""], (1, 5)),
     ("\x1b[9Ax", ["x", "", "", ""], (0, 1)),
     ("\x1b[m\x07\x00x", ["x", "", "", ""], (0, 1)),
 ]
@@ -182,6 +182,32 @@ class ScreenTests(SynchronousTestCase):
         for expected in (b"\x1b[?1h", b"\x1b[?2004h", b"\x1b[?25l", b"\x1b=", b"\x1b[?1000l"):
             self.assertIn(expected, painted)
         self.assertNotIn(b"\x1b[?7h", painted)
+
+    def test_below_the_alternate_screen_is_the_other(self) -> None:
+        """
+        When the program ends, whoever came late sees what everybody sees.
+        """
+        shown = screen()
+        shown.feed(b"$ vim\r\n\x1b[?1049h\x1b[2;3Htext")
+        other = repainted(shown)
+        for each in (shown, other):
+            each.feed(b"\x1b[?1049l$ ")
+        self.assertEqual(state(other), state(shown))
+        self.assertEqual(other.lines()[:2], ["$ vim", "$"])
+
+    def test_giving_a_terminal_back(self) -> None:
+        """
+        To the screen and the modes that anybody expects.
+        """
+        shown = screen()
+        shown.feed(b"$ vim\r\n\x1b[?1049h\x1b[?25l\x1b[?1000;1h\x1b[2;3r\x1b[31mtext")
+        shown.feed(shown.undone() + b"x")
+        self.assertEqual((shown.lines()[:2], shown.cursor), (["$ vim", "x"], (1, 1)))
+        self.assertNotIn(b"h", shown.undone().replace(b"\x1b[?7h", b"").replace(b"\x1b[?25h", b""))
+        shown = screen()
+        shown.feed(b"\x1b[2;3ra")
+        shown.feed(shown.undone())
+        self.assertEqual(shown.cursor, (3, 0))
 
     def test_the_line_before_the_cursor(self) -> None:
         """
