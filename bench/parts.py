@@ -3,6 +3,7 @@ Small programs that benchmarks start: a target, a relay of ours, a load.
 
 C{target}: answers what begins with C{e} with the same bytes, and C{b} with bytes without end.
 C{relay PORT [CERTIFICATE]}: relays to PORT, with TLS in front where a certificate is given.
+C{nodes FILE COUNT}: puts servers into an auth's store, while that does not run.
 C{load KIND PORT SECONDS CONNECTIONS [CA]}: prints what it got as JSON.
 """
 
@@ -140,6 +141,44 @@ def relay(port: str, certificate: str | None = None) -> None:
     reactor.run()
 
 
+NODES_AT_ONCE = 64
+
+
+def nodes(path: str, count: str) -> None:
+    """
+    A fleet.
+    """
+    from pathlib import Path
+
+    from teleport_tw.base.loop import install
+
+    reactor: Any = install()
+    from twisted.internet.defer import Deferred, gatherResults
+
+    from teleport_tw.backends.sqlite import open_sqlite
+    from teleport_tw.resources.nodes import Node
+    from teleport_tw.stores.resources import ResourceStore
+
+    backend = open_sqlite(Path(path), reactor)
+    store = ResourceStore(backend)
+
+    async def lane(first: int) -> None:
+        for number in range(first, int(count), NODES_AT_ONCE):
+            labels = {"env": "prod" if number % 10 else "dev", "number": str(number)}
+            node = Node(name=f"{number:08}", hostname=f"host-{number}", addr="10.0.0.1:22", labels=labels)
+            await store.upsert(node.to_resource())
+
+    async def fill() -> None:
+        try:
+            await gatherResults([Deferred.fromCoroutine(lane(first)) for first in range(NODES_AT_ONCE)])
+            await backend.close()
+        finally:
+            reactor.stop()
+
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(fill()))
+    reactor.run()
+
+
 def main() -> None:
     """
     Be one of them.
@@ -152,6 +191,8 @@ def main() -> None:
             uvloop.run(load(*arguments))
         case "relay":
             relay(*arguments)
+        case "nodes":
+            nodes(*arguments)
         case _:
             raise SystemExit(f"no part named {name}")
 

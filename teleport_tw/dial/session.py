@@ -140,7 +140,8 @@ class ClientSession(Channel):
         if not self._over:
             self._over = True
             status = self._status
-            self.ended.callback(LOST_STATUS if status is None else status & 0xFF)
+            if not self.ended.called:  # whoever waited may have given up
+                self.ended.callback(LOST_STATUS if status is None else status & 0xFF)
 
     # Asking.
 

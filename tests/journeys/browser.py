@@ -12,6 +12,7 @@ import ssl
 import struct
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from http.cookiejar import CookieJar
 from typing import Any
 from urllib.parse import urlencode
@@ -99,7 +100,12 @@ class Browser:
         """
         @return: a WebSocket.
         """
-        return Socket(self, path)
+        raw = socket.create_connection(("127.0.0.1", self.cluster.web), timeout=PATIENCE)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream = _context().wrap_socket(raw, server_hostname="localhost")
+        cookies = "; ".join(f"{each.name}={each.value}" for each in self.cookies)
+        headers = {"Host": self.cluster.proxy, "Origin": self.origin, "Cookie": cookies}
+        return Socket(stream, path, headers, self.bearer)
 
     def terminal(self, server: str, login: str = "root", **params: Any) -> Terminal:
         """
@@ -117,24 +123,22 @@ class Socket:
     A WebSocket, after the handshake; RFC 6455.
     """
 
-    def __init__(self, browser: Browser, path: str) -> None:
-        self.browser = browser
-        raw = socket.create_connection(("127.0.0.1", browser.cluster.web), timeout=PATIENCE)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.stream = _context().wrap_socket(raw, server_hostname="localhost")
-        cookies = "; ".join(f"{each.name}={each.value}" for each in browser.cookies)
+    def __init__(self, stream: socket.socket, path: str, headers: Mapping[str, str], bearer: str = "") -> None:
+        """
+        @param stream: connected, with TLS where there is some.
+        @param bearer: for L{greet}.
+        """
+        self.stream, self._bearer, self.code = stream, bearer, 0
         key = base64.b64encode(os.urandom(16)).decode()
-        lines = [
-            f"GET {path} HTTP/1.1",
-            f"Host: {browser.cluster.proxy}",
-            "Upgrade: websocket",
-            "Connection: Upgrade",
-            f"Sec-WebSocket-Key: {key}",
-            "Sec-WebSocket-Version: 13",
-            f"Origin: {browser.origin}",
-            f"Cookie: {cookies}",
-        ]
-        self.stream.sendall("\r\n".join([*lines, "", ""]).encode())
+        told = {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Key": key,
+            "Sec-WebSocket-Version": "13",
+            **headers,
+        }
+        lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in told.items())]
+        stream.sendall("\r\n".join([*lines, "", ""]).encode())
         self._buffer = bytearray()
         while b"\r\n\r\n" not in self._buffer:
             self._receive()
@@ -142,7 +146,6 @@ class Socket:
         if b" 101 " not in head.split(b"\r\n")[0]:
             raise AssertionError(f"no WebSocket: {head!r} {rest[:500]!r}")
         self._buffer = bytearray(rest)
-        self.code = 0
 
     def _receive(self) -> None:
         data = self.stream.recv(CHUNK)
@@ -206,7 +209,7 @@ class Socket:
         """
         @return: the answer to the first message.
         """
-        self.send(json.dumps({"token": self.browser.bearer, **more}).encode(), 1)
+        self.send(json.dumps({"token": self._bearer, **more}).encode(), 1)
         answer = self.message()
         assert isinstance(answer, str), answer
         found: dict[str, Any] = json.loads(answer)
@@ -224,12 +227,11 @@ class Terminal:
     """
     A terminal in a page.
 
-    @ivar shown: all output, unless L{keep} is off.
+    @ivar shown: output that nobody asked for yet.
     @ivar others: every other envelope.
     """
 
     socket: Socket
-    keep: bool = True
     shown: bytearray = field(factory=bytearray)
     others: list[Envelope] = field(factory=list)
     received: int = 0
@@ -275,8 +277,7 @@ class Terminal:
             self.others.append(envelope)
             return True
         self.received += len(envelope.payload)
-        if self.keep:
-            self.shown += envelope.payload
+        self.shown += envelope.payload
         if self.received - self._told >= ACKNOWLEDGE_BYTES:
             self._told = self.received
             self.socket.send(Envelope(RAW, offset=self.typed, received=self.received).encode())

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import treq
-from attrs import define, field
+from attrs import define, evolve, field
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
@@ -44,6 +44,7 @@ class UserApi:
     """
 
     inner: Any
+    username: str = "alice"
     need: MfaNeed = field(factory=lambda: MfaNeed(required=False))
     challenge: Challenge | None = None
     issued: list[IssueRequest] = field(factory=list)
@@ -57,7 +58,7 @@ class UserApi:
 
     async def issue(self, request: IssueRequest) -> Any:
         self.issued.append(request)
-        return await self.inner.issue(request)
+        return await self.inner.issue(evolve(request, username=self.username, target=None, answer=None))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
