@@ -229,9 +229,9 @@ class BoundedChannel(HTTPChannel):
         super().connectionLost(reason)
 
     def _arrived(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None and deadline.active():
+            deadline.cancel()
 
 
 class BoundedSite(Site):
