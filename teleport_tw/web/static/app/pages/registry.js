@@ -28,6 +28,21 @@ export const PAGES = [
     load: () => import("./sessions.js"),
     nav: { label: "Active sessions", icon: "users", section: "Activity" },
   },
+  {
+    path: "/web/cluster/:site/users",
+    load: () => import("./users.js"),
+    nav: { label: "Users", icon: "user", section: "Management", kind: "user" },
+  },
+  {
+    path: "/web/cluster/:site/tokens",
+    load: () => import("./tokens.js"),
+    nav: { label: "Join tokens", icon: "token", section: "Management", kind: "token" },
+  },
+  {
+    path: "/web/cluster/:site/locks",
+    load: () => import("./locks.js"),
+    nav: { label: "Locks", icon: "lock", section: "Management", kind: "lock" },
+  },
   { path: "/web/cluster/:site/console", load: () => import("./console.js"), full: true },
   { path: "/web/cluster/:site/console/node/:server/:login", load: () => import("./console.js"), full: true },
   { path: "/web/cluster/:site/console/session/:sid", load: () => import("./console.js"), full: true },
