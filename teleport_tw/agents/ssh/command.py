@@ -166,6 +166,7 @@ class Command:
                     typed=self._type,
                     resized=self._resize,
                     seen=self._capture.output,
+                    joined=self._capture.joined,
                     terminate=self._hang_up,
                 ),
                 size=request.size,

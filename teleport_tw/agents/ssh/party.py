@@ -61,6 +61,7 @@ class Hooks:
     @ivar typed: bytes for it.
     @ivar resized: the terminal's size.
     @ivar seen: bytes that belong into the recording beside its output.
+    @ivar joined: somebody takes part, by name; for the recording.
     @ivar terminate: hang up.
     """
 
@@ -68,6 +69,7 @@ class Hooks:
     typed: Callable[[bytes], object]
     resized: Callable[[Size], object]
     seen: Callable[[bytes], object]
+    joined: Callable[[str], object]
     terminate: Callable[[], object]
 
 
@@ -258,6 +260,7 @@ class Party:
         self.members[member.id] = member
         self.paint(member)
         channel.write(self._line(_help(mode)))
+        self.hooks.joined(member.username)
         self._emit(SessionJoin, member)
         reason = _plain(channel.variables.get(joining.REASON, ""))
         self.say(f"User {_plain(member.username)} joined the session as {mode.value}{reason and f' ({reason})'}.")
