@@ -56,7 +56,7 @@ async def emitting(directory: Path, threads: Threads, reactor: Any, count: int) 
     """
     Emitter, spool and log in one process, as C{teleport} has them.
     """
-    log = AuditLog(directory / "log", Ed25519PrivateKey.generate(), threads)
+    log = AuditLog(directory / "log", Ed25519PrivateKey.generate(), threads, clock=reactor)
     await log.start()
     emitter = Emitter("example", Spool(directory / "spool"), log.emit, threads, reactor)
     await emitter.start()
