@@ -152,8 +152,10 @@ class InstallTest(TestCase):
         def broken() -> None:
             raise ZeroDivisionError
 
+        after: Deferred[None] = Deferred()
         loop_of(reactor).call_soon(broken)
-        await deferLater(reactor, 0.01, lambda: None)
+        loop_of(reactor).call_soon(after.callback, None)
+        await after
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
