@@ -69,7 +69,8 @@ class MfaAnswer:
     @ivar webauthn: the C{PublicKeyCredential} as JSON, as browsers' C{toJSON()} makes it: C{id}, C{rawId}, C{type},
         C{response} with base64url members.
     @ivar recovery: one of the codes for who lost everything else.
-    @ivar challenge: id of the challenge that C{webauthn} answers; codes need none.
+    @ivar challenge: id of the challenge that C{webauthn} answers; codes need none. Alone, the link by which a device
+        was set up a moment ago: the proxy signs in with it whoever has just shown that device.
     """
 
     otp: Secret[str] = NOTHING

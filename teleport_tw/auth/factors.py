@@ -46,10 +46,15 @@ from teleport_tw.resources.clusters import AuthPreference
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.resources.servers import Server
 from teleport_tw.stores.challenges import Challenges, Pending
+from teleport_tw.stores.credentials import hash_token
 from teleport_tw.stores.devices import AnyDevice, Devices, KeyDevice, OtpDevice
 
 CHALLENGE_TTL: Duration = Duration(minutes=5)
 """The reference's: time enough to find the key."""
+
+SET_UP = "set up"
+SET_UP_TTL: Duration = Duration(minutes=1)
+"""From the end of a set-up to the sign-in that follows it, which the same proxy asks for in the same breath."""
 
 _CODES = frozenset({Scope.LOGIN, Scope.BROWSER, Scope.SESSION, Scope.ADMIN_ACTION, Scope.MANAGE_DEVICES})
 """Scopes that an authenticator app's code is good for."""
@@ -229,6 +234,8 @@ class SecondFactors:
                 proof = await self._key(username, answer, scope, preference, now, target, spend)
             elif answer.recovery:
                 proof = await self._recovery(username, answer.recovery, scope, spend)
+            elif not answer.otp and answer.challenge and scope is Scope.LOGIN:
+                proof = await self._set_up(username, Secret(answer.challenge), now)
             elif not answer.otp:
                 raise NotProven("no second factor was given", guess=True)
             else:
@@ -371,6 +378,31 @@ class SecondFactors:
         if spend:
             self.events.emit(RecoveryCodeUsed(actor=actor, success=True))
         return Proof(device="recovery-code", name="recovery code", webauthn=False, type="recovery-code")
+
+    async def just_set_up(self, token: Secret[str], username: str, device: AnyDevice, type: str, now: datetime) -> None:
+        """
+        A device was shown to work behind a link. For L{SET_UP_TTL} the proxy that saw it can sign its user in with link
+        and password, in place of another answer; once.
+
+        @param token: of the link.
+        """
+        await self.challenges.put(
+            Pending(
+                id=hash_token(token),
+                purpose=SET_UP,
+                username=username,
+                expires=now + SET_UP_TTL,
+                target=device.id,
+                name=device.name,
+                type=type,
+            )
+        )
+
+    async def _set_up(self, username: str, token: Secret[str], now: datetime) -> Proof:
+        found = await self.challenges.take(hash_token(token))
+        if found is None or found.purpose != SET_UP or found.username != username or found.expires <= now:
+            raise NotProven("no device was set up by that link a moment ago", guess=True)
+        return Proof(device=found.target, name=found.name, webauthn=found.type != "TOTP", type=found.type)
 
     # --- what the log hears
 

@@ -169,6 +169,7 @@ class Setups:
         if password:
             self.events.emit(UserPasswordChange(actor=actor))
         if device is not None:
+            await self.enrolment.factors.just_set_up(token, username, device, type_of(device), now)
             self.events.emit(
                 MFAAdd(
                     actor=actor,

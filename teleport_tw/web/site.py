@@ -32,6 +32,7 @@ from teleport_tw.web import pages, streaming
 from teleport_tw.web.answers import answer_of
 from teleport_tw.web.api.account import Account
 from teleport_tw.web.api.headless import Approvals
+from teleport_tw.web.api.programs import Programs
 from teleport_tw.web.api.public import Public
 from teleport_tw.web.api.setup import Setup
 from teleport_tw.web.api.signin import SignIn
@@ -113,11 +114,16 @@ class WebSite:
         self.sessions = Sessions(self.api, self.clock, self._signed_out)
         groups: list[Pages] = [
             Public(self.api, self.facts, self.clock, self.joined),
-            Setup(self.api),
+            Setup(self.api, self.sessions if self.users is not None else None),
             *self.groups,
         ]
         if self.users is not None:
-            groups += [SignIn(self.api, self.sessions), Account(self.sessions), Approvals()]
+            groups += [
+                SignIn(self.api, self.sessions),
+                Programs(self.api, self.facts),
+                Account(self.sessions),
+                Approvals(),
+            ]
         self.routes = tuple(route for group in groups for route in group.routes()) + self._own_routes()
         for route in self.routes:
             self._mount(route)

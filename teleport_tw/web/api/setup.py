@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from attrs import frozen
+from twisted.logger import Logger
 
-from teleport_tw.api.contract import Api, DeviceType, MfaAnswer
-from teleport_tw.base.errors import bad_parameter
+from teleport_tw.api.contract import Api, DeviceType, LoginRequest, MfaAnswer
+from teleport_tw.base.errors import TeleportError, bad_parameter
 from teleport_tw.base.secret import Secret
 from teleport_tw.web.answers import NEW_DEVICE, qr, when
 from teleport_tw.web.api.account import TICKET, ticket_json
+from teleport_tw.web.api.signin import SIGNED_IN, signed_in
 from teleport_tw.web.routes import Call, Limit, Reply, Route, Who
+from teleport_tw.web.sessions import Sessions
 from teleport_tw.web.shapes import FREE, Flag, Many, Shape, Table, Text
 
 PASSWORD = Text(most=128, secret=True)
@@ -25,9 +28,12 @@ NAMED = Text(most=256, about="what its user calls the device")
 class Setup:
     """
     @ivar api: auth, as the proxy's own identity, which alone may ask for whoever has the link.
+    @ivar sessions: where who has set up a password and a device is signed in at once; none where nobody can be.
     """
 
     api: Api
+    sessions: Sessions | None = None
+    _log = Logger()
 
     def routes(self) -> Sequence[Route]:
         """See L{teleport_tw.web.site.Pages}."""
@@ -58,9 +64,11 @@ class Setup:
                 method="PUT",
                 path=path,
                 handler=self.answer,
-                about="A password and a second factor for the link's user; gives recovery codes.",
+                about="A password and a second factor for the link's user; gives recovery codes, and signs in.",
                 body=Table(members=answer),
-                answer=Table(members={"recovery_codes": Many(of=Text())}, needs=("recovery_codes",)),
+                answer=Table(
+                    members={"recovery_codes": Many(of=Text()), "session": SIGNED_IN}, needs=("recovery_codes",)
+                ),
                 **link,
             ),
         )
@@ -103,11 +111,22 @@ class Setup:
         if ticket or webauthn:
             shown = MfaAnswer(otp=Secret(otp), webauthn=webauthn or {}, challenge=ticket)
             otp = ""
+        token, password = Secret(call.path["token"]), Secret(body.get("password", ""))
+        username = (await self.api.get_setup(token)).username
         codes = await self.api.complete_setup(
-            Secret(call.path["token"]),
-            Secret(body.get("password", "")),
-            Secret(otp),
-            answer=shown,
-            device_name=body.get("device_name", ""),
+            token, password, Secret(otp), answer=shown, device_name=body.get("device_name", "")
         )
-        return {"recovery_codes": [code.reveal() for code in codes]}
+        said: dict[str, Any] = {"recovery_codes": [code.reveal() for code in codes]}
+        if self.sessions is not None and password and codes:
+            asked = LoginRequest(
+                username=username,
+                password=password,
+                answer=MfaAnswer(challenge=token.reveal()),
+                remote_address=call.address,
+                user_agent=call.user_agent,
+            )
+            try:
+                said["session"] = await signed_in(self.api, self.sessions, call, asked)
+            except TeleportError as error:
+                self._log.info("{user} is set up, and has to sign in: {error}", user=username, error=error.message)
+        return said

@@ -140,7 +140,9 @@ class SignIn:
         """
         C{POST /webapi/mfa/login/finishsession}.
         """
-        return await self._signed_in(
+        return await signed_in(
+            self.api,
+            self.sessions,
             call,
             LoginRequest(
                 username=call.body.get("user", ""),
@@ -175,7 +177,9 @@ class SignIn:
         """
         C{POST /webapi/sessions/web}.
         """
-        return await self._signed_in(
+        return await signed_in(
+            self.api,
+            self.sessions,
             call,
             LoginRequest(
                 username=call.body["user"],
@@ -185,16 +189,6 @@ class SignIn:
                 user_agent=call.user_agent,
             ),
         )
-
-    async def _signed_in(self, call: Call, asked: LoginRequest) -> Json:
-        session = await self.api.create_web_session(asked)
-        before = cookie_of(call.request)
-        if before is not None:
-            await self.sessions.end(before)
-        await self.sessions.begun(session)
-        set_cookie(call.request, SESSION_COOKIE, session.id)
-        give_csrf(call.request)
-        return told(session)
 
     async def renew(self, call: Call) -> Reply:
         """
@@ -214,6 +208,23 @@ class SignIn:
         drop_cookie(call.request, SESSION_COOKIE)
         drop_cookie(call.request, CSRF_COOKIE)
         return {}
+
+
+async def signed_in(api: Api, sessions: Sessions, call: Call, asked: LoginRequest) -> Json:
+    """
+    Sign in, and give the browser its cookies; the session it had before ends.
+
+    @return: as L{SIGNED_IN} describes.
+    @raise TeleportError: as C{create_web_session}.
+    """
+    session = await api.create_web_session(asked)
+    before = cookie_of(call.request)
+    if before is not None:
+        await sessions.end(before)
+    await sessions.begun(session)
+    set_cookie(call.request, SESSION_COOKIE, session.id)
+    give_csrf(call.request)
+    return told(session)
 
 
 def told(session: Session) -> Json:

@@ -2,8 +2,8 @@
  * What is behind an invite or a reset link: a password, a second factor, recovery codes, and in.
  */
 import { html, useState } from "../html.js";
-import { ApiError, api } from "../api.js";
-import { handOver, remember } from "../state.js";
+import { ApiError, api, signedInAs } from "../api.js";
+import { handOver, remember, session } from "../state.js";
 import { navigate } from "../router.js";
 import { useLoad } from "../load.js";
 import { LEAST } from "../passwords.js";
@@ -50,6 +50,7 @@ function Steps({ path, ping, ticket }) {
   const [app, setApp] = useState({ qr: "", secret: "" });
   const [busy, setBusy] = useState(/** @type {DeviceKind | "password" | null} */ (null));
   const [problem, setProblem] = useState("");
+  const [inside, setInside] = useState(false);
   const [codes, setCodes] = useState(/** @type {string[]} */ ([]));
   const title = invited ? `Welcome, ${user}` : `A new password for ${user}`;
 
@@ -71,14 +72,20 @@ function Steps({ path, ping, ticket }) {
   const complete = async (kind, body) => {
     const answer = await api.put(path, body, { open: true });
     remember("sign-in-name", user);
-    handOver({ user, password: body.password, kind });
+    if (answer.session) signedInAs(answer.session);
+    else handOver({ user, password: body.password, kind });
+    setInside(Boolean(answer.session));
     setPassword("");
     const made = answer.recovery_codes ?? [];
     setCodes(made);
     if (made.length) setStep("codes");
-    else go();
+    else go(Boolean(answer.session));
   };
-  const go = () => navigate("/web/login", { replace: true });
+  const go = (/** @type {boolean} */ signedIn) => {
+    // Whoever was signed in here before is not any more.
+    if (signedIn) session.set({ status: "unknown", context: null });
+    navigate(signedIn ? "/web" : "/web/login", { replace: true });
+  };
   /** @param {DeviceKind} kind @param {string} [chosen] the password; empty for none */
   const choose = (kind, chosen = password) =>
     attempt(kind, async () => {
@@ -107,7 +114,7 @@ function Steps({ path, ping, ticket }) {
 
   if (step === "codes") {
     return html`<${Gate} cluster=${cluster} wide title="Recovery codes" lead="For the day your key or phone is gone.">
-      <${RecoveryCodes} codes=${codes} user=${user} cluster=${cluster} done="Go to the cluster" onDone=${go} />
+      <${RecoveryCodes} codes=${codes} user=${user} cluster=${cluster} done="Go to the cluster" onDone=${() => go(inside)} />
     <//>`;
   }
   if (step === "app") {
