@@ -4,9 +4,11 @@ Signing in and out with a browser, and what a page of somebody else's cannot do 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import time
 
-from tests.auth.cluster import PASSWORD
+from tests.auth.cluster import PASSWORD, Keys
 from tests.web.live import SITE, Browser, LiveCase
 
 WHOLE = ("__Host-session", "__Host-csrf")
@@ -155,3 +157,39 @@ class SigningInTests(LiveCase):
         refused = await alice.ask("GET", f"{SITE}/context")
         self.assertIn(refused.status, (401, 403))
         self.assertEqual((await root.ask("DELETE", f"{SITE}/locks/{answer.json['name']}")).status, 200)
+
+    async def test_program_beside_the_browser(self) -> None:
+        """A program gets certificates for the code that the page gave and its own secret; not for one of them."""
+        verifier = "v" * 43
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        alice, totp = await self.person("alice", "access")
+        program = self.browser(headers={"Origin": ""})
+        asked = {"tls_pub_key": Keys().public.tls.decode(), "code_challenge": challenge}
+        begun = await program.ask("POST", "/webapi/login/browser", asked)
+        self.assertEqual(begun.status, 200, begun.body)
+        id = begun.json["id"]
+        self.assertEqual(begun.json["url"], f"https://proxy.example.com:443/web/browser/{id}")
+        self.assertEqual((await self.browser().ask("GET", f"/webapi/browser/{id}")).status, 401)
+        self.assertEqual((await alice.ask("GET", f"/webapi/browser/{id}")).json["username"], "alice")
+        self.assertEqual((await alice.ask("PUT", f"/webapi/browser/{id}", {})).status, 403)
+        told = {"scope": "browser", "target": {"kind": "browser", "name": id}}
+        self.assertEqual((await alice.ask("POST", "/webapi/mfa/authenticatechallenge", told)).status, 200)
+        proof = {"second_factor_token": totp.at(int(time.time()) + 30)}
+        approved = await alice.ask("PUT", f"/webapi/browser/{id}", proof)
+        self.assertEqual(approved.status, 200, approved.body)
+        finish = {"id": id, "code": approved.json["code"], "code_verifier": verifier}
+        done = await program.ask("POST", "/webapi/login/browser/finish", finish)
+        self.assertEqual(done.status, 200, done.body)
+        self.assertTrue(base64.b64decode(done.json["tls"]).startswith(b"-----BEGIN CERTIFICATE"))
+        self.assertEqual((await program.ask("POST", "/webapi/login/browser/finish", finish)).status, 403)
+        other = (await program.ask("POST", "/webapi/login/browser", asked)).json["id"]
+        wrong = {"id": other, "code": "x" * 32, "code_verifier": verifier}
+        self.assertEqual((await program.ask("POST", "/webapi/login/browser/finish", wrong)).status, 403)
+
+    async def test_program_without_keys(self) -> None:
+        """A program that shows no key is told so."""
+        for path, asked in (
+            ("/webapi/login/browser", {"code_challenge": "c" * 43}),
+            ("/webapi/login/headless", {"user": "alice"}),
+        ):
+            self.assertEqual((await self.browser().ask("POST", path, asked)).status, 400)

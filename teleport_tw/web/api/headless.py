@@ -1,5 +1,5 @@
 """
-Signing in a machine without a browser, which the user approves here.
+Signing in programs, which the user approves here: one on a machine without a browser, or one beside it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,44 @@ class Approvals:
                 answer=Table(),
                 limit=Limit.COSTLY,
             ),
+            Route(
+                method="GET",
+                path="/browser/<id>",
+                handler=self.browser,
+                about="The program beside the browser that asks.",
+                answer=FREE,
+            ),
+            Route(
+                method="PUT",
+                path="/browser/<id>",
+                handler=self.approve,
+                about="Sign the program in, with an answer of scope browser; the code goes to it and nowhere else.",
+                body=Table(members=ANSWER),
+                answer=Table(members={"code": Text()}, needs=("code",)),
+                limit=Limit.COSTLY,
+            ),
         )
+
+    async def browser(self, call: Call) -> Reply:
+        """
+        C{GET /webapi/browser/:id}.
+        """
+        found = await call.api.get_browser_login(call.path["id"])
+        return {
+            "id": found.id,
+            "username": call.user.username,
+            "address": found.address,
+            "userAgent": found.user_agent,
+            "created": when(found.created),
+            "expires": when(found.expires),
+        }
+
+    async def approve(self, call: Call) -> Reply:
+        """
+        C{PUT /webapi/browser/:id}.
+        """
+        code = await call.api.approve_browser_login(call.path["id"], answer_of(call.body))
+        return {"code": code.reveal()}
 
     async def get(self, call: Call) -> Reply:
         """
