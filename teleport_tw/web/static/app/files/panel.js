@@ -90,7 +90,7 @@ function Where({ path, onGo }) {
           ({ name, path: step }) => html`<li key=${step}><button class="link" type="button" onClick=${() => onGo(step)}>${harmless(name, 64)}</button></li>`,
         )}
       </ol>
-      <${Button} kind="quiet" size="small" icon="edit" label="Type a path" onClick=${() => setTyped(path)} />
+      <${Button} kind="quiet" size="small" icon="edit" label="Type a path" disabled=${!path} onClick=${() => setTyped(path)} />
     </nav>`;
   }
   return html`<form

@@ -19,7 +19,9 @@ export function useAddressed(load, query, deps) {
   const at = query.get("at") ?? "";
   const page = at ? Math.max(2, Number.parseInt(query.get("page") ?? "2", 10) || 2) : 1;
   const of = JSON.stringify(deps);
-  const loaded = useLoad((signal) => load(at, signal), [of, at]);
+  const loaded = useLoad(async (signal) => ({ of, ...(await load(at, signal)) }), [of, at]);
+  // Rows of another question stay while the next are on their way, and not where those cannot be had.
+  const stale = loaded.error !== null && loaded.data?.of !== of;
   const nextKey = loaded.data?.startKey ?? "";
   const go = (/** @type {string} */ key, /** @type {number} */ number) => {
     const changed = new URLSearchParams(location.search);
@@ -32,7 +34,7 @@ export function useAddressed(load, query, deps) {
     navigate(changed.size ? `${location.pathname}?${changed}` : location.pathname);
   };
   return {
-    rows: loaded.data?.items ?? null,
+    rows: stale ? null : (loaded.data?.items ?? null),
     error: loaded.error,
     loading: loaded.loading,
     page,

@@ -8,7 +8,7 @@ import { navigate } from "../router.js";
 import { may, session } from "../state.js";
 import { stylesheet } from "../stylesheet.js";
 import { harmless } from "../text.js";
-import { Button, CodeBlock, EmptyState, FilterChips, Icon, Label, Page, Pager, SearchBox, Segments, Table } from "../ui/index.js";
+import { Button, CodeBlock, EmptyState, FilterChips, Icon, Label, Notice, Page, Pager, SearchBox, Segments, Table } from "../ui/index.js";
 import { useAddressed } from "./paging.js";
 import { Connect } from "./resources/connect.js";
 import { KINDS, aboutOf, iconOf, nameOf, queryOf, read, typeOf, written } from "./resources/kinds.js";
@@ -87,6 +87,7 @@ export default function Resources({ params: { site }, query }) {
         onClear=${() => change({ label: [] })}
       />
     </div>`}
+    ${paged.error && paged.rows && html`<div class="toolbar"><${Notice} tone="bad">${paged.error.message}<//></div>`}
     <${Table}
       label="Resources"
       columns=${columns(site, filter)}
