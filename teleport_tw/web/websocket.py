@@ -31,6 +31,9 @@ PING_SECONDS = 10.0
 SILENT_SECONDS = 30.0
 """Without a sign of life, before a peer is given up."""
 
+SLOW_SECONDS = 120.0
+"""For a peer to take in what waits to be sent."""
+
 CLOSING_SECONDS = 5.0
 """For a peer to answer that we close."""
 
@@ -117,14 +120,14 @@ class Socket(_Base):  # type: ignore[misc]  # as above
         """
         @param data: one binary message.
         """
-        if not self._over:
+        if self.state == self.STATE_OPEN:
             self.sendMessage(data, isBinary=True)
 
     def send_text(self, text: str) -> None:
         """
         Send one text message.
         """
-        if not self._over:
+        if self.state == self.STATE_OPEN:
             self.sendMessage(text.encode(), isBinary=False)
 
     def close(self, code: int = NORMAL, reason: str = "") -> None:
@@ -133,7 +136,7 @@ class Socket(_Base):  # type: ignore[misc]  # as above
 
         @param reason: for programs: at most 123 bytes of it are sent.
         """
-        if not self._over and self.state == self.STATE_OPEN:
+        if self.state == self.STATE_OPEN:
             text = reason.encode()[:123].decode("utf-8", "ignore").encode()
             self.sendCloseFrame(code=code, reasonUtf8=text or None)
             self._wait(CLOSING_SECONDS, self._abort)
@@ -207,12 +210,12 @@ class Socket(_Base):  # type: ignore[misc]  # as above
 
     def _ask(self) -> None:
         self._timer = None
-        if steady(self._clock) - self._heard_at >= SILENT_SECONDS:
+        if steady(self._clock) - self._heard_at >= (SLOW_SECONDS if self.congested else SILENT_SECONDS):
             self._abort()
             return
         if self._asked_at is None:
             self._asked_at = steady(self._clock)
-        self.sendPing()
+            self.sendPing()
         self._wait(PING_SECONDS, self._ask)
 
     def _wait(self, seconds: float, then: Any) -> None:
@@ -228,9 +231,10 @@ class Socket(_Base):  # type: ignore[misc]  # as above
 
     def pauseProducing(self) -> None:
         """
-        The peer reads slowly.
+        The peer reads slowly: what it says meanwhile would only make for more to send, so nothing is read either.
         """
         self.congested = True
+        self.transport.pauseProducing()
         self.conversation.flow()
 
     def resumeProducing(self) -> None:
@@ -238,7 +242,9 @@ class Socket(_Base):  # type: ignore[misc]  # as above
         It has caught up.
         """
         self.congested = False
+        self._heard_at = steady(self._clock)
         if not self._over:
+            self.transport.resumeProducing()
             self.conversation.flow()
 
     def stopProducing(self) -> None:
