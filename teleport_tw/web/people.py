@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from datetime import datetime
 from typing import Protocol
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 from teleport_tw.access.checker import Checker
-from teleport_tw.access.locks import Subject, hitting
+from teleport_tw.access.locks import Subject, refusal
 from teleport_tw.api.contract import Watched
-from teleport_tw.base.errors import access_denied
+from teleport_tw.base.errors import TeleportError, access_denied
 from teleport_tw.base.timing import from_timestamp
 from teleport_tw.dial.view import View
 from teleport_tw.pki.authority import AuthorityType
 from teleport_tw.pki.identity import Identity
 from teleport_tw.pki.x509 import Wanted, verify
+from teleport_tw.resources.roles_options import Strictness
 from teleport_tw.web.sessions import Session
 
 MAX_KEPT = 2000
@@ -74,10 +76,19 @@ class People:
             mfa_device=identity.mfa_device,
             access_requests=identity.active_requests,  # type: ignore[arg-type]  # as above
         )
-        lock = hitting(self.view.locks(), subject, now)
-        if lock is not None:
-            raise access_denied(lock.refusal, details=lock.refusal)
+        why = self._why_locked(subject, now)
+        if why:
+            raise access_denied(why, details=why)
         return identity
+
+    def _why_locked(self, subject: Subject, now: datetime) -> str:
+        view = self.view
+        try:
+            locks, strict = view.locks(), view.preference().locking_mode == Strictness.STRICT.value
+        except TeleportError as error:
+            return f"a lock or a setting cannot be read, so nobody is let in: {error.message}"
+        mode = Strictness.STRICT if strict else Strictness.BEST_EFFORT
+        return refusal(locks, subject, now, mode=mode, fresh_at=view.locks_fresh_at(now))
 
     def checker(self, session: Session) -> Checker:
         """See L{Rights}."""
