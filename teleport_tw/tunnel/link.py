@@ -8,6 +8,9 @@ the kernel and the connection hold already and for one frame of every other busy
 transfer has to say. Frames of the machine itself, such as credit and answers to pings, go before the streams' next
 turn.
 
+A small message that nothing stands before is sent without a round: at the end of the loop's turn, together with those
+of other streams in the same turn, since a call to the kernel costs more than all else that is done for them.
+
 Receiving. The link always reads: what arrives is bounded by the credit granted, stream by stream, so a reader that has
 paused holds up nobody else. What one read brought for a stream is given to it as one piece. While Protocols take it in,
 nothing is written; all their answers leave in one write at the end.
@@ -34,6 +37,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
+from teleport_tw.base.loop import loop_of
 from teleport_tw.base.timing import Duration
 from teleport_tw.protocols.mux.machine import (
     Credited,
@@ -81,6 +85,8 @@ class Pace:
     ping_timeout: Duration = _PING_TIMEOUT
 
 
+AtTurn = Callable[[Callable[[], None]], object]
+
 DEFAULT_PACE = Pace()
 DEFAULT_LIMITS = Limits()
 
@@ -125,6 +131,13 @@ class LinkOwner(typing.Protocol):
         """
 
 
+def _turns_of(clock: IReactorTime) -> AtTurn | None:
+    try:
+        return loop_of(clock).call_soon
+    except TypeError:
+        return None
+
+
 @implementer(IPushProducer)
 class Link(Protocol):
     """
@@ -146,10 +159,16 @@ class Link(Protocol):
         *,
         limits: Limits = DEFAULT_LIMITS,
         pace: Pace = DEFAULT_PACE,
+        at_turn: AtTurn | None = None,
     ) -> None:
         """
         @param role: CLIENT on the side that dialled.
+        @param at_turn: calls what it is given at the end of the loop's turn; that of the clock's loop if not given,
+            and where it has none, as in tests, nothing waits for others.
         """
+        self._at_turn = at_turn or _turns_of(clock)
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
         self._machine = Machine(role, limits)
         self._decoder = Decoder()
         self._clock = clock
@@ -358,7 +377,15 @@ class Link(Protocol):
         frame = self._machine.frame(stream.stream_id, data) if len(data) <= FRAME_BYTES else None
         if frame is None:
             return False
-        self._transport().write(frame)
+        if self._at_turn is None:
+            self._transport().write(frame)
+            return True
+        if not self._gathered:
+            self._at_turn(self._flush)
+        self._gathered.append(frame)
+        self._gathered_bytes += len(frame)
+        if self._gathered_bytes >= BATCH_BYTES:
+            self._flush()
         return True
 
     def consumed(self, stream: Stream, size: int) -> None:
@@ -465,6 +492,14 @@ class Link(Protocol):
             self._lingering.pop(stream_id, None)
             self._close_if_drained()
 
+    def _flush(self) -> None:
+        """
+        Write what was gathered in this turn.
+        """
+        gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
+        if gathered and self.connected:
+            self._transport().write(b"".join(gathered))
+
     def _pump(self) -> None:
         """
         Write what there is to write for as long as the connection takes it.
@@ -478,6 +513,8 @@ class Link(Protocol):
                 out = self._machine.take()
                 if not out:
                     break
+                if self._gathered:
+                    self._flush()
                 self._transport().write(b"".join(out))
                 for stream in served:
                     stream.drained()
@@ -557,6 +594,7 @@ class Link(Protocol):
         Tell the peer what it did wrong, if it still listens, and end the connection.
         """
         self._machine.go_away(code)
+        self._flush()
         if not self._paused:
             self._transport().write(b"".join(self._machine.take()))
         self._close()
@@ -568,6 +606,7 @@ class Link(Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._clock.callLater(self._pace.ping_timeout.total_seconds(), self._give_up)
+        self._flush()
         self._transport().unregisterProducer()
         self._transport().loseConnection()
 

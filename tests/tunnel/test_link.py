@@ -5,6 +5,7 @@ Links and streams, with no network: integrity, flow control, fairness, ends, and
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -210,6 +211,72 @@ class OrderTests(SynchronousTestCase):
         stream.registerProducer(source, False)  # type: ignore[arg-type]
         pair.pipe.run()
         self.assertEqual(pair.heard(0), bytes(30))
+
+
+class TurnTests(SynchronousTestCase):
+    """
+    Small messages of one turn of the loop leave together.
+    """
+
+    def setUp(self) -> None:
+        self.turn: list[Callable[[], None]] = []
+        self.pair = Pair(Note, at_turn=self.turn.append)
+        self.first, self.far = self.pair.open(Note())
+        self.second, _ = self.pair.open(Note())
+        self.end_turn()
+
+    def end_turn(self) -> None:
+        while self.turn:
+            self.turn.pop(0)()
+        self.pair.pipe.run()
+
+    @property
+    def sent(self) -> int:
+        return len(self.pair.pipe.ends[0].sent)
+
+    def test_they_wait_for_the_end_of_the_turn(self) -> None:
+        self.first.write(b"a")
+        self.second.write(b"b")
+        self.first.write(b"c")
+        self.assertEqual((self.sent, len(self.turn)), (0, 1))
+        self.end_turn()
+        self.assertEqual((self.pair.heard(0), self.pair.heard(1)), (b"ac", b"b"))
+
+    def test_not_longer_than_a_batch(self) -> None:
+        for _ in range(BATCH_BYTES // FRAME_BYTES + 1):
+            self.first.write(bytes(FRAME_BYTES // 2))
+            self.second.write(bytes(FRAME_BYTES // 2))
+        self.assertGreaterEqual(self.sent, BATCH_BYTES)
+        self.end_turn()
+        self.assertEqual(len(self.pair.heard(0)), len(self.pair.heard(1)))
+
+    def test_nothing_overtakes_them(self) -> None:
+        """
+        Neither a long write, nor the end of a stream, nor a reset of another one.
+        """
+        self.first.write(b"a")
+        self.first.write(bytes(100_000))
+        self.second.write(b"b")
+        self.second.loseConnection()
+        self.first.write(b"c")
+        self.end_turn()
+        self.assertEqual((self.pair.heard(0), self.pair.heard(1)), (b"a" + bytes(100_000) + b"c", b"b"))
+
+    def test_they_leave_before_the_link_ends(self) -> None:
+        self.first.write(b"a")
+        self.pair.client.drain()
+        self.first.write(b"b")
+        self.first.loseConnection()
+        self.second.loseConnection()
+        self.pair.pipe.run()
+        self.assertEqual(self.pair.heard(0), b"ab")
+        self.end_turn()
+
+    def test_a_lost_connection_takes_them_along(self) -> None:
+        self.first.write(b"a")
+        self.pair.pipe.cut()
+        self.end_turn()
+        self.assertEqual(self.pair.heard(0), b"")
 
 
 class FlowTests(SynchronousTestCase):

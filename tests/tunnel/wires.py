@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from teleport_tw.protocols.mux.machine import Limits, Role
-from teleport_tw.tunnel.link import DEFAULT_LIMITS, DEFAULT_PACE, Link, Pace
+from teleport_tw.tunnel.link import DEFAULT_LIMITS, DEFAULT_PACE, AtTurn, Link, Pace
 from teleport_tw.tunnel.stream import Stream
 
 HIGH_WATER_BYTES = 64 * 1024
@@ -189,13 +189,14 @@ class Pair:
         *,
         limits: Limits = DEFAULT_LIMITS,
         pace: Pace = DEFAULT_PACE,
+        at_turn: AtTurn | None = None,
     ) -> None:
         self.clock = Clock()
         self.taken: list[Protocol] = []
         self.near, self.far = Owner(), Owner(self._begin)
         self.answer = answer
-        self.client = Link(Role.CLIENT, self.clock, self.near, limits=limits, pace=pace)
-        self.server = Link(Role.SERVER, self.clock, self.far, limits=limits, pace=pace)
+        self.client = Link(Role.CLIENT, self.clock, self.near, limits=limits, pace=pace, at_turn=at_turn)
+        self.server = Link(Role.SERVER, self.clock, self.far, limits=limits, pace=pace, at_turn=at_turn)
         self.pipe = Pipe(self.client, self.server, self.clock)
 
     def _begin(self, link: Link, stream: Stream) -> None:
