@@ -5,23 +5,21 @@ import { html, useEffect, useState } from "../html.js";
 import { ApiError, api, enter, signedInAs } from "../api.js";
 import { remember, session, takeOver } from "../state.js";
 import { navigate, safeReturn } from "../router.js";
-import { useLoad } from "../load.js";
 import { ask, refusal, supported } from "../webauthn.js";
 import { Button, Checkbox, ErrorState, Field, Loading, Notice } from "../ui/index.js";
 import { Gate } from "../ui/gate.js";
+import { Greeting, useCluster } from "../ui/greeting.js";
 import { SecondFactor } from "../ui/second-factor.js";
 
-const NAME = "sign-in-name";
+/** What the user name is remembered under. */
+export const NAME = "sign-in-name";
 
 /** @param {{ query: URLSearchParams }} props */
 export default function Login({ query }) {
   const back = safeReturn(query.get("redirect_uri"));
-  const facts = useLoad(async (signal) => {
-    const ping = await api.get("/webapi/ping", { signal, open: true });
-    const motd = ping.auth?.has_motd ? (await api.get("/webapi/motd", { signal, open: true })).Text : "";
-    return { ping, motd: String(motd ?? "") };
-  }, []);
+  const facts = useCluster();
   const [read, setRead] = useState(false);
+  const [account] = useState(takeOver);
 
   // Whoever is signed in already has nothing to do here.
   useEffect(() => {
@@ -41,20 +39,14 @@ export default function Login({ query }) {
   }
   if (!facts.data) return html`<div class="alone"><${Loading} /></div>`;
   const { ping, motd } = facts.data;
-  if (motd && !read) {
-    return html`<${Gate} cluster=${ping.cluster_name} title="Before you sign in" wide>
-      <div class="stack">
-        <p class="motd">${motd}</p>
-        <${Button} kind="primary" wide onClick=${() => setRead(true)}>I have read this<//>
-      </div>
-    <//>`;
+  if (motd && !read && !account) {
+    return html`<${Greeting} cluster=${ping.cluster_name} motd=${motd} onRead=${() => setRead(true)} />`;
   }
-  return html`<${Form} ping=${ping} ended=${query.has("redirect_uri")} onDone=${() => navigate(back, { replace: true })} />`;
+  return html`<${Form} ping=${ping} account=${account} ended=${query.has("redirect_uri")} onDone=${() => navigate(back, { replace: true })} />`;
 }
 
-/** @param {{ ping: any, ended: boolean, onDone: () => void }} props */
-function Form({ ping, ended, onDone }) {
-  const [account] = useState(takeOver);
+/** @param {{ ping: any, account: ReturnType<typeof takeOver>, ended: boolean, onDone: () => void }} props */
+function Form({ ping, account, ended, onDone }) {
   const remembered = account?.user ?? remember(NAME) ?? "";
   const [name, setName] = useState(remembered);
   const [keep, setKeep] = useState(true);

@@ -9,9 +9,12 @@ import { useLoad } from "../load.js";
 import { LEAST } from "../passwords.js";
 import { Button, ErrorState, Loading, Notice } from "../ui/index.js";
 import { Gate } from "../ui/gate.js";
+import { Greeting, useCluster } from "../ui/greeting.js";
 import { AppSetup, KINDS, KindChoice, kindsOf, registerKey } from "../ui/new-device.js";
 import { NewPassword } from "../ui/new-password.js";
 import { RecoveryCodes } from "../ui/recovery-codes.js";
+import { USUAL } from "../ui/second-factor.js";
+import { NAME } from "./login.js";
 
 /** @typedef {import("../ui/new-device.js").DeviceKind} DeviceKind */
 
@@ -19,10 +22,11 @@ import { RecoveryCodes } from "../ui/recovery-codes.js";
 export default function Setup({ params }) {
   const token = params.token ?? "";
   const path = `/webapi/users/password/token/${encodeURIComponent(token)}`;
-  const ping = useLoad((signal) => api.get("/webapi/ping", { signal, open: true }), []);
+  const facts = useCluster();
+  const [read, setRead] = useState(false);
   const ticket = useLoad((signal) => api.get(path, { signal, open: true }), [path]);
-  const error = (!ticket.data && ticket.error) || (!ping.data && ping.error);
-  const cluster = ping.data?.cluster_name ?? "";
+  const error = (!ticket.data && ticket.error) || (!facts.data && facts.error);
+  const cluster = facts.data?.ping.cluster_name ?? "";
   if (error && [400, 404].includes(error.status)) {
     return html`<${Gate} cluster=${cluster} title="This link has expired">
       <div class="stack">
@@ -32,11 +36,13 @@ export default function Setup({ params }) {
     <//>`;
   }
   if (error) {
-    const again = () => (ping.data ? ticket : ping).reload();
+    const again = () => (facts.data ? ticket : facts).reload();
     return html`<${Gate} cluster=${cluster} title="Set up your account"><${ErrorState} error=${error} onRetry=${again} /><//>`;
   }
-  if (!ping.data || !ticket.data) return html`<div class="alone"><${Loading} /></div>`;
-  return html`<${Steps} path=${path} ping=${ping.data} ticket=${ticket.data} />`;
+  if (!facts.data || !ticket.data) return html`<div class="alone"><${Loading} /></div>`;
+  const { ping, motd } = facts.data;
+  if (motd && !read) return html`<${Greeting} cluster=${cluster} motd=${motd} onRead=${() => setRead(true)} />`;
+  return html`<${Steps} path=${path} ping=${ping} ticket=${ticket.data} />`;
 }
 
 /** @param {{ path: string, ping: any, ticket: any }} props */
@@ -71,7 +77,8 @@ function Steps({ path, ping, ticket }) {
   /** @param {DeviceKind | "password"} kind @param {Record<string, any>} body what it showed, and the password */
   const complete = async (kind, body) => {
     const answer = await api.put(path, body, { open: true });
-    remember("sign-in-name", user);
+    remember(NAME, user);
+    if (kind !== "password") remember(USUAL, kind === "app" ? "code" : "key");
     if (answer.session) signedInAs(answer.session);
     else handOver({ user, password: body.password, kind });
     setInside(Boolean(answer.session));

@@ -14,7 +14,8 @@ import { Notice } from "./show.js";
  * @typedef {"key" | "code" | "recovery" | "both"} Way
  */
 
-const USUAL = "second-factor";
+/** What the usual way is remembered under. */
+export const USUAL = "second-factor";
 
 /**
  * @param {{
