@@ -66,15 +66,20 @@ class Outgoing:
 
     def take(self) -> tuple[int, bytes] | None:
         """
-        @return: what may be sent now, with its position; None when nothing may.
+        @return: what may be sent now, in one piece, with its position; None when nothing may.
         """
         room = min(self.told + self.window - self.sent, PIECE_BYTES)
         if room <= 0 or not self._waiting:
             return None
-        position, piece = self.sent, self._waiting.popleft()
-        if len(piece) > room:
-            self._waiting.appendleft(piece[room:])
-            piece = piece[:room]
+        parts: list[bytes] = []
+        while room and self._waiting:
+            part = self._waiting.popleft()
+            if len(part) > room:
+                self._waiting.appendleft(part[room:])
+                part = part[:room]
+            parts.append(part)
+            room -= len(part)
+        position, piece = self.sent, parts[0] if len(parts) == 1 else b"".join(parts)
         self._underway.append(piece)
         self.sent += len(piece)
         return position, piece
