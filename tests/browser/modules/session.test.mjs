@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 import { decode, encode } from "../../../teleport_tw/web/static/app/terminal/envelope.js";
-import { MOST_AHEAD, Session } from "../../../teleport_tw/web/static/app/terminal/session.js";
+import { DRAWN_SOON, MOST_AHEAD, Session } from "../../../teleport_tw/web/static/app/terminal/session.js";
 
 const text = new TextDecoder();
 const bytes = (words) => new TextEncoder().encode(words);
@@ -171,21 +171,26 @@ test("a page that was loaded anew goes on where the proxy is", async () => {
   assert.equal(screen, "there");
 });
 
-test("only what was drawn is told of, and nothing twice after a loss", async () => {
+test("a page that does not draw holds up the proxy, and tells nothing twice after a loss", async () => {
   const session = await live();
   const waiting = [];
   session.shown = (_output, done) => waiting.push(done);
-  wires[0].says("r", new Uint8Array(20000), { offset: 0 });
-  assert.equal(decode(wires[0].sent.at(-1)).received, 0);
-  waiting.pop()();
-  assert.equal(decode(wires[0].sent.at(-1)).received, 20000);
-  wires[0].says("r", new Uint8Array(100), { offset: 20000 });
+  const told = (wire) => Math.max(...wire.sent.slice(1).map(decode).filter(({ type }) => type === "r").map(({ received }) => received));
+  wires[0].says("r", new Uint8Array(DRAWN_SOON), { offset: 0 });
+  assert.equal(told(wires[0]), DRAWN_SOON);
+  wires[0].says("r", new Uint8Array(50000), { offset: DRAWN_SOON });
+  assert.equal(told(wires[0]), DRAWN_SOON);
+  waiting.shift()();
+  assert.equal(told(wires[0]), DRAWN_SOON + 50000);
+  waiting.shift()();
+  wires[0].says("r", new Uint8Array(100), { offset: DRAWN_SOON + 50000 });
   wires[0].breaks();
   const wire = await back(0, session);
-  waiting.pop()();
-  wire.says("r", new Uint8Array(50), { offset: 20100 });
-  waiting.pop()();
-  assert.equal(decode(wire.sent.at(-1)).received, 20150);
+  assert.equal(JSON.parse(wire.sent[0]).received, DRAWN_SOON + 50100);
+  waiting.shift()();
+  wire.says("r", new Uint8Array(50), { offset: DRAWN_SOON + 50100 });
+  waiting.shift()();
+  assert.equal(told(wire), DRAWN_SOON + 50150);
 });
 
 test("a proxy that knows nothing of the session any more ends it, and what was lost is told", async () => {

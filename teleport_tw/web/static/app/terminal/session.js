@@ -24,6 +24,11 @@ const CLOSING = 2;
 const ECHO = "page ";
 /** Close code of ours: the page lets go and may come back. Anything but 1000 is a loss to the proxy. */
 const LET_GO = 4000;
+/**
+ * Output that waits to be drawn and is told of as if it had been: what the proxy may send meanwhile keeps the terminal busy.
+ * More is told of as it is drawn, so that a slow page still holds up the program that writes.
+ */
+export const DRAWN_SOON = 512 * 1024;
 /** What may be typed ahead while the network is gone; more is refused, and said. */
 export const MOST_AHEAD = 1024 * 1024;
 
@@ -122,11 +127,10 @@ export class Session {
     /** Whether the proxy has still to tell what of our input it has. */
     this.syncing = false;
     this.window = 0;
-    /** Counts WebSockets: what was handed to the terminal on an older one is not told of again. */
-    this.round = 0;
     /** Whether nothing was heard since the last question. */
     this.silent = false;
-    this.drawing = 0;
+    /** Bytes that were handed to the terminal and are not drawn yet. */
+    this.undrawn = 0;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -223,7 +227,6 @@ export class Session {
     const socket = this.ways.open(this.address(this.cols, this.rows));
     socket.binaryType = "arraybuffer";
     this.socket = socket;
-    this.round += 1;
     this.outbox.shown = this.taken;
     this.timer = setTimeout(() => this.#lost(socket), OPENING_MS);
     socket.onopen = () => {
@@ -297,13 +300,19 @@ export class Session {
     const fresh = offset < this.taken ? payload.subarray(this.taken - offset) : payload;
     if (!fresh.length) return;
     this.taken += fresh.length;
-    const round = this.round;
-    this.drawing += 1;
+    this.undrawn += fresh.length;
+    this.#told();
     this.shown(fresh, () => {
-      this.drawing -= 1;
-      if (round === this.round) this.outbox.took(fresh.length);
-      if (!this.drawing) this.outbox.tell();
+      this.undrawn -= fresh.length;
+      this.#told();
     });
+  }
+
+  /** Tell the proxy how far the terminal is, or will be soon. */
+  #told() {
+    const reached = this.taken - Math.max(0, this.undrawn - DRAWN_SOON);
+    if (reached > this.outbox.shown) this.outbox.took(reached - this.outbox.shown);
+    if (!this.undrawn) this.outbox.tell();
   }
 
   /** @param {any} said */
