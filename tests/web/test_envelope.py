@@ -4,10 +4,10 @@ Envelopes, and what is none.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 from unittest import SkipTest
 
@@ -62,7 +62,7 @@ class EnvelopeTests(SynchronousTestCase):
     def test_garbage(self, data: bytes) -> None:
         """It is an envelope, or refused as none; so is its payload."""
         for read in (lambda: Envelope.decode(data).json(), lambda: size(Envelope.decode(data).text())):
-            with suppress(RemoteProtocolError):
+            with contextlib.suppress(RemoteProtocolError):
                 read()
 
     def test_another_version(self) -> None:
