@@ -18,6 +18,15 @@ from teleport_tw.web.envelope import Envelope
 from tests.journeys.browser import Browser, Terminal
 from tests.journeys.cluster import Cluster, until
 
+HELPER = {
+    "kind": "role",
+    "version": "v7",
+    "metadata": {"name": "helper"},
+    "spec": {
+        "allow": {"join_sessions": [{"name": "all", "roles": ["access", "auditor"], "kinds": ["ssh"], "modes": ["*"]}]}
+    },
+}
+
 
 @pytest.mark.servers
 class WebTerminalJourney(unittest.TestCase):
@@ -128,6 +137,32 @@ class WebTerminalJourney(unittest.TestCase):
         """
         asked = json.dumps({"server_id": self.node, "login": "root"})
         return f"/webapi/sites/-current-/connect/ws?{urlencode({'params': asked})}"
+
+    def test_two_people(self) -> None:
+        """A colleague joins in the browser, sees the screen as it is, types, and the moderator ends it for both."""
+        self.cluster.tctl("create", stdin=json.dumps(HELPER))
+        other = Browser(self.cluster)
+        other.sign_in("helen", self.cluster.next_code(self.cluster.sign_up("helen", roles="helper")))
+        terminal = self.browser.terminal(self.node)
+        terminal.type(b"PS1=; echo some''thing\r")
+        terminal.until(b"something\r\n")
+        session = terminal.told("s")[0]["session"]
+        self.assertEqual(session["server_hostname"], "node-1")
+        listed = until(
+            lambda: other.json("GET", "/webapi/sites/-current-/sessions")["sessions"], "the session in the list"
+        )
+        self.assertEqual([each["id"] for each in listed], [session["id"]])
+        guest = other.terminal("", "", sid=session["id"], mode="moderator")
+        shown = guest.told("s")[0]["session"]
+        self.assertEqual((shown["id"], shown["mode"], shown["server_hostname"]), (session["id"], "moderator", "node-1"))
+        guest.until(b"something")
+        terminal.until(b"helen")
+        guest.socket.send(Envelope.of("c", {"terminate": True}).encode())
+        self.assertIn(terminal.closing()["code"], ("exited", "ended"))
+        self.assertIn(guest.closing()["code"], ("exited", "ended"))
+        with self.assertRaises(AssertionError) as caught:
+            other.terminal("", "", sid=session["id"], mode="peer")
+        self.assertIn("may be over", str(caught.exception))
 
     def test_nobody_else_goes_on(self) -> None:
         """Who knows the id, but is another sign-in, is told that there is nothing."""
