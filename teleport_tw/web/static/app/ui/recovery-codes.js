@@ -32,8 +32,8 @@ export function RecoveryCodes({ codes, user, cluster, onDone, done = "Continue" 
       ${codes.map((code) => html`<li key=${code}><code>${code}</code></li>`)}
     </ul>
     <div class="row">
-      <${Button} icon="download" onClick=${save}>Download<//>
-      <${Button} icon="print" onClick=${() => print()}>Print<//>
+      <${Button} size="small" icon="download" onClick=${save}>Download<//>
+      <${Button} size="small" icon="print" onClick=${() => print()}>Print<//>
       <${CopyButton} plain text=${text} />
     </div>
     <${Checkbox} label="I have kept these codes somewhere safe" checked=${kept} onChange=${setKept} />

@@ -114,7 +114,7 @@ export function CopyButton({ text, label = "Copy", plain = false }) {
       toast("The browser did not let this page copy. Select the text and copy it by hand.", "bad");
     }
   };
-  if (plain) return html`<${Button} icon=${done ? "check" : "copy"} onClick=${copy}>${done ? "Copied" : label}<//>`;
+  if (plain) return html`<${Button} size="small" icon=${done ? "check" : "copy"} onClick=${copy}>${done ? "Copied" : label}<//>`;
   return html`<${Button}
     class="copy"
     kind="quiet"
