@@ -49,6 +49,14 @@ class PublicFacts:
             "tls_routing_enabled": self.tls_routing,
         }
 
+    def named(self, host: str) -> str:
+        """
+        @param host: what the browser calls the proxy.
+        @return: C{host:port} for links: as configured; where only a listener on all interfaces is, as told.
+        """
+        own = host_of(self.web)
+        return host if host and own in ("", "0.0.0.0", "::") else self.web  # noqa: S104 no listener
+
     @property
     def is_local(self) -> bool:
         """

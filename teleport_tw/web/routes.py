@@ -7,6 +7,7 @@ in the table, so that L{teleport_tw.web.openapi} tells it as it is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from enum import Enum
 from typing import Any, TypeAlias
@@ -22,6 +23,9 @@ from teleport_tw.web.shapes import Shape, Table
 
 PREFIXES = ("/webapi", "/v1/webapi")
 """Both name the same."""
+
+
+_HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
 class Who(Enum):
@@ -107,6 +111,14 @@ class Call:
         if self.session is None:
             raise access_denied("sign in first")
         return self.session
+
+    @property
+    def host(self) -> str:
+        """
+        What the client calls the proxy: C{host:port}, or a host.
+        """
+        told = (self.request.getHeader(b"Host") or b"").decode("latin-1")
+        return told if _HOST.fullmatch(told) else ""
 
     @property
     def user_agent(self) -> str:

@@ -42,7 +42,7 @@ class JoinedTests(SynchronousTestCase):
         joined, token = Joined(), Secret("t" * 32)
         for number in range(MAX_HOSTS + 5):
             joined.note(token, joining(str(number)))
-        self.assertEqual([each.host_id for each in joined.by(handle_of(token))][0], "5")
+        self.assertEqual(joined.by(handle_of(token))[0].host_id, "5")
         for number in range(MAX_TOKENS):
             joined.note(Secret(str(number)), joining("h"))
         self.assertEqual(joined.by(handle_of(token)), [])

@@ -116,7 +116,7 @@ class SessionsTests(SynchronousTestCase):
         return status
 
     def test_asked_now_and_then(self) -> None:
-        """Of many requests at once auth hears one; it is told of a user who does something, not of a page that waits."""
+        """Of many requests at once auth hears one; it is told of who does something, not of a page that waits."""
         for _ in range(5):
             self.shown()
             self.shown(active=False)

@@ -95,7 +95,7 @@ class Programs:
         C{POST /webapi/login/headless}.
         """
         made = await self.api.create_headless(call.body["user"], keys_of(call.body), call.address, call.user_agent)
-        return {"id": made.id, "url": self._page("headless", made.id), "expires": when(made.expires)}
+        return {"id": made.id, "url": self._page(call, "headless", made.id), "expires": when(made.expires)}
 
     async def finish_headless(self, call: Call) -> Reply:
         """
@@ -115,7 +115,7 @@ class Programs:
             remote_address=call.address,
             user_agent=call.user_agent,
         )
-        return {"id": made.id, "url": self._page("browser", made.id), "expires": when(made.expires)}
+        return {"id": made.id, "url": self._page(call, "browser", made.id), "expires": when(made.expires)}
 
     async def finish_browser(self, call: Call) -> Reply:
         """
@@ -125,8 +125,8 @@ class Programs:
         code, verifier = Secret(body["code"]), Secret(body["code_verifier"])
         return joining.answer_to_json(await self.api.finish_browser_login(body["id"], code, verifier))
 
-    def _page(self, kind: str, id: str) -> str:
-        return f"https://{self.facts.web}/web/{kind}/{id}"
+    def _page(self, call: Call, kind: str, id: str) -> str:
+        return f"https://{self.facts.named(call.host)}/web/{kind}/{id}"
 
 
 def keys_of(body: Mapping[str, Any]) -> PublicKeys:

@@ -112,18 +112,17 @@ class Tokens:
         labels = {str(name): str(value) for name, value in body.get("labels", {}).items()}
         name = secrets.token_hex(16)
         await call.api.create(Resource(KIND, VERSION, Metadata(name, labels=labels, expires=expires), spec))
-        info = await call.api.ping()
+        info, proxy = await call.api.ping(), self.facts.named(call.host)
         return {
             "id": name,
             "handle": handle_of(Secret(name)),
             "roles": roles,
             "expiry": when(expires),
             "caPin": list(info.ca_pins),
-            "proxy": self.facts.web,
-            "command": command(name, [WORDS[role] for role in roles], info.ca_pins, self.facts.web),
+            "proxy": proxy,
+            "command": command(name, [WORDS[role] for role in roles], info.ca_pins, proxy),
             "configure": (
-                f"sudo teleport node configure --token={name} --proxy={shlex.quote(self.facts.web)} "
-                "-o /etc/teleport.yaml"
+                f"sudo teleport node configure --token={name} --proxy={shlex.quote(proxy)} -o /etc/teleport.yaml"
             ),
         }
 

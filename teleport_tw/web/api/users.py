@@ -102,7 +102,7 @@ class Users:
         await _known(call.api, body["roles"])
         spec = {"roles": list(body["roles"]), "traits": traits_of(body)}
         await call.api.create(Resource(KIND, VERSION, Metadata(body["name"]), spec))
-        return self._link(await call.api.create_setup(body["name"], SetupPurpose.INVITE, ttl))
+        return self._link(call, await call.api.create_setup(body["name"], SetupPurpose.INVITE, ttl))
 
     async def update(self, call: Call) -> Reply:
         """
@@ -134,14 +134,14 @@ class Users:
         C{POST /webapi/users/:name/reset}.
         """
         ttl = _lasting(call.body.get("ttl") or RESET_TTL)
-        return self._link(await call.api.create_setup(call.path["name"], SetupPurpose.RESET, ttl))
+        return self._link(call, await call.api.create_setup(call.path["name"], SetupPurpose.RESET, ttl))
 
-    def _link(self, ticket: SetupTicket) -> Json:
+    def _link(self, call: Call, ticket: SetupTicket) -> Json:
         path = "invite" if ticket.purpose is SetupPurpose.INVITE else "reset"
         return {
             "user": ticket.username,
             "purpose": ticket.purpose.value,
-            "url": f"https://{self.facts.web}/web/{path}/{ticket.token.reveal()}",
+            "url": f"https://{self.facts.named(call.host)}/web/{path}/{ticket.token.reveal()}",
             "expires": when(ticket.expires),
         }
 
