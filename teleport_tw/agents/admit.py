@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from teleport_tw.access import hostusers, locks, sessions
@@ -24,6 +24,7 @@ from teleport_tw.access.options import MergedOptions
 from teleport_tw.base.errors import Kind, TeleportError, access_denied
 from teleport_tw.base.timing import from_timestamp
 from teleport_tw.dial.lifetime import Terms
+from teleport_tw.dial.tapping import SecondFactorMissing
 from teleport_tw.dial.view import View
 from teleport_tw.pki import sshcert, x509
 from teleport_tw.pki.authority import AuthorityType
@@ -127,9 +128,8 @@ def refuse_locked(view: View, terms: Terms, now: datetime) -> None:
 def refuse_lacking(decision: Decision, identity: Identity) -> None:
     """
     @raise TeleportError: ACCESS_DENIED, the session needs a second factor or a device that the certificate lacks.
+    @raise SecondFactorMissing: the former, and nothing else.
     """
-    if decision.mfa is not SessionMFA.NO and not identity.mfa_device:
-        raise access_denied(MFA_NEEDED, details="no MFA in certificate")
     if decision.mfa > SessionMFA.YES and not identity.private_key_policy.startswith("hardware_key"):
         raise access_denied(
             "access denied: this session needs a private key that is kept in hardware",
@@ -140,6 +140,8 @@ def refuse_lacking(decision: Decision, identity: Identity) -> None:
         decision.device_trust is DeviceTrust.REQUIRED_FOR_HUMANS and human
     ):
         raise access_denied("access denied: this session needs a trusted device", details="no trusted device")
+    if decision.mfa is not SessionMFA.NO and not identity.mfa_device:
+        raise SecondFactorMissing(Kind.ACCESS_DENIED, MFA_NEEDED, details="no MFA in certificate")
 
 
 @define(eq=False)
@@ -158,15 +160,18 @@ class Admission:
     labels: Callable[[], Mapping[str, str]]
     joining: bool = False
 
-    def admit(self, certificate: bytes, login: str, client_ip: str) -> AuthorizedTarget:
+    def admit(self, certificate: bytes, login: str, client_ip: str, mfa_device: str = "") -> AuthorizedTarget:
         """
         @param certificate: the user's SSH certificate blob, or X.509 in DER; that the user holds the key is proved
             elsewhere.
         @param login: the Unix login asked for.
+        @param mfa_device: that proved who the user is in the middle of this login, as auth says.
         @raise TeleportError: ACCESS_DENIED; the reason is in C{details}.
         """
         now = from_timestamp(self.clock.seconds())
         identity = self._identity(certificate, login, client_ip, now)
+        if mfa_device:
+            identity = evolve(identity, mfa_device=mfa_device)
         checker = checker_of(self.view, identity)
         terms = terms_of(self.view, identity, checker, server_id=self.host_id, login=login)
         refuse_locked(self.view, terms, now)

@@ -24,6 +24,8 @@ from teleport_tw.api.contract import (
     PublicKeys,
     Scope,
     SignIn,
+    Tap,
+    TapRequest,
     WebSession,
 )
 from teleport_tw.api.convert import duration_to_pb
@@ -123,6 +125,39 @@ class RpcFactors:
             old=old.reveal(), new=new.reveal(), answer=proofs.answer_to_pb(answer), sign_in=sign_in
         )
         await self.channel.call(self.channel.stub(FactorServiceStub).ChangePassword, request)
+
+    # --- taps
+
+    async def tap_covered(self, request: TapRequest) -> str:
+        """See the contract."""
+        stub = self.channel.stub(FactorServiceStub)
+        return str((await self.channel.call(stub.TapCovered, proofs.tap_request_to_pb(request))).device)
+
+    async def begin_tap(self, request: TapRequest) -> Tap:
+        """See the contract."""
+        stub = self.channel.stub(FactorServiceStub)
+        return proofs.tap_from_pb(await self.channel.call(stub.BeginTap, proofs.tap_request_to_pb(request)))
+
+    async def answer_tap(self, id: str, code: Secret[str]) -> str:
+        """See the contract."""
+        request = factors_pb2.AnswerTapRequest(id=id, code=code.reveal())
+        return str((await self.channel.call(self.channel.stub(FactorServiceStub).AnswerTap, request)).device)
+
+    async def wait_tap(self, id: str) -> str:
+        """See the contract."""
+        request = factors_pb2.TapId(id=id)
+        stub = self.channel.stub(FactorServiceStub)
+        return str((await self.channel.call(stub.WaitTap, request, timeout=WAIT_SECONDS)).device)
+
+    async def get_tap(self, id: str) -> Tap:
+        """See the contract."""
+        stub = self.channel.stub(FactorServiceStub)
+        return proofs.tap_from_pb(await self.channel.call(stub.GetTap, factors_pb2.TapId(id=id)))
+
+    async def approve_tap(self, id: str, answer: MfaAnswer) -> None:
+        """See the contract."""
+        request = factors_pb2.ApproveTapRequest(id=id, answer=proofs.answer_to_pb(answer))
+        await self.channel.call(self.channel.stub(FactorServiceStub).ApproveTap, request)
 
     # --- web sessions
 

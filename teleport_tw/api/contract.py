@@ -43,6 +43,7 @@ from teleport_tw.api.factors import (
     MfaTarget,
     Scope,
 )
+from teleport_tw.api.taps import Tap, TapRequest, Taps
 from teleport_tw.api.websessions import (
     BrowserLogin,
     BrowserLogins,
@@ -95,6 +96,9 @@ __all__ = (
     "SetupPurpose",
     "SetupTicket",
     "SignIn",
+    "Tap",
+    "TapRequest",
+    "Taps",
     "Verification",
     "Watched",
     "WebSession",
@@ -383,7 +387,7 @@ class Audit(Protocol):
         ...
 
 
-class Api(Resources, Ceremonies, Factors, WebSessions, Headless, BrowserLogins, Presence, Audit, Protocol):
+class Api(Resources, Ceremonies, Factors, WebSessions, Headless, BrowserLogins, Taps, Presence, Audit, Protocol):
     """
     All of it, bound to one identity.
     """

@@ -23,6 +23,7 @@ from teleport_tw.api.factors import (
     Scope,
 )
 from teleport_tw.api.proto import factors_pb2
+from teleport_tw.api.taps import Tap, TapRequest
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.secret import Secret
 
@@ -235,3 +236,57 @@ def codes_from_pb(message: factors_pb2.RecoveryCodes) -> tuple[Secret[str], ...]
     @return: the codes.
     """
     return tuple(map(Secret, message.codes))
+
+
+def tap_request_to_pb(request: TapRequest) -> factors_pb2.TapRequest:
+    """
+    @return: the message.
+    """
+    return factors_pb2.TapRequest(
+        certificate=request.certificate, node=request.node, login=request.login, address=request.address
+    )
+
+
+def tap_request_from_pb(message: factors_pb2.TapRequest) -> TapRequest:
+    """
+    @return: the request.
+    """
+    return TapRequest(certificate=message.certificate, node=message.node, login=message.login, address=message.address)
+
+
+def tap_to_pb(tap: Tap) -> factors_pb2.Tap:
+    """
+    @return: the message.
+    """
+    return factors_pb2.Tap(
+        id=tap.id,
+        username=tap.username,
+        node=tap.node,
+        hostname=tap.hostname,
+        login=tap.login,
+        address=tap.address,
+        otp=tap.otp,
+        link=tap.link,
+        created=time_to_pb(tap.created),
+        expires=time_to_pb(tap.expires),
+        device=tap.device,
+    )
+
+
+def tap_from_pb(message: factors_pb2.Tap) -> Tap:
+    """
+    @return: the tap.
+    """
+    return Tap(
+        id=message.id,
+        username=message.username,
+        node=message.node,
+        hostname=message.hostname,
+        login=message.login,
+        address=message.address,
+        otp=message.otp,
+        link=message.link,
+        created=time_from_pb(message.created),
+        expires=time_from_pb(message.expires),
+        device=message.device,
+    )

@@ -16,6 +16,7 @@ from teleport_tw.auth.core import Core
 from teleport_tw.auth.delivery import Ownership
 from teleport_tw.auth.gate import Gate
 from teleport_tw.auth.headless import HeadlessDesk
+from teleport_tw.auth.inband import TapDesk
 from teleport_tw.auth.joining.token import TokenJoining
 from teleport_tw.auth.presence import PresenceRegister
 from teleport_tw.auth.taps import Taps
@@ -41,6 +42,7 @@ class Parts:
     web: WebSessionDesk
     headless: HeadlessDesk
     browser: BrowserDesk
+    in_band: TapDesk
 
 
 @define(eq=False)

@@ -96,6 +96,31 @@ class FactorCalls:
         await api.change_password(Secret(request.old), Secret(request.new), answer, sign_in=request.sign_in)
         return Empty()
 
+    async def TapCovered(self, request: factors_pb2.TapRequest, api: Api) -> factors_pb2.TapDevice:
+        """See the contract."""
+        return factors_pb2.TapDevice(device=await api.tap_covered(proofs.tap_request_from_pb(request)))
+
+    async def BeginTap(self, request: factors_pb2.TapRequest, api: Api) -> factors_pb2.Tap:
+        """See the contract."""
+        return proofs.tap_to_pb(await api.begin_tap(proofs.tap_request_from_pb(request)))
+
+    async def AnswerTap(self, request: factors_pb2.AnswerTapRequest, api: Api) -> factors_pb2.TapDevice:
+        """See the contract."""
+        return factors_pb2.TapDevice(device=await api.answer_tap(request.id, Secret(request.code)))
+
+    async def WaitTap(self, request: factors_pb2.TapId, api: Api) -> factors_pb2.TapDevice:
+        """See the contract."""
+        return factors_pb2.TapDevice(device=await api.wait_tap(request.id))
+
+    async def GetTap(self, request: factors_pb2.TapId, api: Api) -> factors_pb2.Tap:
+        """See the contract."""
+        return proofs.tap_to_pb(await api.get_tap(request.id))
+
+    async def ApproveTap(self, request: factors_pb2.ApproveTapRequest, api: Api) -> Empty:
+        """See the contract."""
+        await api.approve_tap(request.id, proofs.answer_from_pb(request.answer))
+        return Empty()
+
 
 class WebSessionCalls:
     """

@@ -23,10 +23,13 @@ from teleport_tw.api.contract import (
     PublicKeys,
     Scope,
     SignIn,
+    Tap,
+    TapRequest,
     WebSession,
 )
 from teleport_tw.api.factors import NOTHING
-from teleport_tw.auth import browser
+from teleport_tw.api.taps import TARGET_KIND
+from teleport_tw.auth import browser, inband
 from teleport_tw.auth.account import person
 from teleport_tw.auth.bound import Bound
 from teleport_tw.auth.headless import target_of
@@ -91,6 +94,8 @@ class LocalFactors(Bound):
             if target is None:
                 raise bad_parameter("name the request that is to be approved")
             bound = target_of(target.name) if scope is Scope.HEADLESS else browser.target_of(target.name)
+        if scope is Scope.SESSION and target is not None and target.kind == TARGET_KIND:
+            bound = inband.target_of(target.name)
         return await core.factors.for_user(username, scope, core.preference(), core.now(), bound)
 
     async def mfa_required(self, target: MfaTarget) -> MfaNeed:
@@ -128,6 +133,32 @@ class LocalFactors(Bound):
     ) -> None:
         """See the contract."""
         await self._parts.accounts.change_password(self._admit(), old, new, answer, sign_in)
+
+    # --- taps
+
+    async def tap_covered(self, request: TapRequest) -> str:
+        """See the contract."""
+        return await self._parts.in_band.covered(self._admit(), request)
+
+    async def begin_tap(self, request: TapRequest) -> Tap:
+        """See the contract."""
+        return await self._parts.in_band.begin(self._admit(), request)
+
+    async def answer_tap(self, id: str, code: Secret[str]) -> str:
+        """See the contract."""
+        return await self._parts.in_band.answer(self._admit(), id, code)
+
+    async def wait_tap(self, id: str) -> str:
+        """See the contract."""
+        return await self._parts.in_band.wait(self._admit(), id, LOOK_SECONDS)
+
+    async def get_tap(self, id: str) -> Tap:
+        """See the contract."""
+        return await self._parts.in_band.get(self._admit(), id)
+
+    async def approve_tap(self, id: str, answer: MfaAnswer) -> None:
+        """See the contract."""
+        await self._parts.in_band.approve(self._admit(), id, answer)
 
     # --- web sessions
 

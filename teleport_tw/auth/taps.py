@@ -34,6 +34,9 @@ from teleport_tw.resources.roles_options import SessionMFA
 ADMIN_AGAIN: Duration = timedelta(minutes=1)
 """How long an administrator's answer may be shown again: C{tctl create} with several documents is one act."""
 
+LOGIN_GOES_ON: Duration = timedelta(minutes=2)
+"""From an answer in the middle of a login to the certificate a proxy needs for its rest."""
+
 NEEDED = "this session needs a second factor; answer with your security key or authenticator and try again"
 
 _SESSION = "session"
@@ -64,34 +67,50 @@ class Taps:
         username = person(gate)
         if not await self._required(gate, target):
             return MfaNeed(required=False)
-        return MfaNeed(required=True, covered=bool(await self._covering(gate, username)))
+        return MfaNeed(required=True, covered=bool(await self.covering(gate, username)))
 
     async def proven(self, gate: Gate, target: MfaTarget, answer: MfaAnswer | None) -> str:
         """
         @return: UUID of the device.
         @raise TeleportError: ACCESS_DENIED, no answer came and none covers it, or it is wrong.
         """
-        username, core = person(gate), self.core
+        username = person(gate)
         if answer is None:
-            device = await self._covering(gate, username)
+            device = await self.covering(gate, username)
             if not device:
                 raise gate.refuse("a session certificate without an answer", NEEDED)
         else:
             device = (await self.accounts.prove(username, answer, Scope.SESSION)).device
-            grace = core.preference().mfa_grace
-            if gate.holder and grace != NEVER:
-                fields = {"device": device, "holder": gate.holder}
-                await core.challenges.remember(username, _SESSION + gate.holder, fields, core.now() + grace)
+            await self.count(username, gate.holder, device)
         gate.check_locks(evolve(gate.identity, mfa_device=device))
         return device
 
-    async def _covering(self, gate: Gate, username: str) -> str:
+    async def count(self, username: str, holder: str, device: str, *, node: str = "") -> None:
         """
+        From now on an answer counts for a while.
+
+        @param holder: the digest of the certificate it was given with.
+        @param node: where it was given in the middle of a login, which it lets go on even where no answer counts for a
+            second session.
+        """
+        core, fields = self.core, {"device": device, "holder": holder}
+        grace = core.preference().mfa_grace
+        if holder and grace != NEVER:
+            await core.challenges.remember(username, _SESSION + holder, fields, core.now() + grace)
+        if holder and node:
+            await core.challenges.remember(username, _at(holder, node), fields, core.now() + LOGIN_GOES_ON)
+
+    async def covering(self, gate: Gate, username: str, *, node: str = "") -> str:
+        """
+        @param node: what was proven in the middle of a login there counts as well.
         @return: the device of an answer that still counts; empty without one.
         """
-        if not gate.holder or self.core.preference().mfa_grace == NEVER:
-            return ""
-        fields = await self.core.challenges.recall(username, _SESSION + gate.holder, self.core.now())
+        recall, now = self.core.challenges.recall, self.core.now()
+        fields = None
+        if gate.holder and self.core.preference().mfa_grace != NEVER:
+            fields = await recall(username, _SESSION + gate.holder, now)
+        if gate.holder and node and fields is None:
+            fields = await recall(username, _at(gate.holder, node), now)
         return str(fields["device"]) if fields else ""
 
     async def _required(self, gate: Gate, target: MfaTarget) -> bool:
@@ -158,6 +177,10 @@ class Taps:
         proof = await self.accounts.prove(username, answer, Scope.ADMIN_ACTION)
         gate.check_locks(evolve(identity, mfa_device=proof.device))
         await core.challenges.remember(username, name, {"digest": digest}, core.now() + ADMIN_AGAIN)
+
+
+def _at(holder: str, node: str) -> str:
+    return _SESSION + sha256(f"{holder} {node}".encode()).hexdigest()
 
 
 def _names(kind: Target, target: MfaTarget) -> bool:

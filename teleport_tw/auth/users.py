@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from hashlib import sha256
 
 from attrs import define, evolve, field
 
@@ -251,7 +252,9 @@ class UserCertificates:
             raise who.refuse(decision.reason)
         asked = decision.mfa is not SessionMFA.NO or core.preference().demands_session_mfa
         if asked and not user.mfa_device:
-            raise who.refuse("no second factor in the certificate", NEEDED)
+            # Answered at the proxy, which asked auth, which knows.
+            user = evolve(user, mfa_device=await self._proven_at(who, line.blob, request.node))
+            who.check_locks(user, login=request.login)
         certificate = issuance.issue_agentless(
             core.signing, user, request.login, request.ssh_key, now=now, ttl=AGENTLESS_TTL
         )
@@ -259,6 +262,13 @@ class UserCertificates:
             CertCreate(actor=actor_of(user, request.login), cert_type="openssh", identity=identity_fields(user))
         )
         return certificate
+
+    async def _proven_at(self, who: Gate, certificate: bytes, node: str) -> str:
+        holder = sha256(certificate).hexdigest()
+        device = await self.taps.covering(evolve(who, holder=holder), who.identity.username, node=node)
+        if not device:
+            raise who.refuse("no second factor in the certificate", NEEDED)
+        return device
 
     async def _checker(self, user: User) -> Checker:
         """

@@ -17,6 +17,7 @@ from teleport_tw.auth.enrolment import Enrolment
 from teleport_tw.auth.factors import SecondFactors
 from teleport_tw.auth.guard import Guard
 from teleport_tw.auth.headless import HeadlessDesk
+from teleport_tw.auth.inband import TapDesk
 from teleport_tw.auth.joining.token import TokenJoining
 from teleport_tw.auth.login import Login
 from teleport_tw.auth.password import Passwords
@@ -93,6 +94,7 @@ def make_parts(core: Core) -> Parts:
         web=WebSessionDesk(core, users),
         headless=HeadlessDesk(core, users, accounts),
         browser=BrowserDesk(core, users, accounts),
+        in_band=TapDesk(core, taps, accounts),
     )
 
 

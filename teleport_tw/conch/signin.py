@@ -44,6 +44,15 @@ Answer = Callable[[str, Sequence[Prompt]], Awaitable[list[str]]]
 MAX_BANNER_BYTES = 64 * 1024
 
 
+class QuestionsAsked(TeleportError):
+    """
+    The key was good, and the server wants to ask more, which nobody here answers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Kind.ACCESS_DENIED, "the SSH server asks questions, and nobody is here to answer them")
+
+
 class UserAuthClient(SSHService):
     """
     C{ssh-userauth}, the client's side.
@@ -153,7 +162,7 @@ class UserAuthClient(SSHService):
 
     async def _interact(self) -> bool:
         if self._answer is None:
-            raise access_denied("the SSH server asks questions, and nobody is here to answer them")
+            raise QuestionsAsked
         number, packet = await self._request(b"keyboard-interactive", put_string(b"") + put_string(b""))
         while number == MSG_USERAUTH_INFO_REQUEST:
             instruction, prompts = self._questions(Reader(packet))

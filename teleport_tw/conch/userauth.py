@@ -98,11 +98,13 @@ class MoreNeeded(Exception):
     Raised by L{Authenticate}: the key is accepted, and questions follow.
 
     @ivar challenge: puts them, and returns the avatar or raises TeleportError.
+    @ivar banner: shown before, also to those who take no questions; empty for none.
     """
 
-    def __init__(self, challenge: Callable[[Ask], Awaitable[Responder]]) -> None:
+    def __init__(self, challenge: Callable[[Ask], Awaitable[Responder]], banner: str = "") -> None:
         super().__init__("more authentication is needed")
         self.challenge = challenge
+        self.banner = banner
 
 
 class Authenticate(Protocol):
@@ -248,6 +250,8 @@ class UserAuthServer(SSHService):
             responder = await decision
         except MoreNeeded as more:
             self._challenge = (user, more.challenge)
+            if more.banner:
+                self._show(more.banner)
             self._refuse(counts=False, methods=b"keyboard-interactive", partial=True)
         except TeleportError as error:
             self._log.debug("login refused: {error} {details}", error=error, details=error.details)

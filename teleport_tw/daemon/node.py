@@ -60,6 +60,7 @@ def node(host: Host, configuration: Configuration, threads: Threads) -> NodeServ
         section=section,
         copy=host.copy,
         leases=host.api,
+        taps=host.api,
         sink=host.emitter,
         recordings=Recordings(directory, host.api, reactor, threads, uploader.wake),
         labels=lambda: {**announcer.section.labels, **labels.values()},

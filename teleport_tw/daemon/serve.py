@@ -26,6 +26,7 @@ from teleport_tw.daemon.node import node
 from teleport_tw.daemon.website import website
 from teleport_tw.dial.lifetime import Lifetimes
 from teleport_tw.dial.relay import RelayEndpoint
+from teleport_tw.dial.tapping import Tapping
 from teleport_tw.dial.view import KINDS as VIEW_KINDS
 from teleport_tw.dial.view import View
 from teleport_tw.pki.identity import SystemRole
@@ -126,6 +127,7 @@ def _forwarding(host: Host, configuration: Configuration, threads: Threads) -> F
         cluster=identity.cluster,
         view=view,
         api=host.api,
+        tapping=Tapping(host.api),
         lifetimes=Lifetimes(reactor, view, host.api, identity.host_id),
         recordings=Recordings(directory, host.api, reactor, threads, uploader.wake),
         sink=host.emitter,

@@ -6,13 +6,13 @@ native clients need none.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError, ConnectError, DNSLookupError
-from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -39,7 +39,7 @@ class Tunnel:
     reactor: IReactorTime
     host: str
     port: int
-    context: Callable[[], ssl.SSLContext] | None
+    context: Callable[[], ssl.SSLContext | Awaitable[ssl.SSLContext]] | None
     complain: Callable[[str], object]
     tasks: Tasks = field(factory=Tasks, init=False)
     _port: IListeningPort | None = field(default=None, init=False)
@@ -72,11 +72,11 @@ class Tunnel:
         @return: a connection to the proxy, held.
         @raise TeleportError: CONNECTION_PROBLEM; ACCESS_DENIED, it is no proxy.
         """
-        endpoint = (
-            TLSClient(self.reactor, self.host, self.port, self.context(), server_hostname=self.host)
-            if self.context is not None
-            else TCPClient(self.reactor, self.host, self.port)
-        )
+        endpoint: IStreamClientEndpoint = TCPClient(self.reactor, self.host, self.port)
+        if self.context is not None:
+            made = self.context()
+            context = made if isinstance(made, ssl.SSLContext) else await made
+            endpoint = TLSClient(self.reactor, self.host, self.port, context, server_hostname=self.host)
         try:
             held = await endpoint.connect(HoldingFactory())
         except (ConnectError, DNSLookupError, ssl.SSLError, OSError) as error:

@@ -5,7 +5,8 @@ SSH to a server, with a certificate of the user and the cluster's word for who t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from attrs import field, frozen
@@ -15,6 +16,7 @@ from teleport_tw.base.timing import Duration
 from teleport_tw.conch.carrier import Limits
 from teleport_tw.conch.connection import Connection, Responder
 from teleport_tw.conch.signatures import MemorySigner, Signer
+from teleport_tw.conch.signin import QuestionsAsked
 from teleport_tw.conch.transport import ClientSettings, connect
 from teleport_tw.dial.identity import ClientIdentity
 from teleport_tw.dial.known import HostTrust, host_part
@@ -34,6 +36,9 @@ class Way:
     @ivar host: of the proxy.
     @ivar cluster: whose server is meant; empty for the identity's own.
     @ivar show: shows a server's banner.
+    @ivar prove: asked when a server wants more than a key: for the server's name and the login it gives an identity
+        that says of a second factor. C{None}: such servers refuse.
+    @ivar prove_first: that is known already.
     """
 
     reactor: Any
@@ -43,6 +48,8 @@ class Way:
     cluster: str = ""
     show: Callable[[str], None] = lambda text: None
     keepalive: Duration = KEEPALIVE
+    prove: Callable[[str, str], Awaitable[ClientIdentity]] | None = None
+    prove_first: bool = False
     _signers: list[Signer] = field(factory=list, init=False)
 
     async def signers(self) -> Sequence[Signer]:
@@ -56,9 +63,9 @@ class Way:
 
     async def _find_signers(self) -> list[Signer]:
         identity = self.identity
-        blob = ssh_keys.parse_line(identity.ssh_certificate).blob
         if identity.ssh_key.reveal():
-            return [MemorySigner(PrivateKey.load(identity.ssh_key).native, blob)]
+            return [_signer(identity)]
+        blob = ssh_keys.parse_line(identity.ssh_certificate).blob
         path = os.environ.get("SSH_AUTH_SOCK", "")
         if not path:
             raise TeleportError(
@@ -84,6 +91,17 @@ class Way:
         @return: signed in.
         @raise TeleportError: what went wrong, in words for the user.
         """
+        if self.prove is None:
+            return await self._connect(target, login, names, responder, await self.signers())
+        if not self.prove_first:
+            with suppress(QuestionsAsked):
+                return await self._connect(target, login, names, responder, await self.signers())
+        proven = await self.prove(host_part(target), login)
+        return await self._connect(target, login, names, responder, [_signer(proven)])
+
+    async def _connect(
+        self, target: str, login: str, names: Sequence[str], responder: Responder | None, signers: Sequence[Signer]
+    ) -> Connection:
         identity = self.identity
         trust = HostTrust.of_known_hosts(self.cluster or identity.cluster, identity.known_hosts)
         routed = f"{target}@{self.cluster}" if self.cluster and self.cluster != identity.cluster else target
@@ -92,9 +110,14 @@ class Way:
             clock=self.reactor,
             username=login,
             verify_host=trust.verifier((host_part(target), *names)),
-            signers=await self.signers(),
+            signers=signers,
             show=self.show,
             responder=responder,
             limits=Limits(keepalive_interval=self.keepalive),
         )
         return await connect(endpoint, settings)
+
+
+def _signer(identity: ClientIdentity) -> Signer:
+    blob = ssh_keys.parse_line(identity.ssh_certificate).blob
+    return MemorySigner(PrivateKey.load(identity.ssh_key).native, blob)

@@ -23,14 +23,17 @@ from twisted.logger import Logger
 from teleport_tw.access.options import MergedOptions
 from teleport_tw.api.contract import Watched
 from teleport_tw.api.streams import StreamHeader
+from teleport_tw.api.taps import TapRequest
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, access_denied
 from teleport_tw.base.tasks import Tasks
 from teleport_tw.base.timing import NEVER, Duration, from_timestamp
 from teleport_tw.conch.algorithms import Algorithms
+from teleport_tw.conch.connection import Responder
 from teleport_tw.conch.signatures import is_certificate
 from teleport_tw.conch.transport import ServerSettings, ServerTransport
 from teleport_tw.conch.userauth import LoginRules, Peer
 from teleport_tw.dial.lifetime import Ending, Lifetimes, Terms
+from teleport_tw.dial.tapping import Tapping
 from teleport_tw.dial.view import View
 from teleport_tw.events.kinds import Auth
 from teleport_tw.events.kinds import Connection as Over
@@ -106,8 +109,9 @@ class Decides(Protocol):
     Whether a user may use one server: L{teleport_tw.agents.admit.Admission}.
     """
 
-    def admit(self, certificate: bytes, login: str, client_ip: str) -> Authorized:
+    def admit(self, certificate: bytes, login: str, client_ip: str, mfa_device: str = "") -> Authorized:
         """
+        @param mfa_device: that proved who the user is in the middle of this login.
         @raise TeleportError: ACCESS_DENIED.
         """
         ...
@@ -124,6 +128,7 @@ class Forwarder(Service):
 
     @ivar host_id: the proxy's own; events say C{forwarded_by} it.
     @ivar reactor: the clock.
+    @ivar tapping: asks for second factors in the middle of a login.
     @ivar endpoint: the way to a server, given its resource: L{teleport_tw.proxy.targets.Targets.endpoint}.
     """
 
@@ -138,6 +143,7 @@ class Forwarder(Service):
     admit: Admit
     endpoint: Callable[[Resource, StreamHeader], IStreamClientEndpoint]
     algorithms: Algorithms = field(factory=Algorithms)
+    tapping: Tapping = field(default=Tapping(None))
     visits: set[Visit] = field(factory=set, init=False)
     tasks: Tasks = field(factory=Tasks, init=False)
     stand_ins: StandIns = field(init=False)
@@ -247,7 +253,7 @@ class Forwarder(Service):
         node = Node.parse(resource)
         host_keys = await self.stand_ins.host_keys(node)
 
-        async def authenticate(username: str, blob: bytes, peer: Peer) -> Visit:
+        async def authenticate(username: str, blob: bytes, peer: Peer) -> Responder:
             return await self._authenticate(resource, node, header, dialler, username, blob)
 
         rules = LoginRules(
@@ -260,16 +266,27 @@ class Forwarder(Service):
 
     async def _authenticate(
         self, resource: Resource, node: Node, header: StreamHeader, dialler: Identity, username: str, blob: bytes
-    ) -> Visit:
+    ) -> Responder:
         over = Over(remote=header.client_address)
         server = server_of(node, all_labels(resource), self.host_id)
         address = header.address()
-        try:
-            decides = self.admit(node.name, lambda: all_labels(resource))
-            target = decides.admit(blob, username, address.host if address is not None else "")
+        host = address.host if address is not None else ""
+        decides = self.admit(node.name, lambda: all_labels(resource))
+
+        def admit(device: str) -> Authorized:
+            target = decides.admit(blob, username, host, device)
             if (target.identity.username, target.identity.cluster) != (dialler.username, dialler.cluster):
                 raise access_denied(details=f"{dialler.username!r} dialled, {target.identity.username!r} signs in")
-        except TeleportError as error:
+            return target
+
+        async def welcome(target: Authorized) -> Visit:
+            visit = Visit(
+                shared=self, resource=resource, node=node, header=header, target=target, over=over, server=server
+            )
+            await visit.count()
+            return visit
+
+        def refused(error: TeleportError) -> None:
             self.sink.emit(
                 Auth(
                     actor=actor_of(_claimed(blob), username),
@@ -280,10 +297,9 @@ class Forwarder(Service):
                     message=error.message,
                 )
             )
-            raise
-        visit = Visit(shared=self, resource=resource, node=node, header=header, target=target, over=over, server=server)
-        await visit.count()
-        return visit
+
+        request = TapRequest(certificate=blob, node=node.name, login=username, address=host)
+        return await self.tapping.enter(request, admit, welcome, refused)
 
 
 def _certificate_only(username: str, blob: bytes) -> bool:

@@ -131,6 +131,13 @@ def browser_login_key(id: str) -> Key:
     return make_key((SECRETS, "browser_login", id))
 
 
+def tap_key(id: str) -> Key:
+    """
+    @return: of a second factor that an SSH login waits for.
+    """
+    return make_key((SECRETS, "tap", id))
+
+
 def headless_of_prefix(username: str) -> Key:
     """
     @return: what the ids of a user's headless requests lie below.

@@ -131,3 +131,47 @@ class MfaTests(unittest.TestCase):
         self.assertEqual([event["mfa_device"]["mfa_device_name"] for event in signed_in][1:], ["yubikey"] * 2)
         wrong = self.with_key("login", f"--proxy={cluster.proxy}", "--user=alice", stdin="wrong\n", check=False)
         self.assertNotEqual(wrong.returncode, 0)
+
+    def guarded(self, user: str) -> pyotp.TOTP:
+        """A user whose sessions take a second factor, with an app and a key; signed in."""
+        cluster = self.cluster
+        role = {
+            "kind": "role",
+            "version": "v7",
+            "metadata": {"name": "guarded"},
+            "spec": {
+                "options": {"require_session_mfa": True},
+                "allow": {"logins": [getpass.getuser()], "node_labels": {"*": "*"}},
+            },
+        }
+        file = cluster.folder / "guarded.yaml"
+        file.write_text(json.dumps(role))
+        cluster.tctl("create", "-f", str(file))
+        authenticator = self.sign_up(user)
+        words = ("mfa", "add", "--type=webauthn", "--name=yubikey", "--mfa-mode=otp")
+        self.with_key(*words, stdin=f"{code(authenticator, 1)}\n")
+        cluster.tctl("users", "update", user, "--set-roles=guarded")
+        cluster.tsh("logout")
+        self.with_key("login", f"--proxy={cluster.proxy}", f"--user={user}", stdin=f"{PASSWORD}\n")
+        return authenticator
+
+    def test_sessions_that_take_a_second_factor(self) -> None:
+        """One tap opens a session, the next, and a copy; without a key or a code there is none."""
+        cluster, me = self.cluster, getpass.getuser()
+        self.guarded("carol")
+        refused = cluster.tsh("ssh", f"{me}@node-1", "true", check=False)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertNotIn("Traceback", refused.stderr)
+        done = self.with_key("ssh", f"{me}@node-1", "echo", "in")
+        self.assertEqual(done.stdout, "in\n")
+        self.assertIn("second factor is required", done.stderr)
+        again = cluster.tsh("ssh", f"{me}@node-1", "echo", "again")
+        self.assertEqual((again.stdout, again.stderr), ("again\n", ""), "the answer counts for a while")
+        many = cluster.tsh("ssh", f"{me}@env=test", "echo", "all")
+        self.assertEqual(many.stdout, "[node-1] all\n")
+        source, target = cluster.folder / "source.txt", cluster.folder / "target.txt"
+        source.write_text("copied")
+        cluster.tsh("scp", str(source), f"{me}@node-1:{target}")
+        self.assertEqual(target.read_text(), "copied")
+        started = cluster.events("session.start", user="carol")
+        self.assertTrue(all(event["with_mfa"] for event in started), started)

@@ -22,14 +22,16 @@ from teleport_tw.agents.ssh.hostusers import HostUsers
 from teleport_tw.agents.ssh.spawn import Spawner
 from teleport_tw.agents.ssh.tracking import Trackers
 from teleport_tw.api.streams import address_text
+from teleport_tw.api.taps import TapRequest
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, access_denied
 from teleport_tw.base.tasks import Tasks, Threads
 from teleport_tw.conch.channel import Answer, Channel
-from teleport_tw.conch.connection import ChannelOpen, Connection
+from teleport_tw.conch.connection import ChannelOpen, Connection, Responder
 from teleport_tw.conch.signatures import is_certificate
 from teleport_tw.conch.userauth import LoginRules, Peer
 from teleport_tw.config.sections import SSHService
 from teleport_tw.dial.lifetime import Ending, Lease, Life, Lifetimes
+from teleport_tw.dial.tapping import Tapping
 from teleport_tw.dial.view import View
 from teleport_tw.events.kinds import Actor, Auth, ClientDisconnect, SessionRejected
 from teleport_tw.events.kinds import Connection as Over
@@ -90,6 +92,7 @@ class Realm:
 
     @ivar reactor: also the clock.
     @ivar host_users: makes Unix users for sessions; C{None} where that is not wanted, or not possible.
+    @ivar tapping: asks for second factors in the middle of a login.
     @ivar parties: sessions with a terminal, by id.
     @ivar draining: no more sessions are taken.
     """
@@ -108,6 +111,7 @@ class Realm:
     trackers: Trackers
     accounts: Accounts = field(factory=Accounts)
     host_users: HostUsers | None = None
+    tapping: Tapping = field(default=Tapping(None))
     users: set[SSHUser] = field(factory=set, init=False)
     parties: dict[str, Party] = field(factory=dict, init=False)
     tasks: Tasks = field(factory=Tasks, init=False)
@@ -136,16 +140,23 @@ class Realm:
             version=self.host.version,
         )
 
-    async def authenticate(self, username: str, blob: bytes, peer: Peer) -> SSHUser:
+    async def authenticate(self, username: str, blob: bytes, peer: Peer) -> Responder:
         """
         See L{teleport_tw.conch.userauth.Authenticate}.
         """
-        over = Over(remote=address_text(peer.address))
-        try:
+        over, host = Over(remote=address_text(peer.address)), getattr(peer.address, "host", "")
+
+        def admit(device: str) -> AuthorizedTarget:
             if self.draining:
                 raise TeleportError(Kind.CONNECTION_PROBLEM, "this host is going down")
-            target = self.admission.admit(blob, username, getattr(peer.address, "host", ""))
-        except TeleportError as error:
+            return self.admission.admit(blob, username, host, device)
+
+        async def welcome(target: AuthorizedTarget) -> SSHUser:
+            user = SSHUser(realm=self, target=target, over=over, peer=peer)
+            await user.count()
+            return user
+
+        def refused(error: TeleportError) -> None:
             self.sink.emit(
                 Auth(
                     actor=Actor(user=_claimed_user(blob), login=username),
@@ -156,10 +167,9 @@ class Realm:
                     message=error.message,
                 )
             )
-            raise
-        user = SSHUser(realm=self, target=target, over=over, peer=peer)
-        await user.count()
-        return user
+
+        request = TapRequest(certificate=blob, node=self.host.id, login=username, address=host)
+        return await self.tapping.enter(request, admit, welcome, refused)
 
 
 def _certificate_only(username: str, blob: bytes) -> bool:

@@ -41,6 +41,7 @@ from teleport_tw.conch.transport import ServerFactory, ServerSettings, ServerTra
 from teleport_tw.config.sections import SSHService
 from teleport_tw.dial.lifetime import Ending, Lifetimes
 from teleport_tw.dial.membership import HostIdentity
+from teleport_tw.dial.tapping import Asks, Tapping
 from teleport_tw.dial.view import Copy, View
 from teleport_tw.events.sink import EventSink
 from teleport_tw.protocols.ssh.keys import parse_line
@@ -105,12 +106,14 @@ class SSHAgentService(Service):
         registry: Registry | None = None,
         accounts: Accounts | None = None,
         drain_timeout: Duration = DRAIN_TIMEOUT,
+        taps: Asks | None = None,
     ) -> None:
         """
         @param identity: the host's; L{renewed} takes the next.
         @param copy: L{teleport_tw.api.mirror.Mirror} of at least L{teleport_tw.dial.view.KINDS}, started elsewhere.
         @param leases: counts connections and is told which sessions run.
         @param labels: the node's static and dynamic labels, at the time of asking.
+        @param taps: asks for second factors in the middle of a login; C{None}: who needs one is refused.
         @param listen: whether C{section.listen_addr} is listened on.
         """
         view = View(copy, identity.cluster)
@@ -139,6 +142,7 @@ class SSHAgentService(Service):
             accounts=accounts or Accounts(),
             host_users=host_users,
             trackers=Trackers(leases, reactor),
+            tapping=Tapping(taps),
         )
         self.drain_timeout = drain_timeout
         self.port: IListeningPort | None = None

@@ -90,6 +90,36 @@ class FactorServiceStub:
                 request_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.ChangePasswordRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.GetTap = channel.unary_unary(
+                '/teleport_tw.v1.FactorService/GetTap',
+                request_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapId.SerializeToString,
+                response_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.Tap.FromString,
+                _registered_method=True)
+        self.ApproveTap = channel.unary_unary(
+                '/teleport_tw.v1.FactorService/ApproveTap',
+                request_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.ApproveTapRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.TapCovered = channel.unary_unary(
+                '/teleport_tw.v1.FactorService/TapCovered',
+                request_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapRequest.SerializeToString,
+                response_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapDevice.FromString,
+                _registered_method=True)
+        self.BeginTap = channel.unary_unary(
+                '/teleport_tw.v1.FactorService/BeginTap',
+                request_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapRequest.SerializeToString,
+                response_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.Tap.FromString,
+                _registered_method=True)
+        self.AnswerTap = channel.unary_unary(
+                '/teleport_tw.v1.FactorService/AnswerTap',
+                request_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.AnswerTapRequest.SerializeToString,
+                response_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapDevice.FromString,
+                _registered_method=True)
+        self.WaitTap = channel.unary_unary(
+                '/teleport_tw.v1.FactorService/WaitTap',
+                request_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapId.SerializeToString,
+                response_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapDevice.FromString,
+                _registered_method=True)
 
 
 class FactorServiceServicer:
@@ -163,6 +193,43 @@ class FactorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTap(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveTap(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TapCovered(self, request, context):
+        """For hosts, on behalf of the user whose certificate they were shown.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BeginTap(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnswerTap(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WaitTap(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FactorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -220,6 +287,36 @@ def add_FactorServiceServicer_to_server(servicer, server):
                     servicer.ChangePassword,
                     request_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.ChangePasswordRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'GetTap': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTap,
+                    request_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapId.FromString,
+                    response_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.Tap.SerializeToString,
+            ),
+            'ApproveTap': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveTap,
+                    request_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.ApproveTapRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'TapCovered': grpc.unary_unary_rpc_method_handler(
+                    servicer.TapCovered,
+                    request_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapRequest.FromString,
+                    response_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapDevice.SerializeToString,
+            ),
+            'BeginTap': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginTap,
+                    request_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapRequest.FromString,
+                    response_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.Tap.SerializeToString,
+            ),
+            'AnswerTap': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnswerTap,
+                    request_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.AnswerTapRequest.FromString,
+                    response_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapDevice.SerializeToString,
+            ),
+            'WaitTap': grpc.unary_unary_rpc_method_handler(
+                    servicer.WaitTap,
+                    request_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapId.FromString,
+                    response_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapDevice.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -519,6 +616,168 @@ class FactorService:
             '/teleport_tw.v1.FactorService/ChangePassword',
             teleport__tw_dot_api_dot_proto_dot_factors__pb2.ChangePasswordRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/teleport_tw.v1.FactorService/GetTap',
+            teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapId.SerializeToString,
+            teleport__tw_dot_api_dot_proto_dot_factors__pb2.Tap.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveTap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/teleport_tw.v1.FactorService/ApproveTap',
+            teleport__tw_dot_api_dot_proto_dot_factors__pb2.ApproveTapRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TapCovered(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/teleport_tw.v1.FactorService/TapCovered',
+            teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapRequest.SerializeToString,
+            teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapDevice.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginTap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/teleport_tw.v1.FactorService/BeginTap',
+            teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapRequest.SerializeToString,
+            teleport__tw_dot_api_dot_proto_dot_factors__pb2.Tap.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnswerTap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/teleport_tw.v1.FactorService/AnswerTap',
+            teleport__tw_dot_api_dot_proto_dot_factors__pb2.AnswerTapRequest.SerializeToString,
+            teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapDevice.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WaitTap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/teleport_tw.v1.FactorService/WaitTap',
+            teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapId.SerializeToString,
+            teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapDevice.FromString,
             options,
             channel_credentials,
             insecure,

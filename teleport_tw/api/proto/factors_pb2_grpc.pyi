@@ -45,6 +45,13 @@ class FactorServiceStub:
     DeleteDevice: _grpc.UnaryUnaryMultiCallable[_factors_pb2.DeleteDeviceRequest, _empty_pb2.Empty]
     MakeRecoveryCodes: _grpc.UnaryUnaryMultiCallable[_factors_pb2.RecoveryCodesRequest, _factors_pb2.RecoveryCodes]
     ChangePassword: _grpc.UnaryUnaryMultiCallable[_factors_pb2.ChangePasswordRequest, _empty_pb2.Empty]
+    GetTap: _grpc.UnaryUnaryMultiCallable[_factors_pb2.TapId, _factors_pb2.Tap]
+    ApproveTap: _grpc.UnaryUnaryMultiCallable[_factors_pb2.ApproveTapRequest, _empty_pb2.Empty]
+    TapCovered: _grpc.UnaryUnaryMultiCallable[_factors_pb2.TapRequest, _factors_pb2.TapDevice]
+    """For hosts, on behalf of the user whose certificate they were shown."""
+    BeginTap: _grpc.UnaryUnaryMultiCallable[_factors_pb2.TapRequest, _factors_pb2.Tap]
+    AnswerTap: _grpc.UnaryUnaryMultiCallable[_factors_pb2.AnswerTapRequest, _factors_pb2.TapDevice]
+    WaitTap: _grpc.UnaryUnaryMultiCallable[_factors_pb2.TapId, _factors_pb2.TapDevice]
 
 @_typing.type_check_only
 class FactorServiceAsyncStub(FactorServiceStub):
@@ -62,6 +69,13 @@ class FactorServiceAsyncStub(FactorServiceStub):
     DeleteDevice: _aio.UnaryUnaryMultiCallable[_factors_pb2.DeleteDeviceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     MakeRecoveryCodes: _aio.UnaryUnaryMultiCallable[_factors_pb2.RecoveryCodesRequest, _factors_pb2.RecoveryCodes]  # type: ignore[assignment]
     ChangePassword: _aio.UnaryUnaryMultiCallable[_factors_pb2.ChangePasswordRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    GetTap: _aio.UnaryUnaryMultiCallable[_factors_pb2.TapId, _factors_pb2.Tap]  # type: ignore[assignment]
+    ApproveTap: _aio.UnaryUnaryMultiCallable[_factors_pb2.ApproveTapRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    TapCovered: _aio.UnaryUnaryMultiCallable[_factors_pb2.TapRequest, _factors_pb2.TapDevice]  # type: ignore[assignment]
+    """For hosts, on behalf of the user whose certificate they were shown."""
+    BeginTap: _aio.UnaryUnaryMultiCallable[_factors_pb2.TapRequest, _factors_pb2.Tap]  # type: ignore[assignment]
+    AnswerTap: _aio.UnaryUnaryMultiCallable[_factors_pb2.AnswerTapRequest, _factors_pb2.TapDevice]  # type: ignore[assignment]
+    WaitTap: _aio.UnaryUnaryMultiCallable[_factors_pb2.TapId, _factors_pb2.TapDevice]  # type: ignore[assignment]
 
 class FactorServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -142,5 +156,48 @@ class FactorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _factors_pb2.ChangePasswordRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]: ...
+
+    @_abc_1.abstractmethod
+    def GetTap(
+        self,
+        request: _factors_pb2.TapId,
+        context: _ServicerContext,
+    ) -> _typing.Union[_factors_pb2.Tap, _abc.Awaitable[_factors_pb2.Tap]]: ...
+
+    @_abc_1.abstractmethod
+    def ApproveTap(
+        self,
+        request: _factors_pb2.ApproveTapRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]: ...
+
+    @_abc_1.abstractmethod
+    def TapCovered(
+        self,
+        request: _factors_pb2.TapRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_factors_pb2.TapDevice, _abc.Awaitable[_factors_pb2.TapDevice]]:
+        """For hosts, on behalf of the user whose certificate they were shown."""
+
+    @_abc_1.abstractmethod
+    def BeginTap(
+        self,
+        request: _factors_pb2.TapRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_factors_pb2.Tap, _abc.Awaitable[_factors_pb2.Tap]]: ...
+
+    @_abc_1.abstractmethod
+    def AnswerTap(
+        self,
+        request: _factors_pb2.AnswerTapRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_factors_pb2.TapDevice, _abc.Awaitable[_factors_pb2.TapDevice]]: ...
+
+    @_abc_1.abstractmethod
+    def WaitTap(
+        self,
+        request: _factors_pb2.TapId,
+        context: _ServicerContext,
+    ) -> _typing.Union[_factors_pb2.TapDevice, _abc.Awaitable[_factors_pb2.TapDevice]]: ...
 
 def add_FactorServiceServicer_to_server(servicer: FactorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

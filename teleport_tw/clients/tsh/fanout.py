@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
@@ -20,7 +19,8 @@ from teleport_tw.base.errors import TeleportError, bad_parameter, not_found
 from teleport_tw.clients.output import as_json, harmless
 from teleport_tw.clients.tsh.context import UserContext
 from teleport_tw.clients.tsh.native import native
-from teleport_tw.clients.tsh.reach import Reachable, chosen, reachable, signed_in, tunnel
+from teleport_tw.clients.tsh.proving import Prover
+from teleport_tw.clients.tsh.reach import Reachable, chosen, reachable, session
 from teleport_tw.clients.tsh.way import say
 
 MAX_OUTPUT_BYTES = 64 << 20
@@ -62,9 +62,10 @@ async def execute(context: UserContext, options: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     semaphore = DeferredSemaphore(options.parallel)
     outcomes: list[Outcome] = []
+    prover = Prover(context)
 
     async def one(target: Reachable) -> None:
-        outcome = await _one(context, options, target, folder)
+        outcome = await _one(context, options, target, folder, prover)
         outcomes.append(outcome)
         _tell(outcome, len(targets) > 1)
 
@@ -101,18 +102,18 @@ def _agreed(targets: Sequence[Reachable], statement: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-async def _one(context: UserContext, options: argparse.Namespace, target: Reachable, folder: Path | None) -> Outcome:
+async def _one(
+    context: UserContext, options: argparse.Namespace, target: Reachable, folder: Path | None, prover: Prover
+) -> Outcome:
     name = target.database.name
     try:
         # What is typed for many databases is not what one of them is used with from now on.
-        with TemporaryDirectory(prefix="tsh-") as passing:
-            login = await signed_in(context, target, options, folder=Path(passing))
-            async with tunnel(context, login) as port:
-                command = native(target.database.protocol).through(login.route, port, options.statement)
-                file = folder / f"{name}.output" if folder is not None else None
-                reactor = context.reactor
-                code, output = await deferToThreadPool(reactor, reactor.getThreadPool(), _run, command, file)
-                return Outcome(name=name, output=output, code=code, file=str(file or ""))
+        async with session(context, target, options, prover, passing=True) as (login, port, _):
+            command = native(target.database.protocol).through(login.route, port, options.statement)
+            file = folder / f"{name}.output" if folder is not None else None
+            reactor = context.reactor
+            code, output = await deferToThreadPool(reactor, reactor.getThreadPool(), _run, command, file)
+            return Outcome(name=name, output=output, code=code, file=str(file or ""))
     except TeleportError as error:
         return Outcome(name=name, error=error.message)
 

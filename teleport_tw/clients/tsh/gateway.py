@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from datetime import datetime
 
 from twisted.internet.defer import Deferred
 
@@ -15,7 +16,8 @@ from teleport_tw.base.timing import format_time, utc_now
 from teleport_tw.clients.databases import Connecting, DatabaseLogin
 from teleport_tw.clients.tsh.context import UserContext
 from teleport_tw.clients.tsh.native import TITLES, is_mariadb, named
-from teleport_tw.clients.tsh.reach import chosen, find, logins, signed_in, tunnel
+from teleport_tw.clients.tsh.proving import Prover
+from teleport_tw.clients.tsh.reach import chosen, find, logins, session, signed_in
 from teleport_tw.clients.tsh.way import say
 from teleport_tw.dial.database import Tunnel
 
@@ -26,12 +28,12 @@ async def serve(context: UserContext, options: argparse.Namespace) -> None:
     """
     bind, port = _address(options)
     target = await find(context, options.db, chosen(options))
-    login = await signed_in(context, target, options)
     if options.tunnel:
-        async with tunnel(context, login, port, bind) as opened:
-            _tell(context, login, bind, opened, authenticated=True)
-            await _until_expired(context, login)
+        async with session(context, target, options, Prover(context), port=port, bind=bind) as (login, opened, until):
+            _tell(context, login, bind, opened, until, authenticated=True)
+            await _until(context, login, until)
         return
+    login = await signed_in(context, target, options)
     connecting = logins(context).connecting(login)
     if not connecting.port:
         raise bad_parameter(
@@ -40,8 +42,8 @@ async def serve(context: UserContext, options: argparse.Namespace) -> None:
     passing = Tunnel(context.reactor, connecting.host, connecting.port, None, lambda text: say(f"ERROR: {text}"))
     try:
         opened = await passing.listen(bind, port)
-        _tell(context, login, bind, opened, authenticated=False)
-        await _until_expired(context, login)
+        _tell(context, login, bind, opened, login.expires, authenticated=False)
+        await _until(context, login, login.expires)
     finally:
         await passing.close()
 
@@ -55,20 +57,22 @@ def _address(options: argparse.Namespace) -> tuple[str, int]:
     return "127.0.0.1", int(options.port)
 
 
-async def _until_expired(context: UserContext, login: DatabaseLogin) -> None:
+async def _until(context: UserContext, login: DatabaseLogin, end: datetime) -> None:
     waiting: Deferred[None] = Deferred()
-    left = max(0.0, (login.expires - utc_now()).total_seconds())
+    left = max(0.0, (end - utc_now()).total_seconds())
     context.reactor.callLater(left, waiting.callback, None)
     await waiting
     say(f"The certificate for {login.name} has expired. Log in again, and start this again.")
 
 
-def _tell(context: UserContext, login: DatabaseLogin, bind: str, port: int, *, authenticated: bool) -> None:
+def _tell(
+    context: UserContext, login: DatabaseLogin, bind: str, port: int, end: datetime, *, authenticated: bool
+) -> None:
     route, cluster = login.route, context.signed.profile.cluster
     what = "authenticated tunnel" if authenticated else "proxy"
     print(
         f'Started {what} for the {TITLES[route.protocol]} database "{login.name}" in cluster "{cluster}" on '
-        f"{bind}:{port}, until {format_time(login.expires)}."
+        f"{bind}:{port}, until {format_time(end)}."
     )
     if authenticated:
         print("Anybody who can reach this port uses the database as you. To avoid port numbers that change, --port.\n")

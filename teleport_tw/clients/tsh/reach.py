@@ -5,22 +5,26 @@ Which databases a user reaches, as whom, and the certificates for it: what C{tsh
 from __future__ import annotations
 
 import argparse
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from teleport_tw.access.checker import Checker
-from teleport_tw.api.contract import IssueRequest, PublicKeys, Query, every
+from teleport_tw.api.contract import IssueRequest, MfaTarget, PublicKeys, Query, every
 from teleport_tw.base.errors import TeleportError, bad_parameter, not_found
 from teleport_tw.base.secret import Secret
-from teleport_tw.base.timing import utc_now
+from teleport_tw.base.timing import Duration, utc_now
 from teleport_tw.clients.databases import DatabaseLogin, DatabaseLogins, tunnel_context
 from teleport_tw.clients.home import home
 from teleport_tw.clients.profile import ProfileFolder
 from teleport_tw.clients.selection import parse_labels, search_words
 from teleport_tw.clients.tsh.context import UserContext
+from teleport_tw.clients.tsh.proving import Prover
 from teleport_tw.clients.tsh.way import say
 from teleport_tw.dial.database import Tunnel
 from teleport_tw.pki.identity import RouteToDatabase
@@ -29,6 +33,9 @@ from teleport_tw.resources.databases import AUTO_USERS, SERVER_KIND, Database, D
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.resources.roles import Principal, Role, Target
 from teleport_tw.resources.roles_options import DatabaseUserMode
+
+EARLY = Duration(seconds=10)
+"""So long before its end a certificate of a minute is replaced."""
 
 
 @frozen(kw_only=True)
@@ -187,22 +194,35 @@ def _only(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 and not set("*?^") & set(names[0]) else ""
 
 
-async def sign_in(context: UserContext, route: RouteToDatabase, folder: Path | None = None) -> DatabaseLogin:
+async def sign_in(
+    context: UserContext, route: RouteToDatabase, folder: Path | None = None, *, prover: Prover | None = None
+) -> DatabaseLogin:
     """
     Have a certificate made for one database, with a key of its own, and keep both.
 
     @param folder: where, if not in the profile.
+    @param prover: shows a second factor, for a certificate that says of it and lasts a minute; C{None} for none.
     @raise TeleportError: ACCESS_DENIED, with what the roles allow.
     """
     stored = evolve(logins(context), elsewhere=folder)
     key = PrivateKey.generate_tls()
     api = await context.api()
-    issued = await api.issue(
-        IssueRequest(
-            keys=PublicKeys(tls=spki_pem(key.public)), database=route, route_to_cluster=context.signed.profile.cluster
-        )
+    request = IssueRequest(
+        keys=PublicKeys(tls=spki_pem(key.public)), database=route, route_to_cluster=context.signed.profile.cluster
     )
+    if prover is not None:
+        target = target_of(route)
+        answer = await prover.answer(target, f"A second factor is required to connect to database {route.service}.")
+        request = evolve(request, target=target, answer=answer)
+    issued = await api.issue(request)
     return stored.store(route, Secret(key.pem().reveal()), issued.tls)
+
+
+def target_of(route: RouteToDatabase) -> MfaTarget:
+    """
+    @return: what a session with it asks a second factor for.
+    """
+    return MfaTarget(kind="db", name=route.service, login=route.username)
 
 
 async def signed_in(
@@ -222,6 +242,69 @@ async def signed_in(
     if known is not None and known.route == route:
         return known
     return await sign_in(context, route, folder)
+
+
+@asynccontextmanager
+async def session(
+    context: UserContext,
+    target: Reachable,
+    options: argparse.Namespace,
+    prover: Prover,
+    *,
+    port: int = 0,
+    bind: str = "127.0.0.1",
+    passing: bool = False,
+) -> AsyncIterator[tuple[DatabaseLogin, int, datetime]]:
+    """
+    Sign in to the database where that is needed, and have it on a local port while inside. Where sessions with it take
+    a second factor, the certificates are asked for anew whenever one is needed, and are kept nowhere.
+
+    @param passing: the login is not to be remembered.
+    @return: the login, the port, and until when it can be used.
+    """
+    known = logins(context).valid(target.database.name, utc_now())
+    route = wanted(target, options, known)
+    need = await (await context.api()).mfa_required(target_of(route))
+    with TemporaryDirectory(prefix="tsh-") as name:
+        if not need.required:
+            login = await signed_in(context, target, options, folder=Path(name) if passing else None)
+            async with tunnel(context, login, port, bind) as opened:
+                yield login, opened, login.expires
+            return
+        proven = _Proven(context, route, Path(name), prover)
+        login = await proven.login()
+        host, proxy_port = context.signed.proxy
+        made = Tunnel(context.reactor, host, proxy_port, proven.context_now, lambda text: say(f"ERROR: {text}"))
+        try:
+            yield login, await made.listen(bind, port), context.signed.standing.expires
+        finally:
+            await made.close()
+
+
+@define(eq=False)
+class _Proven:
+    """
+    Certificates of a minute, each for as many connections as begin in it.
+    """
+
+    context: UserContext
+    route: RouteToDatabase
+    folder: Path
+    prover: Prover
+    _login: DatabaseLogin | None = field(default=None, init=False)
+    _made: ssl.SSLContext | None = field(default=None, init=False)
+
+    async def login(self) -> DatabaseLogin:
+        if self._login is None or self._login.expires - utc_now() < EARLY:
+            self._login = await sign_in(self.context, self.route, self.folder, prover=self.prover)
+            self._made = None
+        return self._login
+
+    async def context_now(self) -> ssl.SSLContext:
+        login = await self.login()
+        if self._made is None:
+            self._made = tunnel_context(login, logins(self.context).connecting(login).authorities)
+        return self._made
 
 
 @asynccontextmanager

@@ -64,6 +64,7 @@ def run_single(options: argparse.Namespace) -> int | None:
         keepalive = float(seconds) if seconds.isdecimal() and int(seconds) else KEEPALIVE_SECONDS
         status = Runner(connection, command, keepalive).run(early)
     except PersonNeededError:
+        options.proof_needed = True  # so that the other way does not have to find out again
         return None
     except TeleportError as error:
         raise worded(error, login, wanted.host, signed.standing.logins, notices) from error

@@ -8,6 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from teleport_tw.api.taps import BANNER
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.clients.output import harmless
 
@@ -33,6 +34,8 @@ class Notices:
         Take a banner.
         """
         lines = text.rstrip().splitlines()
+        if lines == [BANNER]:
+            return  # we ask ourselves
         if len(lines) == 1 and lines[0].startswith("ERROR: "):
             self.refusal = lines[0].removeprefix("ERROR: ")
         else:
@@ -44,6 +47,7 @@ def way(context: UserContext, notices: Notices, keepalive: Duration | None = Non
     @param keepalive: of silence, before a server is asked whether it is there; as usual when not said.
     @return: to servers, as the user.
     """
+    from teleport_tw.clients.tsh.proving import Prover
     from teleport_tw.dial.ssh import KEEPALIVE, Way
 
     signed = context.signed
@@ -57,6 +61,8 @@ def way(context: UserContext, notices: Notices, keepalive: Duration | None = Non
         cluster=cluster,
         show=notices.show,
         keepalive=keepalive or KEEPALIVE,
+        prove=Prover(context).identity,
+        prove_first=bool(getattr(context.options, "proof_needed", False)),
     )
 
 

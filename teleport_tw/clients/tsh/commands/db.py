@@ -218,14 +218,14 @@ async def run_connect(context: UserContext, options: argparse.Namespace) -> int:
     @return: what the client ended with.
     """
     from teleport_tw.clients.tsh.native import native
-    from teleport_tw.clients.tsh.reach import chosen, find, logins, signed_in, tunnel
+    from teleport_tw.clients.tsh.proving import Prover
+    from teleport_tw.clients.tsh.reach import chosen, find, logins, session
 
     if not options.db and not (options.labels or options.query or options.search):
         options.db = _login(logins(context), "").name
     target = await find(context, options.db, chosen(options))
     program = native(target.database.protocol)
-    login = await signed_in(context, target, options)
-    async with tunnel(context, login) as port:
+    async with session(context, target, options, Prover(context)) as (login, port, _):
         return await _run(context, program.through(login.route, port))
 
 

@@ -16,6 +16,7 @@ from teleport_tw.clients.factors import Answering
 from teleport_tw.clients.login import Asker
 from teleport_tw.clients.output import FORMATS, harmless, show, table
 from teleport_tw.clients.tsh.context import UserContext
+from teleport_tw.clients.tsh.proving import answering
 
 EXAMPLES = """\
 tsh mfa ls
@@ -94,14 +95,6 @@ def _plain(device: Device) -> dict[str, object]:
         "passwordless": device.passwordless,
         "suspect": device.suspect,
     }
-
-
-def answering(context: UserContext) -> Answering:
-    """
-    @return: asks the person at this terminal, who signs in at the proxy of the profile.
-    """
-    origin = f"https://{context.signed.profile.web_proxy_addr}".removesuffix(":443")
-    return Answering(Asker(), origin, context.options.mfa_mode)
 
 
 async def _proved(api: Api, asked: Answering, devices: Sequence[Device]) -> MfaAnswer | None:
