@@ -1,16 +1,20 @@
 """
-The page that approves a sign-in of a machine without a browser; the requests themselves are made up here.
+The pages that sign in a program elsewhere: on a machine without a browser, or beside it.
 """
 
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64encode
 from datetime import timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from teleport_tw.base.timing import utc_now
+from tests.auth.cluster import Keys
 from tests.browser.people import choose_password, is_in, keep_codes, link
 from tests.browser.rig import PageTest
 
@@ -101,6 +105,84 @@ class HeadlessTests(PageTest):
         page.goto(self.address(f"/web/headless/{REQUEST}"))
         page.get_by_role("heading", name="There is no such request").wait_for()
         self.looks_right(page)
+
+
+@pytest.mark.servers
+class ApprovalTests(PageTest):
+    """
+    Real requests, as C{tsh} makes them.
+    """
+
+    authentication = {**PageTest.authentication, "headless": True}
+
+    def setUp(self) -> None:
+        """
+        Somebody with a passkey is signed in.
+        """
+        super().setUp()
+        self.page = self.window()
+        self.authenticator(self.page)
+        user = self.id().rpartition("_")[2]
+        self.page.goto(self.address(link(self.cluster, user)))
+        choose_password(self.page)
+        self.page.get_by_role("button", name="Passkey").click()
+        keep_codes(self.page)
+        is_in(self.page, user)
+        self.user = user
+
+    def ask(self, path: str, **body: str) -> dict[str, Any]:
+        """
+        @return: what the proxy answers a program.
+        """
+        answer = self.page.request.post(self.address(path), data=body)
+        self.assertEqual(answer.status, 200, answer.text())
+        said: dict[str, Any] = answer.json()
+        return said
+
+    def keys(self) -> dict[str, str]:
+        """
+        @return: a program's public keys.
+        """
+        keys = Keys().public
+        return {"ssh_pub_key": keys.ssh.decode(), "tls_pub_key": keys.tls.decode()}
+
+    def test_headless(self) -> None:
+        """
+        It is approved with the key, and the program has its certificates.
+        """
+        begun = self.ask("/webapi/login/headless", user=self.user, **self.keys())
+        self.page.goto(begun["url"])
+        self.page.get_by_text("127.0.0.1").first.wait_for()
+        self.looks_right(self.page)
+        self.page.get_by_role("button", name="Approve").click()
+        self.page.get_by_role("button", name="Use a key or passkey").click()
+        self.page.get_by_role("heading", name="Approved").wait_for()
+        self.assertTrue(self.ask("/webapi/login/headless/finish", id=begun["id"])["tls"])
+
+    def test_browser(self) -> None:
+        """
+        The code goes to the program's port on this machine; with the program's own secret it is worth certificates.
+        """
+        secret = "s" * 43
+        proof = urlsafe_b64encode(sha256(secret.encode()).digest()).decode().rstrip("=")
+        begun = self.ask("/webapi/login/browser", code_challenge=proof, **self.keys())
+        codes: list[str] = []
+
+        def program(route: Route) -> None:
+            codes.extend(parse_qs(urlsplit(route.request.url).query)["code"])
+            route.fulfill(body="You can close this page.", content_type="text/plain")
+
+        self.page.route("http://127.0.0.1:45678/callback*", program)
+        self.page.goto(begun["url"])
+        self.page.get_by_role("heading", name="The link is incomplete").wait_for()
+        self.page.goto(begun["url"] + "?port=45678")
+        self.page.get_by_text("Did you start it?").wait_for()
+        self.looks_right(self.page)
+        self.page.get_by_role("button", name="Approve").click()
+        self.page.get_by_role("button", name="Use a key or passkey").click()
+        self.page.get_by_text("You can close this page.").wait_for()
+        answer = self.ask("/webapi/login/browser/finish", id=begun["id"], code=codes[0], code_verifier=secret)
+        self.assertTrue(answer["tls"])
 
 
 @pytest.mark.servers

@@ -51,6 +51,7 @@ export const PAGES = [
   { path: "/web/reset/:token", load: () => import("./setup.js"), open: true },
   { path: "/web/account", load: () => import("./account.js") },
   { path: "/web/headless/:id", load: () => import("./headless.js") },
+  { path: "/web/browser/:id", load: () => import("./browser.js") },
 ];
 
 /**
