@@ -29,7 +29,7 @@ from teleport_tw.web.shell import RESTART, SIGNED_OUT, Wanted
 from teleport_tw.web.terminal import Attachment, Terminal
 from teleport_tw.web.websocket import Conversation, Socket, Upgrade, check_upgrade
 
-MAX_OF_ONE = 100
+MAX_OF_ONE = 250
 """Terminals that one sign-in may have at a time; nobody looks at so many tabs."""
 
 SWEEP_SECONDS = 30.0
