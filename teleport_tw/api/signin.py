@@ -2,7 +2,7 @@
 Signing in as JSON over HTTP.
 
 C{POST /webapi/ssh/certs} takes a password and a code, and both of its ends are here. Of C{/webapi/mfa/login/begin} and
-C{finish}, where a security key may answer, the client's end is.
+C{finish}, where a security key may answer, and of C{/webapi/login/…}, where a browser approves, the client's end is.
 
 The answer is that of L{teleport_tw.api.joining}: certificates and the authorities to trust.
 """
@@ -12,16 +12,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from attrs import frozen
+
 from teleport_tw.api.contract import Challenge, LoginRequest, MfaAnswer, PublicKeys
 from teleport_tw.api.convert import json_from_text
 from teleport_tw.api.joining import MAX_REQUEST, answered
 from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
 from teleport_tw.base.secret import Secret
-from teleport_tw.base.timing import NEVER, format_duration, parse_duration, parse_time
+from teleport_tw.base.timing import NEVER, Duration, format_duration, parse_duration, parse_time
 
 PATH = "/webapi/ssh/certs"
 BEGIN = "/webapi/mfa/login/begin"
 FINISH = "/webapi/mfa/login/finish"
+BROWSER = "/webapi/login/browser"
+BROWSER_FINISH = "/webapi/login/browser/finish"
+HEADLESS = "/webapi/login/headless"
+HEADLESS_FINISH = "/webapi/login/headless/finish"
 
 
 def request_to_json(request: LoginRequest) -> bytes:
@@ -115,3 +121,60 @@ def request_from_json(body: bytes, *, remote_address: str, user_agent: str) -> L
         remote_address=remote_address,
         user_agent=user_agent[:512],
     )
+
+
+@frozen
+class Begun:
+    """
+    A sign-in that somebody is to approve.
+
+    @ivar url: of the page, for the person.
+    """
+
+    id: str
+    url: str
+
+
+def begun_from_json(status: int, body: bytes) -> Begun:
+    """
+    @raise TeleportError: what the server said; CONNECTION_PROBLEM when it did not speak as it should.
+    """
+    value = answered(status, body)
+    id, url = value.get("id"), value.get("url")
+    if not isinstance(id, str) or not isinstance(url, str) or not url.startswith("https://"):
+        raise TeleportError(Kind.CONNECTION_PROBLEM, "the proxy's answer cannot be read")
+    return Begun(id, url)
+
+
+def browser(keys: PublicKeys, challenge: str, ttl: Duration) -> bytes:
+    """
+    @param challenge: SHA-256 of the program's secret, base64url without padding.
+    @return: the body of L{BROWSER}.
+    """
+    said = {**_keys(keys), "code_challenge": challenge}
+    return json.dumps({**said, "ttl": format_duration(ttl)} if ttl else said).encode()
+
+
+def browser_finish(id: str, code: Secret[str], verifier: Secret[str]) -> bytes:
+    """
+    @return: the body of L{BROWSER_FINISH}.
+    """
+    return json.dumps({"id": id, "code": code.reveal(), "code_verifier": verifier.reveal()}).encode()
+
+
+def headless(username: str, keys: PublicKeys) -> bytes:
+    """
+    @return: the body of L{HEADLESS}.
+    """
+    return json.dumps({"user": username, **_keys(keys)}).encode()
+
+
+def headless_finish(id: str) -> bytes:
+    """
+    @return: the body of L{HEADLESS_FINISH}, which is answered once the user was.
+    """
+    return json.dumps({"id": id}).encode()
+
+
+def _keys(keys: PublicKeys) -> dict[str, str]:
+    return {"ssh_pub_key": keys.ssh.decode("ascii", "replace"), "tls_pub_key": keys.tls.decode("ascii", "replace")}

@@ -38,6 +38,10 @@ PASSWORDLESS = "passwordless"
 """The connector that asks for a passkey and no password."""
 
 
+BROWSER = "browser"
+"""The connector that asks at the proxy's page."""
+
+
 @frozen(kw_only=True)
 class Believe:
     """

@@ -51,14 +51,17 @@ class WebClient:
         """
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, *, timeout: float = TIMEOUT_SECONDS
+    ) -> tuple[int, bytes]:
         """
         One request on a connection of its own.
 
+        @param timeout: seconds for each step, among them the wait for the answer.
         @return: status and body.
         @raise TeleportError: CONNECTION_PROBLEM, with what to do about it.
         """
-        connection = http.client.HTTPSConnection(self.host, self.port, context=self.context, timeout=TIMEOUT_SECONDS)
+        connection = http.client.HTTPSConnection(self.host, self.port, context=self.context, timeout=timeout)
         headers = {"User-Agent": f"teleport_tw/{__version__}", "Content-Type": "application/json"}
         try:
             connection.connect()

@@ -35,7 +35,7 @@ class MfaTests(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        factors = {"second_factors": ["otp", "webauthn"], "webauthn": {"rp_id": "localhost"}}
+        factors = {"second_factors": ["otp", "webauthn"], "webauthn": {"rp_id": "localhost"}, "headless": True}
         cls.cluster = Cluster(auth_service={"authentication": {"type": "local", **factors}}).start()
         cls.addClassCleanup(cls.cluster.close)
 
@@ -131,6 +131,46 @@ class MfaTests(unittest.TestCase):
         self.assertEqual([event["mfa_device"]["mfa_device_name"] for event in signed_in][1:], ["yubikey"] * 2)
         wrong = self.with_key("login", f"--proxy={cluster.proxy}", "--user=alice", stdin="wrong\n", check=False)
         self.assertNotEqual(wrong.returncode, 0)
+
+    def started(self, *words: str, **env: str) -> subprocess.Popen[str]:
+        """A program that waits for somebody."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("TELEPORT_", "SSH_"))}
+        environment |= {"TELEPORT_HOME": str(self.cluster.home), "PYTHONPATH": str(ROOT), **env}
+        pipe = subprocess.PIPE
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+    def reads(self, stream: Any, pattern: str) -> str:
+        """What matches in a program's lines."""
+        said = ""
+        while not (found := re.search(pattern, said)):
+            line = stream.readline()
+            self.assertTrue(line, said)
+            said += line
+        return found[1]
+
+    def test_a_machine_without_a_browser(self) -> None:
+        """It runs one command, once its user has approved that elsewhere, and keeps nothing."""
+        cluster, me = self.cluster, getpass.getuser()
+        self.guarded("dave")
+        away = cluster.folder / "away"
+        flags = (f"--proxy={cluster.proxy}", "--user=dave", f"--ca-pin={cluster.pin}")
+        words = (*cluster.program("tsh"), "--headless", *flags, "ssh", f"{me}@node-1", "echo", "from", "away")
+        for approves in (True, False):
+            with self.started(*words, TELEPORT_HOME=str(away)) as run:
+                request = self.reads(run.stderr, r"tsh headless approve .* ([0-9a-f-]{36})\n")
+                if approves:
+                    self.with_key("headless", "approve", "--skip-confirm", request)
+                else:
+                    denied = self.with_key("headless", "approve", request, stdin="n\n", check=False)
+                    self.assertIn("denied", denied.stderr)
+                    self.assertIn("127.0.0.1", denied.stderr)
+                out, errors = run.communicate(timeout=PATIENCE)
+            self.assertEqual((out, run.returncode), ("from away\n", 0) if approves else ("", 1), errors)
+            self.assertNotIn("Traceback", errors)
+        self.assertFalse(list(away.rglob("*")) if away.exists() else [])
+        refused = cluster.tsh("--headless", *flags, "status", check=False)
+        self.assertNotEqual(cluster.tsh("--headless", *flags, "mfa", "ls", check=False).returncode, 0)
+        self.assertNotIn("Traceback", refused.stderr)
 
     def guarded(self, user: str) -> pyotp.TOTP:
         """A user whose sessions take a second factor, with an app and a key; signed in."""

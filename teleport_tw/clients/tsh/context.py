@@ -5,6 +5,7 @@ What a command of C{tsh} is handed: who the user is, and the ways to the cluster
 from __future__ import annotations
 
 import argparse
+import getpass
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from teleport_tw.api.contract import Api
 
 DEFAULT_PORT = 3080
+
+HEADLESS_VERBS = ("ls", "ssh", "scp")
 
 
 @define(eq=False)
@@ -55,6 +58,8 @@ def signed_in(options: argparse.Namespace) -> Signed:
     @raise TeleportError: NOT_FOUND, not signed in; ACCESS_DENIED, not any more. Somebody at a terminal is asked to sign
         in again first; that blocks, and nothing else is under way then.
     """
+    if options.headless:
+        return _headless(options)
     found = _by_file(options) if options.identity else _by_profile(options)
     profile = found.profile
     hint = f"Log in again: tsh login --proxy={profile.web_proxy_addr} --user={profile.user}"
@@ -72,6 +77,40 @@ def signed_in(options: argparse.Namespace) -> Signed:
         found = _by_profile(options)
         standing.require_valid(found.standing, utc_now(), hint)
     return found
+
+
+def _headless(options: argparse.Namespace) -> Signed:
+    """
+    Approved at another machine, once a run; nothing is written.
+    """
+    before = getattr(options, "headless_signed", None)
+    if isinstance(before, Signed):
+        return before
+    if options.verb not in HEADLESS_VERBS:
+        raise bad_parameter(f"--headless is for {', '.join(HEADLESS_VERBS)}")
+    if not options.proxy:
+        raise bad_parameter("with --headless say where the cluster is: --proxy=HOST:PORT")
+    from teleport_tw.clients import browserlogin, login
+
+    learned = ProfileFolder(home()).authorities(host_of(options.proxy.partition(",")[0]))
+    believe = login.Believe(pins=options.ca_pin, authorities=learned, insecure=options.insecure)
+    facts = login.find(options.proxy, believe)
+    issued = browserlogin.elsewhere(facts, options.user or getpass.getuser())
+    profile = login.profile_of(facts, issued.username, _cluster(options))
+    kept = issued.credentials((profile.name, host_of(profile.ssh_proxy_addr)))
+    identity = ClientIdentity(
+        username=issued.username,
+        cluster=facts.cluster,
+        ssh_key=kept.ssh_key,
+        ssh_certificate=kept.ssh_certificate.decode("ascii").strip(),
+        tls_key=kept.tls_key,
+        tls_certificate=kept.tls_certificate,
+        tls_authorities=kept.tls_authorities,
+        known_hosts=kept.known_hosts.decode("ascii"),
+    )
+    signed = Signed(profile, identity, standing.read_line(identity.ssh_certificate))
+    options.headless_signed = signed
+    return signed
 
 
 def _may_ask(options: argparse.Namespace) -> bool:

@@ -34,6 +34,7 @@ VERBS = (
     Verb("sessions", f"{_ROOM}.sessions", "list live sessions"),
     Verb("join", f"{_ROOM}.join", "join a live session"),
     Verb("db", f"{_ROOM}.db", "list databases, sign in to them, connect to them"),
+    Verb("headless", f"{_ROOM}.headless", "approve what you started elsewhere by tsh --headless"),
     Verb("mfa", f"{_ROOM}.mfa", "list, add and remove your second factors"),
     Verb("proxy", f"{_ROOM}.proxy", "connections through the proxy for other programs"),
     Verb("env", f"{_ROOM}.env", "print environment variables of the cluster in use"),
@@ -78,7 +79,7 @@ def flags(parser: Parser) -> None:
         "--auth",
         metavar="CONNECTOR",
         default=environment("TELEPORT_AUTH"),
-        help="how to sign in: local, passwordless (TELEPORT_AUTH)",
+        help="how to sign in: local, passwordless, browser (TELEPORT_AUTH)",
     )
     parser.add_argument("--ttl", metavar="MINUTES", default="", help="how long the certificates last: 30, 8h")
     parser.add_argument(
@@ -105,6 +106,12 @@ def flags(parser: Parser) -> None:
         default=environment("TELEPORT_MFA_MODE", "auto"),
         help="which second factors to use: codes (otp), security keys (cross-platform) or both [auto]"
         " (TELEPORT_MFA_MODE)",
+    )
+    parser.add_argument(
+        "--headless",
+        action="store_true",
+        default=environment("TELEPORT_HEADLESS").lower() in ("1", "true", "yes"),
+        help="for ls, ssh and scp: no login here; you approve it at another machine (TELEPORT_HEADLESS)",
     )
     parser.add_argument(
         "--relogin",

@@ -22,10 +22,11 @@ EXAMPLES = """\
 tsh login --proxy=teleport.example.com --user=alice
 tsh login --proxy=localhost:3080 --user=alice --ca-pin=sha256:…     the first time, at a cluster of your own
 tsh login --proxy=… --auth=passwordless                              by a passkey alone
+tsh login --proxy=… --auth=browser                                   at the proxy's page, in the browser beside it
 tsh login --proxy=… --user=robot --out=robot.pem < secrets           two lines: password, code
 """
 
-CONNECTORS = ("", "local", "passwordless")
+CONNECTORS = ("", "local", "passwordless", "browser")
 
 ATTEMPTS = 3
 """That somebody at a terminal has to type it right."""
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     Prints what C{tsh status} does.
     """
     if options.auth not in CONNECTORS:
-        raise bad_parameter(f"there is no connector {options.auth!r} here; there are local and passwordless")
+        raise bad_parameter(f"there is no connector {options.auth!r} here; there are local, passwordless and browser")
     folder = ProfileFolder(home())
     known = _known(folder, options.proxy)
     address = options.proxy or (known.web_proxy_addr if known else "")
@@ -119,16 +120,23 @@ def _sign_in(folder: ProfileFolder, address: str, user: str, options: argparse.N
     believe = login.Believe(pins=options.ca_pin, authorities=learned, insecure=options.insecure)
     facts = login.find(address, believe)
     asker = login.Asker()
-    issued = login.sign_in(
-        facts,
-        user,
-        asker,
-        Answering(asker, facts.origin, options.mfa_mode).answer,
-        ttl=login.read_ttl(options.ttl),
-        cluster=options.cluster,
-        one_key=bool(options.out),
-        passwordless=options.auth == login.PASSWORDLESS or (not options.auth and facts.passwordless),
-    )
+    ttl, one_key = login.read_ttl(options.ttl), bool(options.out)
+    if options.auth == login.BROWSER:
+        from teleport_tw.clients import browserlogin
+
+        shown = getattr(options, "browser", "") != "none"
+        issued = browserlogin.beside(facts, ttl=ttl, one_key=one_key, open_browser=shown)
+    else:
+        issued = login.sign_in(
+            facts,
+            user,
+            asker,
+            Answering(asker, facts.origin, options.mfa_mode).answer,
+            ttl=ttl,
+            cluster=options.cluster,
+            one_key=one_key,
+            passwordless=options.auth == login.PASSWORDLESS or (not options.auth and facts.passwordless),
+        )
     profile = login.profile_of(facts, issued.username, options.cluster)
     hosts = (profile.name, host_of(profile.ssh_proxy_addr))
     if options.out:
