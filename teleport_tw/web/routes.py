@@ -149,6 +149,7 @@ class Route:
     @ivar body: what a JSON body must be; C{None} where the handler reads it itself, or there is none.
     @ivar answer: what comes back with 200.
     @ivar streams: the handler takes the body as it comes, whatever its size: C{call.request.body}.
+    @ivar passive: pages ask this by themselves, so it does not show that the user is there.
     @ivar listed: whether the description tells of it.
     @ivar root: the path has no prefix.
     """
@@ -164,6 +165,7 @@ class Route:
     answer: Shape | None = None
     media: str = "application/json"
     streams: bool = False
+    passive: bool = False
     listed: bool = True
     root: bool = False
 

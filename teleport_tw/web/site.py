@@ -221,7 +221,7 @@ class WebSite:
     async def _whose(self, route: Route, request: Any, address: str) -> tuple[Session | None, Api | None]:
         if route.who is Who.PUBLIC:
             return None, None
-        active = request.getHeader(PASSIVE) is None
+        active = not route.passive and request.getHeader(PASSIVE) is None
         if route.who is Who.SESSION:
             session = await self.sessions.shown(request, active=active)
             if route.limit is Limit.SIGNED_IN:

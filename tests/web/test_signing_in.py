@@ -7,7 +7,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
+from typing import Any
 
+from teleport_tw.web.sessions import Sessions
 from tests.auth.cluster import PASSWORD, Keys
 from tests.web.live import SITE, Browser, LiveCase
 
@@ -193,3 +195,20 @@ class SigningInTests(LiveCase):
             ("/webapi/login/headless", {"user": "alice"}),
         ):
             self.assertEqual((await self.browser().ask("POST", path, asked)).status, 400)
+
+    async def test_a_page_that_only_stands_open(self) -> None:
+        """What pages ask by themselves does not show that anybody is there."""
+        alice, _ = await self.person("alice", "access")
+        asked: list[bool] = []
+        inner = self.site.sessions.shown
+
+        async def shown(request: Any, *, active: bool = True) -> Any:
+            asked.append(active)
+            return await inner(request, active=active)
+
+        self.patch(Sessions, "shown", lambda sessions, request, active=True: shown(request, active=active))
+        await alice.ask("GET", f"{SITE}/sessions")
+        await alice.ask("GET", f"{SITE}/events/tail")
+        await alice.ask("GET", f"{SITE}/nodes", X_Passive="1")
+        await alice.ask("GET", f"{SITE}/nodes")
+        self.assertEqual(asked, [False, False, False, True])

@@ -43,6 +43,7 @@ class Active:
                 path="/sites/<site>/sessions",
                 handler=self.list,
                 about="Sessions that go on and the user may see.",
+                passive=True,
                 answer=Table(members={"sessions": Many(of=FREE, most=100_000)}, needs=("sessions",)),
             ),
         )

@@ -79,6 +79,7 @@ class Tokens:
                 path="/token/<handle>/joined",
                 handler=self.who_joined,
                 about="The hosts that joined by a token through this proxy.",
+                passive=True,
                 answer=ITEMS,
             ),
             Route(
