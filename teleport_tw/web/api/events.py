@@ -98,6 +98,7 @@ class Events:
                 path="/sites/<site>/events/tail",
                 handler=self.tail,
                 about="Events after those of the answer before, oldest first; waits half a minute for some.",
+                passive=True,
                 query={
                     "startKey": Text(most=256, about="of the answer before; from now on without one"),
                     "include": PERIOD["include"],
