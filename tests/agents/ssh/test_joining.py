@@ -9,12 +9,14 @@ import os
 import signal
 import struct
 import termios
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 
 from teleport_tw.agents.ssh import party as parties
@@ -115,7 +117,8 @@ class PartyTestCase(AgentTestCase):
 
         def kill() -> Any:
             if someone.code is None and not someone.ended.called:
-                process.signalProcess("KILL")
+                with suppress(ProcessExitedAlready):  # it ended, and its terminal has not been read to the end
+                    process.signalProcess("KILL")
             return someone.ended
 
         self.addCleanup(kill)
