@@ -193,6 +193,10 @@ class ApiTests(LiveCase):
         self.assertEqual((await root.ask("PUT", "/webapi/roles/dev", {"yaml": other})).status, 412)
         self.assertEqual((await root.ask("PUT", "/webapi/roles/dev", {"yaml": ROLE})).status, 200)
         self.assertEqual((await root.ask("PUT", "/webapi/roles/none", {"yaml": ROLE})).status, 400)
+        written = await root.ask("POST", "/webapi/yaml/stringify/role", {"resource": made.json["object"]})
+        self.assertEqual(written.json, {"yaml": made.json["yaml"]})
+        wrong = await root.ask("POST", "/webapi/yaml/stringify/user", {"resource": made.json["object"]})
+        self.assertEqual(wrong.status, 400)
         self.assertEqual(
             (await root.ask("POST", "/webapi/roles", {"yaml": ROLE.replace("role", "user", 1)})).status, 400
         )
@@ -253,6 +257,20 @@ class ApiTests(LiveCase):
         lines = (await root.ask("GET", f"{SITE}/events/export?format=json")).body.decode().splitlines()
         self.assertEqual(len(lines), len(rows) - 1)
         self.assertEqual((await root.ask("GET", f"{SITE}/events/search?from=yesterday")).status, 400)
+
+    async def test_exported_by_a_ticket(self) -> None:
+        """The browser fetches the log itself: once, and nobody else does; who may not is told before."""
+        root, _ = await self.person("root", "editor", "auditor")
+        other, _ = await self.person("eve", "auditor")
+        ticket = f"{SITE}/events/export/ticket?format=csv&include=user.create"
+        first, second = [(await root.ask("POST", ticket)).json["url"] for _ in range(2)]
+        got = await root.ask("GET", first)
+        names = {row["event"] for row in csv.DictReader(io.StringIO(got.body.decode()))}
+        self.assertEqual((got.status, names), (200, {"user.create"}))
+        self.assertEqual((await root.ask("GET", first)).status, 404)
+        self.assertEqual((await other.ask("GET", second)).status, 404)
+        nobody, _ = await self.person("mallory", "requester")
+        self.assertEqual((await nobody.ask("POST", ticket)).status, 403)
 
     async def test_sessions(self) -> None:
         """A session is listed with who is in it, and with the ways in that the roles allow."""

@@ -10,7 +10,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import Factory, evolve, field, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
@@ -19,8 +19,9 @@ from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.timing import from_timestamp, parse_time
 from teleport_tw.resources.metadata import Json
 from teleport_tw.web.answers import when
-from teleport_tw.web.routes import Answer, Call, Reply, Route
+from teleport_tw.web.routes import Answer, Call, Limit, Reply, Route, Who
 from teleport_tw.web.shapes import FREE, TIME, Many, Shape, Table, Text, Whole
+from teleport_tw.web.tickets import Tickets
 
 RECORDED = ("session.end", "db.session.end", "windows.desktop.session.end")
 """What tells of a session that may have a recording."""
@@ -59,6 +60,9 @@ class Events:
     """
 
     clock: IReactorTime
+    _tickets: Tickets[Mapping[str, Any]] = field(
+        init=False, default=Factory(lambda self: Tickets(self.clock), takes_self=True)
+    )
 
     def routes(self) -> Sequence[Route]:
         """See L{teleport_tw.web.site.Pages}."""
@@ -67,6 +71,7 @@ class Events:
             "limit": Whole(least=1, most=MAX_PAGE),
             "startKey": Text(most=4096, about="of the page before"),
         }
+        exported: dict[str, Shape] = {**PERIOD, "format": Text(choices=("csv", "json"))}
         get = "GET"
         return (
             Route(
@@ -90,8 +95,13 @@ class Events:
                 path="/sites/<site>/recordings/search",
                 handler=self.in_recordings,
                 about="Recordings in which a text was on the screen, and where.",
-                query={"text": Text(least=1, most=256), "limit": Whole(least=1, most=MAX_PAGE)},
-                answer=Table(members={"items": Many(of=FREE)}, needs=("items",)),
+                query={
+                    "text": Text(least=1, most=256),
+                    "limit": Whole(least=1, most=MAX_PAGE),
+                    "from": TIME,
+                    "to": TIME,
+                },
+                answer=Table(members={"items": Many(of=FREE), "sessions": FREE}, needs=("items", "sessions")),
             ),
             Route(
                 method=get,
@@ -112,7 +122,24 @@ class Events:
                 path="/sites/<site>/events/export",
                 handler=self.export,
                 about="All events of a period as a file.",
-                query={**PERIOD, "format": Text(choices=("csv", "json"))},
+                query=exported,
+                media="application/octet-stream",
+            ),
+            Route(
+                method="POST",
+                path="/sites/<site>/events/export/ticket",
+                handler=self.ticket,
+                about="An address from which the browser itself fetches that file, once, within a minute.",
+                query=exported,
+                answer=Table(members={"url": Text()}, needs=("url",)),
+            ),
+            Route(
+                method=get,
+                path="/events/<ticket>",
+                handler=self.fetch,
+                about="What a ticket is for; for the browser that asked for it.",
+                who=Who.BROWSER,
+                limit=Limit.CHEAP,
                 media="application/octet-stream",
             ),
         )
@@ -132,14 +159,27 @@ class Events:
 
     async def in_recordings(self, call: Call) -> Reply:
         """
-        C{GET /webapi/sites/:site/recordings/search}.
+        C{GET /webapi/sites/:site/recordings/search}: C{sessions} has the end of each that has one. A
+        period is that of the end; whatever goes on ends after its beginning.
         """
         text = call.query.get("text", "")
         if not text.strip():
             raise bad_parameter("say which text")
+        period = _query({key: value for key, value in call.query.items() if key in ("from", "to")})
         hits = await call.api.search_recordings(text, EventQuery(limit=call.query.get("limit", PAGE)))
-        items = [{"sid": hit.session, "ms": int(hit.at.total_seconds() * 1000), "line": hit.line} for hit in hits]
-        return {"items": items}
+        ends = {}
+        for session in dict.fromkeys(hit.session for hit in hits):
+            page = await call.api.search(evolve(period, types=RECORDED, session=session, limit=1))
+            if page.events:
+                ends[session] = page.events[0]
+            elif period.until is None:
+                ends[session] = {}
+        items = [
+            {"sid": hit.session, "ms": int(hit.at.total_seconds() * 1000), "line": hit.line}
+            for hit in hits
+            if hit.session in ends
+        ]
+        return {"items": items, "sessions": {session: end for session, end in ends.items() if end}}
 
     async def tail(self, call: Call) -> Reply:
         """
@@ -169,13 +209,29 @@ class Events:
         """
         C{GET /webapi/sites/:site/events/export}.
         """
-        form = call.query.get("format", "json")
-        wanted = evolve(_query(call.query), limit=EXPORT_PAGE)
-        first = await call.api.search(wanted)  # who may not is told so, and gets no empty file
+        return await self._file(call.api, call.query)
+
+    async def ticket(self, call: Call) -> Reply:
+        """
+        C{POST /webapi/sites/:site/events/export/ticket}: what may not be had is said here, where the page can show it.
+        """
+        await call.api.search(evolve(_query(call.query), limit=1))
+        return {"url": f"/webapi/events/{self._tickets.issue(call.user.id, dict(call.query))}"}
+
+    async def fetch(self, call: Call) -> Reply:
+        """
+        C{GET /webapi/events/:ticket}.
+        """
+        return await self._file(call.api, self._tickets.take(call.user.id, call.path["ticket"]))
+
+    async def _file(self, api: Api, query: Mapping[str, Any]) -> Answer:
+        form = query.get("format", "json")
+        wanted = evolve(_query(query), limit=EXPORT_PAGE)
+        first = await api.search(wanted)  # who may not is told so, and gets no empty file
         kind = b"text/csv; charset=utf-8" if form == "csv" else b"application/x-ndjson"
         name = f"events-{from_timestamp(self.clock.seconds()):%Y%m%d-%H%M%S}.{'csv' if form == 'csv' else 'jsonl'}"
         return Answer(
-            body=_exported(call.api, wanted, first, form),
+            body=_exported(api, wanted, first, form),
             content_type=kind,
             headers={b"Content-Disposition": f'attachment; filename="{name}"'.encode()},
         )

@@ -12,6 +12,7 @@ from teleport_tw.access import validate
 from teleport_tw.resources import kinds
 from teleport_tw.resources.metadata import Json, Resource
 from teleport_tw.resources.roles import KIND
+from teleport_tw.resources.text import dump
 from teleport_tw.web.api.admin import MAX_YAML, MFA, WRITTEN, all_of, mistakes, shown, store, written
 from teleport_tw.web.routes import Call, Reply, Route
 from teleport_tw.web.shapes import FREE, Many, Table, Text, Whole
@@ -56,6 +57,14 @@ class Roles:
                 about="What is wrong with a resource that is being written, line by line.",
                 body=Table(members={"yaml": Text(most=MAX_YAML)}, needs=("yaml",)),
                 answer=Table(members={"errors": Many(of=error), "resource": FREE}, needs=("errors",)),
+            ),
+            Route(
+                method="POST",
+                path="/yaml/stringify/<kind>",
+                handler=self.stringify,
+                about="A resource that is being written, as YAML.",
+                body=Table(members={"resource": FREE}, needs=("resource",)),
+                answer=Table(members={"yaml": Text()}, needs=("yaml",)),
             ),
         )
 
@@ -102,6 +111,13 @@ class Roles:
 
         resource, errors = mistakes(call.body["yaml"], check)
         return {"errors": errors, **({"resource": resource.to_json()} if resource is not None else {})}
+
+    async def stringify(self, call: Call) -> Reply:
+        """
+        C{POST /webapi/yaml/stringify/:kind}; nothing is stored, and nothing is checked but the shape.
+        """
+        kind = kinds.lookup(call.path["kind"]).name
+        return {"yaml": dump([written({"object": call.body["resource"]}, kind)])}
 
 
 def _row(role: Resource) -> Json:

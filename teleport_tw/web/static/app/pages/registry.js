@@ -29,6 +29,17 @@ export const PAGES = [
     nav: { label: "Active sessions", icon: "users", section: "Activity" },
   },
   {
+    path: "/web/cluster/:site/recordings",
+    load: () => import("./recordings.js"),
+    nav: { label: "Recordings", icon: "history", section: "Activity", kind: "session" },
+  },
+  { path: "/web/cluster/:site/session/:sid", load: () => import("./player.js") },
+  {
+    path: "/web/cluster/:site/audit",
+    load: () => import("./audit.js"),
+    nav: { label: "Audit log", icon: "audit", section: "Activity", kind: "event" },
+  },
+  {
     path: "/web/cluster/:site/users",
     load: () => import("./users.js"),
     nav: { label: "Users", icon: "user", section: "Management", kind: "user" },
@@ -51,6 +62,7 @@ export const PAGES = [
   { path: "/web/reset/:token", load: () => import("./setup.js"), open: true },
   { path: "/web/account", load: () => import("./account.js") },
   { path: "/web/headless/:id", load: () => import("./headless.js") },
+  { path: "/web/tap/:id", load: () => import("./tap.js") },
   { path: "/web/browser/:id", load: () => import("./browser.js") },
 ];
 
