@@ -15,7 +15,7 @@ from attrs import define, field
 
 from teleport_tw.base.errors import RemoteProtocolError
 
-WINDOW_BYTES = 256 * 1024
+WINDOW_BYTES = 512 * 1024
 """On their way to a page at most: what it shows in some milliseconds, and what is kept for a page that is gone."""
 
 INPUT_WINDOW_BYTES = 64 * 1024
