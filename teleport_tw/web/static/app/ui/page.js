@@ -20,11 +20,10 @@ export function Page({ title, lead, actions, crumbs = [], narrow = false, full =
   }, [title]);
   const heading = useRef(/** @type {HTMLElement | null} */ (null));
   useEffect(() => {
-    // Whoever followed a link goes on from the new page's heading; screen readers say it.
+    // Whoever followed a link goes on from the new page's heading; screen readers say it. An open menu keeps its place.
     const active = document.activeElement;
-    if (hasMoved() && (!active || active === document.body || active.closest(".nav, .menu"))) {
-      heading.current?.focus({ preventScroll: true });
-    }
+    const left = !active || active === document.body || active.matches('.nav a, .menu > button[aria-expanded="false"]');
+    if (hasMoved() && left) heading.current?.focus({ preventScroll: true });
   }, []);
   return html`<div class=${classes("page", narrow && "page-narrow", full && "page-full")}>
     <header class="page-head">
