@@ -15,6 +15,7 @@ import { coloursOf } from "./themes.js";
 
 const FONT = 'ui-monospace, "SF Mono", "Cascadia Mono", "JetBrains Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace';
 const LONGEST_TITLE = 80;
+const HIDE_CURSOR = "\x1b[?25l";
 /** Of text and what is behind it, whatever colours a program chooses: WCAG 2.2, 1.4.3. */
 const CONTRAST = 4.5;
 
@@ -108,6 +109,11 @@ export class Screen {
     this.watcher.disconnect();
     this.#unpaint();
     this.element.remove();
+  }
+
+  /** Nobody types here any more: what was shown stays, without a cursor. */
+  rest() {
+    if (!this.closed) this.terminal.write(HIDE_CURSOR);
   }
 
   /** Nothing will be drawn any more. */

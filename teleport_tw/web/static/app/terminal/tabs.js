@@ -64,7 +64,10 @@ export class Tab {
       risky: (paste) => this.#set({ asked: { paste } }),
       key: (event) => shortcut(event),
     });
-    this.session.listen(changed);
+    this.session.listen(() => {
+      if (this.session.state === "ended") this.screen.rest();
+      changed();
+    });
   }
 
   /** Who and where, before a program gives the terminal a title. */
