@@ -154,6 +154,7 @@ class UserAuthServer(SSHService):
         self._failures = 0
         self._requests = 0
         self._greeted = False
+        self._asked = False
         self._challenge: tuple[bytes, Callable[[Ask], Awaitable[Responder]]] | None = None
         self._answers: Deferred[list[str]] | None = None
         self._expected = 0
@@ -195,6 +196,7 @@ class UserAuthServer(SSHService):
             self._public_key(user, reader)
         elif method == b"keyboard-interactive" and self._challenge is not None and self._challenge[0] == user:
             challenge, self._challenge = self._challenge[1], None
+            self._asked = True
             self._decide(user, challenge(self._ask))
         else:
             self._refuse(counts=method != b"none")
@@ -276,7 +278,8 @@ class UserAuthServer(SSHService):
 
     def _refuse(self, *, counts: bool = True, methods: bytes = b"publickey", partial: bool = False) -> None:
         self._failures += counts
-        if self._failures >= self._rules.max_attempts:
+        # Who was asked and did not know has had all tries: with another key clients would go through them again.
+        if self._failures >= self._rules.max_attempts or self._asked:
             text = b"Too many authentication failures"
             self.transport.sendDisconnect(DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, text)
             return

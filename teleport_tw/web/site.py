@@ -36,6 +36,7 @@ from teleport_tw.web.api.programs import Programs
 from teleport_tw.web.api.public import Public
 from teleport_tw.web.api.setup import Setup
 from teleport_tw.web.api.signin import SignIn
+from teleport_tw.web.api.taps import WaitingLogins
 from teleport_tw.web.assets import Assets
 from teleport_tw.web.facts import PublicFacts
 from teleport_tw.web.joined import Joined
@@ -123,6 +124,7 @@ class WebSite:
                 Programs(self.api, self.facts),
                 Account(self.sessions),
                 Approvals(),
+                WaitingLogins(),
             ]
         self.routes = tuple(route for group in groups for route in group.routes()) + self._own_routes()
         for route in self.routes:

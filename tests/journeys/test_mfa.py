@@ -172,8 +172,49 @@ class MfaTests(unittest.TestCase):
         self.assertNotEqual(cluster.tsh("--headless", *flags, "mfa", "ls", check=False).returncode, 0)
         self.assertNotIn("Traceback", refused.stderr)
 
-    def guarded(self, user: str) -> pyotp.TOTP:
-        """A user whose sessions take a second factor, with an app and a key; signed in."""
+    def config(self) -> str:
+        """
+        @return: a file for C{ssh -F}, as C{tsh config} writes it.
+        """
+        file = self.cluster.folder / "ssh_config"
+        file.write_text(self.cluster.tsh("config").stdout)
+        return str(file)
+
+    def answered_ssh(self, answer: str, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """C{ssh} of somebody who types this to every question."""
+        typing = self.cluster.folder / "askpass"
+        typing.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$1\" >> {typing}.asked\n{answer}\n")
+        typing.chmod(0o755)
+        asking = {"SSH_ASKPASS": str(typing), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":0"}
+        return self.cluster.run("ssh", "-F", self.config(), *words, **asking, **options)
+
+    def test_openssh(self) -> None:
+        """A stock client is asked for a code, once for all hosts; who takes no questions reads why it failed."""
+        cluster, me = self.cluster, getpass.getuser()
+        phone = self.add_phone(code(self.sign_up("erin"), 1))
+        self.guard("erin")
+        answers = f"{PASSWORD}\n{code(phone, 0)}\n"
+        cluster.tsh("login", f"--proxy={cluster.proxy}", "--user=erin", "--mfa-mode=otp", stdin=answers)
+        host = f"{me}@node-1.journey"
+        batch = cluster.run("ssh", "-F", self.config(), "-o", "BatchMode=yes", host, "true", check=False)
+        self.assertNotEqual(batch.returncode, 0)
+        self.assertIn("This session needs a second factor.", batch.stderr)
+        wrong = self.answered_ssh("echo 000000", host, "true", check=False)
+        self.assertNotEqual(wrong.returncode, 0)
+        asked = cluster.folder / "askpass.asked"
+        asked.unlink()
+        done = self.answered_ssh(f"echo {code(phone, 1)}", host, "echo", "in")
+        self.assertEqual(done.stdout, "in\n", done.stderr)
+        self.assertIn("Code from your authenticator app", asked.read_text())
+        again = cluster.run("ssh", "-F", self.config(), "-o", "BatchMode=yes", host, "echo", "again")
+        self.assertEqual(again.stdout, "again\n")
+        started = cluster.events("session.start", user="erin")
+        self.assertTrue(all(event["with_mfa"] for event in started), started)
+        self.assertEqual(len(started), 2)
+        self.assertTrue(cluster.events("auth", user="erin", success=False))
+
+    def guard(self, user: str) -> None:
+        """From the next login on, sessions of this user take a second factor."""
         cluster = self.cluster
         role = {
             "kind": "role",
@@ -187,13 +228,17 @@ class MfaTests(unittest.TestCase):
         file = cluster.folder / "guarded.yaml"
         file.write_text(json.dumps(role))
         cluster.tctl("create", "-f", str(file))
+        cluster.tctl("users", "update", user, "--set-roles=guarded")
+        cluster.tsh("logout")
+
+    def guarded(self, user: str) -> None:
+        """A user whose sessions take a second factor, with a key; signed in."""
+        cluster = self.cluster
         authenticator = self.sign_up(user)
         words = ("mfa", "add", "--type=webauthn", "--name=yubikey", "--mfa-mode=otp")
         self.with_key(*words, stdin=f"{code(authenticator, 1)}\n")
-        cluster.tctl("users", "update", user, "--set-roles=guarded")
-        cluster.tsh("logout")
+        self.guard(user)
         self.with_key("login", f"--proxy={cluster.proxy}", f"--user={user}", stdin=f"{PASSWORD}\n")
-        return authenticator
 
     def test_sessions_that_take_a_second_factor(self) -> None:
         """One tap opens a session, the next, and a copy; without a key or a code there is none."""
