@@ -5,7 +5,9 @@ A terminal in a page, on a real agent's shell.
 from __future__ import annotations
 
 from typing import Any
+from unittest import SkipTest
 
+import pytest
 from twisted.internet import reactor as _reactor
 from twisted.trial.unittest import TestCase
 
@@ -15,7 +17,8 @@ from teleport_tw.base.timing import utc_now
 from teleport_tw.web.envelope import CLOSED, FACTOR, RAW, SESSION, Envelope
 from teleport_tw.web.terminal import KEPT_SECONDS
 from teleport_tw.web.window import WINDOW_BYTES
-from tests.proxy.world import until
+from tests.conch.openssh import SSHD
+from tests.proxy.world import NODE_ID, until
 from tests.web.world import Page, Pages
 
 reactor: Any = _reactor
@@ -278,3 +281,22 @@ class FactorTests(TestCase):
             page.say(Envelope.of("n", wrong))
             await until(lambda page=page: page.closed)
             self.assertEqual((page.closed, page.of(SESSION)), (1008, []), wrong)
+
+
+@pytest.mark.servers
+class AgentlessTests(TestCase):
+    """
+    Sessions that end at the proxy, which speaks SSH with a stock server itself.
+    """
+
+    async def test_a_shell(self) -> None:
+        """The same page, the same shell, and as much of it."""
+        if SSHD is None:
+            raise SkipTest("sshd is not installed")
+        pages = await Pages.start(self)
+        await pages.world.sshd()
+        page = await pages.shell(server_id=NODE_ID)
+        page.type(b"PS1=; stty -echo -onlcr; echo go''on; head -c 1000000 /dev/zero | tr '\\0' x; exit 4\r")
+        await until(lambda: page.of(CLOSED), 30)
+        self.assertEqual(page.of(CLOSED)[0]["status"], 4)
+        self.assertEqual(page.shown.partition(b"goon\n")[2].count(b"x"), 1_000_000)
