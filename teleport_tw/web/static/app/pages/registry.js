@@ -45,6 +45,12 @@ export const PAGES = [
     nav: { label: "Users", icon: "user", section: "Management", kind: "user" },
   },
   {
+    path: "/web/cluster/:site/roles",
+    load: () => import("./roles.js"),
+    nav: { label: "Roles", icon: "role", section: "Management", kind: "role" },
+  },
+  { path: "/web/cluster/:site/roles/edit", load: () => import("./role.js") },
+  {
     path: "/web/cluster/:site/tokens",
     load: () => import("./tokens.js"),
     nav: { label: "Join tokens", icon: "token", section: "Management", kind: "token" },
