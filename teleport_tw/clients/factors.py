@@ -5,17 +5,18 @@ Answering a challenge at a terminal: a code that is typed, a security key that i
 from __future__ import annotations
 
 import select
+import signal
 import sys
 import termios
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field
 
 from teleport_tw.api.contract import Challenge, MfaAnswer
-from teleport_tw.base.errors import TeleportError, access_denied, bad_parameter
+from teleport_tw.base.errors import Kind, TeleportError, access_denied, bad_parameter
 from teleport_tw.base.secret import Secret
 from teleport_tw.clients.login import Asker
 from teleport_tw.clients.securitykeys import SecurityKey, plugged_in
@@ -24,6 +25,10 @@ RECOVERY_CODE_LENGTH = 12
 """What is longer than an authenticator's code is one of the codes for who lost everything else."""
 
 LOOK_SECONDS = 0.1
+
+INTERRUPTED = "interrupted; nothing was done"
+
+T = TypeVar("T")
 
 
 def code_of(text: str) -> MfaAnswer:
@@ -124,6 +129,21 @@ class Answering:
             hint = "plug it in" if not found else "leave only the new one plugged in"
             raise access_denied(f"{len(found) or 'no'} security keys are plugged in: {hint} and try again")
         return MfaAnswer(webauthn=dict(found[0].register(options, self.origin)))
+
+
+def asked(question: Callable[[], T]) -> T:
+    """
+    Block for an answer, which Ctrl-C ends.
+
+    @raise TeleportError: ACCESS_DENIED, it did.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return question()
+    except KeyboardInterrupt as error:
+        raise TeleportError(Kind.ACCESS_DENIED, INTERRUPTED) from error
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Touch(Thread):

@@ -19,6 +19,7 @@ from teleport_tw.base.addresses import split_address
 from teleport_tw.base.net.endpoints import UnixClient
 from teleport_tw.base.tasks import Threads
 from teleport_tw.config.sections import Configuration
+from teleport_tw.config.sections import ProxyService as ProxySection
 from teleport_tw.daemon.announcing import ServerAnnouncer
 from teleport_tw.daemon.database import database
 from teleport_tw.daemon.linked import Uploads
@@ -91,7 +92,7 @@ def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IServi
         name=host.identity.host_id,
         hostname=host.node_name,
         addr=section.web_listen_addr,
-        public_addrs=(facts.web,),
+        public_addrs=web_addresses(section),
         version=teleport_tw.__version__,
     )
     ServerAnnouncer(host.api, reactor, announced).setServiceParent(host)  # type: ignore[no-untyped-call]
@@ -161,14 +162,21 @@ def way_to_auth(host: Host, configuration: Configuration) -> ToAuth | None:
     return lambda client: RelayEndpoint(reactor, address, port, context, name, client)
 
 
+def web_addresses(section: ProxySection) -> tuple[str, ...]:
+    """
+    @return: each C{host:port} by which users reach the proxy's pages, the first before the others.
+    """
+    port = split_address(section.web_listen_addr)[1]
+    named = section.public_addr or (section.web_listen_addr,)
+    return tuple(each if ":" in each else f"{each}:{port}" for each in named)
+
+
 def public_facts(configuration: Configuration) -> PublicFacts:
     """
     @return: what the proxy tells everybody of its addresses.
     """
     section = configuration.proxy
-    web = section.public_addr[0] if section.public_addr else section.web_listen_addr
-    if ":" not in web:
-        web = f"{web}:{split_address(section.web_listen_addr)[1]}"
+    web = web_addresses(section)[0]
     ssh = ""
     if section.listen_addr:
         port = split_address(section.listen_addr)[1]

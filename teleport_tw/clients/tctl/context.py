@@ -5,8 +5,10 @@ How C{tctl} reaches auth: an identity file, this host's own auth service, or a C
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any, cast
 
 from attrs import define, field
 
@@ -15,7 +17,10 @@ from teleport_tw.api.client import RpcApi, connect
 from teleport_tw.api.contract import Api
 from teleport_tw.base.errors import TeleportError, bad_parameter, not_found
 from teleport_tw.base.secret import Secret
+from teleport_tw.clients.adminproof import Proving
+from teleport_tw.clients.factors import Answering
 from teleport_tw.clients.home import home
+from teleport_tw.clients.login import Asker
 from teleport_tw.clients.profile import ProfileFolder
 from teleport_tw.config.load import DEFAULT_PATH, load_file
 from teleport_tw.config.sections import Configuration
@@ -50,7 +55,12 @@ class AdminContext:
         """
         if self._api is None:
             self._api = self._connect()
-        return self._api
+        proving: Any = Proving(self._api, self._answering)
+        return cast(Api, proving)
+
+    def _answering(self) -> Answering:
+        mode = os.environ.get("TELEPORT_MFA_MODE", "auto")
+        return Answering(Asker(), f"https://{self._web}".removesuffix(":443"), mode)
 
     async def web_address(self) -> str:
         """

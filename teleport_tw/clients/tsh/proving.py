@@ -7,9 +7,7 @@ cluster's C{mfa_grace} one answer does for all servers of a command, and for the
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field
 from twisted.internet.defer import DeferredLock
@@ -17,7 +15,7 @@ from twisted.internet.defer import DeferredLock
 from teleport_tw.api.contract import IssueRequest, MfaAnswer, MfaTarget, PublicKeys, Scope
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.secret import Secret
-from teleport_tw.clients.factors import Answering
+from teleport_tw.clients.factors import Answering, asked
 from teleport_tw.clients.login import Asker
 from teleport_tw.pki.keys import PrivateKey
 from teleport_tw.protocols.ssh import keys as ssh_keys
@@ -26,10 +24,6 @@ if TYPE_CHECKING:
     from teleport_tw.clients.tsh.context import UserContext
     from teleport_tw.dial.identity import ClientIdentity
 
-T = TypeVar("T")
-
-INTERRUPTED = "interrupted; nothing was done"
-
 
 def answering(context: UserContext) -> Answering:
     """
@@ -37,21 +31,6 @@ def answering(context: UserContext) -> Answering:
     """
     origin = f"https://{context.signed.profile.web_proxy_addr}".removesuffix(":443")
     return Answering(Asker(), origin, context.options.mfa_mode)
-
-
-def asked(question: Callable[[], T]) -> T:
-    """
-    Block for an answer, which Ctrl-C ends.
-
-    @raise TeleportError: ACCESS_DENIED, it did.
-    """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return question()
-    except KeyboardInterrupt as error:
-        raise TeleportError(Kind.ACCESS_DENIED, INTERRUPTED) from error
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @define(eq=False)

@@ -10,10 +10,11 @@ import sys
 from teleport_tw.api.contract import MfaTarget, Scope
 from teleport_tw.base.errors import access_denied
 from teleport_tw.base.timing import format_time
+from teleport_tw.clients.factors import asked
 from teleport_tw.clients.login import Asker
 from teleport_tw.clients.output import harmless
 from teleport_tw.clients.tsh.context import UserContext
-from teleport_tw.clients.tsh.proving import answering, asked
+from teleport_tw.clients.tsh.proving import answering
 
 EXAMPLES = """\
 tsh headless approve 864cccd9-1d91-4f8d-9b0f-6a3c8d1d8f52
