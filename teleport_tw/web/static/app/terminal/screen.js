@@ -15,6 +15,8 @@ import { coloursOf } from "./themes.js";
 
 const FONT = 'ui-monospace, "SF Mono", "Cascadia Mono", "JetBrains Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace';
 const LONGEST_TITLE = 80;
+/** Bytes; xterm goes through them in some tens of milliseconds. */
+const MOST_AT_ONCE = 384 * 1024;
 const HIDE_CURSOR = "\x1b[?25l";
 /** Of text and what is behind it, whatever colours a program chooses: WCAG 2.2, 1.4.3. */
 const CONTRAST = 4.5;
@@ -63,6 +65,9 @@ export class Screen {
     this.painter = null;
     /** The next key is typed with Ctrl: a phone's keyboard has none. */
     this.ctrl = false;
+    /** Output that came while xterm was at work. @type {{bytes: Uint8Array, done: () => void}[]} */
+    this.waiting = [];
+    this.writing = false;
     this.opened = false;
     this.visible = false;
     this.closed = false;
@@ -77,7 +82,8 @@ export class Screen {
     session.shown = (bytes, done) => {
       if (this.closed) return done();
       ears.output();
-      terminal.write(bytes, done);
+      this.waiting.push({ bytes, done });
+      if (!this.writing) this.#write();
     };
     session.resized = (cols, rows) => terminal.resize(cols, rows);
     terminal.onData((typed) => session.write(this.#withCtrl(typed)));
@@ -183,6 +189,27 @@ export class Screen {
     });
   }
 
+  /**
+   * Hand to xterm what waits, in one piece: of a flood it then draws less often, and gets through it sooner. A single
+   * piece, as the echo of a key, goes at once.
+   */
+  #write() {
+    let size = 0;
+    let count = 0;
+    for (const { bytes } of this.waiting) {
+      if (count && size + bytes.length > MOST_AT_ONCE) break;
+      size += bytes.length;
+      count += 1;
+    }
+    const pieces = this.waiting.splice(0, count);
+    this.writing = count > 0;
+    if (!this.writing) return;
+    this.terminal.write(joined(pieces, size), () => {
+      for (const { done } of pieces) done();
+      this.#write();
+    });
+  }
+
   /** On the graphics card where there is one; xterm's own way of drawing is the fallback. */
   async #paint() {
     canPaint ??= hasGraphics();
@@ -232,6 +259,18 @@ export class Screen {
     event.stopPropagation();
     if (text) this.paste(text);
   }
+}
+
+/** @param {{bytes: Uint8Array}[]} pieces @param {number} size @returns {Uint8Array} */
+function joined(pieces, size) {
+  if (pieces.length === 1 && pieces[0]) return pieces[0].bytes;
+  const whole = new Uint8Array(size);
+  let at = 0;
+  for (const { bytes } of pieces) {
+    whole.set(bytes, at);
+    at += bytes.length;
+  }
+  return whole;
 }
 
 /** Whether WebGL is worth using; null, not tried yet. @type {boolean | null} */
