@@ -37,9 +37,9 @@ WEB, DB = MfaTarget(kind="node", name="web", login="root"), MfaTarget(kind="node
 NODE_IDS = {"web": "00000000-0000-4000-8000-000000000001", "db1": "00000000-0000-4000-8000-000000000002"}
 
 
-class Sessions(KeyCase):
+class SessionCase(KeyCase):
     """
-    Certificates of a minute.
+    Two servers, one of which takes a second factor; and Alice, who has one.
     """
 
     async def start(self) -> None:
@@ -64,6 +64,12 @@ class Sessions(KeyCase):
     def read(self, certificates: Certificates) -> Identity:
         der = ssl.PEM_cert_to_DER_cert(certificates.tls.decode())
         return self.core.signing.identify(der, self.core.now())
+
+
+class Sessions(SessionCase):
+    """
+    Certificates of a minute.
+    """
 
     async def test_which_need_one(self) -> None:
         """The roles that open the target say; what is not known needs what any might; the cluster's word is for all."""

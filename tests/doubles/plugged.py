@@ -6,6 +6,7 @@ C{TEST_SECURITY_KEY} names the file; it keeps what the key knows between two run
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
+from teleport_tw.base.addresses import split_address
 from teleport_tw.clients import securitykeys
+from teleport_tw.dial.web import WebClient, no_trust
 from tests.doubles.authenticator import Authenticator, Credential
 
 _FILE = Path(os.environ["TEST_SECURITY_KEY"])
@@ -64,3 +67,21 @@ def _plugged_in() -> Sequence[securitykeys.SecurityKey]:
 
 
 securitykeys.plugged_in = _plugged_in
+
+
+def sign_up(proxy: str, token: str, password: str) -> None:
+    """
+    Answer an invite with this key, as the page would.
+    """
+    path = f"/webapi/users/password/token/{token}"
+
+    def ask(method: str, where: str, value: Mapping[str, Any]) -> Any:
+        client = WebClient(*split_address(proxy, 0), no_trust())
+        status, body = client.ask(method, where, json.dumps(value).encode())
+        assert status == 200, body
+        return json.loads(body)
+
+    begun = ask("POST", f"{path}/registerchallenge", {"device_type": "webauthn"})
+    shown = FileKey().register(begun["webauthn"]["publicKey"], f"https://{proxy}")
+    proof = {"ticket": begun["id"], "webauthn_creation_response": shown}
+    ask("PUT", path, {"password": password, "device_name": "key", **proof})

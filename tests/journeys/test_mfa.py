@@ -5,6 +5,7 @@ Second factors at a terminal: added, listed, used, removed.
 from __future__ import annotations
 
 import getpass
+import http.client
 import json
 import os
 import re
@@ -14,10 +15,12 @@ import time
 import unittest
 import urllib.error
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pyotp
 import pytest
 
+from tests.journeys.browser import Browser
 from tests.journeys.cluster import PASSWORD, PATIENCE, ROOT, Cluster
 
 pytestmark = pytest.mark.servers
@@ -260,3 +263,74 @@ class MfaTests(unittest.TestCase):
         self.assertEqual(target.read_text(), "copied")
         started = cluster.events("session.start", user="carol")
         self.assertTrue(all(event["with_mfa"] for event in started), started)
+
+    def test_the_browser_beside_it(self) -> None:
+        """A program is signed in by the page; what a stranger sends to its port signs nobody in."""
+        cluster = self.cluster
+        phone = self.add_phone(code(self.sign_up("frank"), 1))
+        page = Browser(cluster)
+        page.sign_in("frank", code(phone, 0))
+        flags = (f"--proxy={cluster.proxy}", f"--ca-pin={cluster.pin}", "--auth=browser", "--browser=none")
+        fresh = str(cluster.folder / "fresh")
+        for stolen in (True, False):
+            with self.started(*cluster.program("tsh"), "login", *flags, TELEPORT_HOME=fresh) as run:
+                link = urlsplit(self.reads(run.stderr, r"(https://\S+)\n"))
+                port, request = int(parse_qs(link.query)["port"][0]), link.path.rpartition("/")[2]
+                for host, path in (("evil.example", "/callback?code=x"), ("", "/"), ("", "/callback")):
+                    self.assertEqual(knock(port, path, host), 404)
+                if stolen:
+                    worth = "0" * 64
+                else:
+                    proof = {"second_factor_token": code(phone, 1)}
+                    worth = page.json("PUT", f"/webapi/browser/{request}", proof)["code"]
+                self.assertEqual(knock(port, f"/callback?code={worth}"), 200)
+                out, errors = run.communicate(timeout=PATIENCE)
+            self.assertEqual(run.returncode, 1 if stolen else 0, errors)
+            self.assertEqual("frank" in out, not stolen)
+            self.assertNotIn("Traceback", errors)
+
+
+def knock(port: int, path: str, host: str = "") -> int:
+    """
+    @return: what a program that waits for its code answers.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        connection.request("GET", path, headers={"Host": host} if host else {})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+class AdministratorTests(unittest.TestCase):
+    """
+    A cluster with keys only.
+    """
+
+    def test_changes_take_a_key(self) -> None:
+        """C{tctl} by a login asks for the key once for several changes; without one it changes nothing."""
+        factors = {"second_factors": ["webauthn"], "webauthn": {"rp_id": "localhost"}, "require_session_mfa": "no"}
+        cluster = Cluster(auth_service={"authentication": {"type": "local", **factors}}, roles=("auth", "proxy"))
+        self.addCleanup(cluster.close)
+        cluster.start()
+        made = json.loads(cluster.tctl("users", "add", "root", "--roles=editor,access", "--format=json"))
+        file = str(cluster.folder / "key")
+        sign_up = "import sys, tests.doubles.plugged as key; key.sign_up(*sys.argv[1:])"
+        token = made["url"].rpartition("/")[2]
+        cluster.run(sys.executable, "-c", sign_up, cluster.proxy, token, PASSWORD, TEST_SECURITY_KEY=file)
+
+        def run(program: str, *words: str, key: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+            plug = "import tests.doubles.plugged; " if key else ""
+            body = f"{plug}from teleport_tw.clients.{program}.main import main; main()"
+            return cluster.run(sys.executable, "-c", body, *words, TEST_SECURITY_KEY=file, **options)
+
+        flags = (f"--proxy={cluster.proxy}", "--user=root", f"--ca-pin={cluster.pin}")
+        run("tsh", "login", *flags, stdin=f"{PASSWORD}\n")
+        words = ("users", "add", "new", "--roles=access")
+        refused = run("tctl", *words, key=False, check=False)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertNotIn("Traceback", refused.stderr)
+        self.assertNotIn('"new"', cluster.tctl("users", "ls", "--format=json"))
+        done = run("tctl", *words)
+        self.assertEqual(done.stderr.count("takes your key"), 1, done.stderr)
+        self.assertIn('"new"', cluster.tctl("users", "ls", "--format=json"))
