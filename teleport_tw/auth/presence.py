@@ -123,7 +123,7 @@ class PresenceRegister:
         """
         if gate.is_a():
             return
-        if not gate.is_a(SystemRole.NODE, SystemRole.PROXY):
+        if not gate.is_a(SystemRole.NODE, SystemRole.PROXY, SystemRole.DB):
             raise gate.refuse(f"may not announce a {TRACKER}")
         known = await self.presence.find(TRACKER, name)
         if known is not None and known.spec.get("address") != gate.identity.host_id:

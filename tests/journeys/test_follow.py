@@ -5,6 +5,7 @@ Sessions that somebody else watches while they go on, and plays when they are ov
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import threading
@@ -105,7 +106,13 @@ class FollowJourney(unittest.TestCase):
             ended = {event["sid"] for event in self.cluster.events("db.session.end", db_service=name)}
             return [e["sid"] for e in self.cluster.events("db.session.start", db_service=name) if e["sid"] not in ended]
 
-        return str(until(found, "the session's start")[-1])
+        session = str(until(found, "the session's start")[-1])
+        listed = ("sessions", "ls", "--kind=db", "--format=json")
+        until(
+            lambda: session in [each["metadata"]["name"] for each in json.loads(self.cluster.tsh(*listed).stdout)],
+            "the session among those that go on",
+        )
+        return session
 
     def _watch(self, session: str) -> tuple[subprocess.Popen[str], list[str]]:
         following, lines = self._tsh("play", "--follow", session), list[str]()

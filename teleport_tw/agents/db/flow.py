@@ -24,6 +24,7 @@ from teleport_tw.agents.db.policy import MAX_QUERY, Policy
 from teleport_tw.agents.db.target import Targets
 from teleport_tw.agents.db.transcript import Transcript
 from teleport_tw.agents.db.users import Provisioned, Users
+from teleport_tw.agents.tracking import Trackers
 from teleport_tw.api.streams import StreamHeader
 from teleport_tw.audit.actor import actor_of
 from teleport_tw.base.errors import Kind, TeleportError
@@ -54,7 +55,11 @@ from teleport_tw.recordings.capture import Recordings
 from teleport_tw.recordings.recorder import Recorder
 from teleport_tw.resources.databases import Database
 from teleport_tw.resources.roles_options import Strictness
+from teleport_tw.resources.sessions import Participant
+from teleport_tw.resources.sessions import Session as Tracked
 
+LISTED_SECONDS = 2.0
+"""A session that lasts so long is listed with those that go on; programs open many that are over before."""
 GRACE_SECONDS = 1.0
 """From the protocol's goodbye to the connection's end; a lock promises two seconds, and is noticed within one."""
 LONG_SECONDS = 1.0
@@ -92,6 +97,7 @@ class Commons:
     sink: EventSink
     targets: Targets
     users: Users
+    trackers: Trackers
     policy: Policy = field(factory=Policy)
     tasks: Tasks = field(factory=Tasks)
     sessions: set[Session] = field(factory=set, init=False)
@@ -330,9 +336,27 @@ class Session:
         """
         self._stands = True
         self.emit(self._start(**facts))
+        self._track()
         self.transcript.note(
             f"{self.identity.username} is connected to {self.database.name}"
             f"{f', database {self.name}' if self.name else ''} as {self._facts['database'].user}"
+        )
+
+    def _track(self) -> None:
+        user, account = self.identity.username, self._facts["database"].user
+        self.commons.trackers.begin(
+            Tracked(
+                name=self.id,
+                session_kind="db",
+                hostname=self.database.name,
+                address=self.commons.host_id,
+                cluster=self.commons.view.cluster,
+                login=account,
+                host_user=user,
+                participants=(Participant(id=self.id, user=user),),
+                created=from_timestamp(self._started_at),
+            ),
+            LISTED_SECONDS,
         )
 
     def end(self, error: TeleportError | str = "") -> None:
@@ -593,6 +617,7 @@ class Session:
 
     async def _end(self, error: TeleportError | str) -> None:
         self._let_go()
+        self.commons.trackers.end(self.id)
         for running in tuple(self._running):
             self.result(running, error="the session ended before the statement did", ended=True)
         if not self._stands:

@@ -21,6 +21,7 @@ from teleport_tw.agents.db.passwords import Passwords
 from teleport_tw.agents.db.policy import Policy
 from teleport_tw.agents.db.target import Certifier, Targets
 from teleport_tw.agents.db.users import Provisioner, Users
+from teleport_tw.agents.tracking import Trackers
 from teleport_tw.api.contract import Presence
 from teleport_tw.api.streams import StreamHeader
 from teleport_tw.base.errors import Kind, TeleportError, not_found
@@ -73,7 +74,7 @@ class DatabaseAgentService(Service):
     ) -> None:
         """
         @param copy: L{teleport_tw.api.mirror.Mirror} of at least L{teleport_tw.dial.view.KINDS}, started elsewhere.
-        @param leases: counts connections.
+        @param leases: counts connections, and hears which sessions run.
         @param certifier: auth, which gives certificates of C{db_client}.
         @param engines: L{teleport_tw.agents.db.engines.engines} and nothing less, but for tests.
         @param provisioners: L{teleport_tw.agents.db.engines.PROVISIONERS}.
@@ -94,6 +95,7 @@ class DatabaseAgentService(Service):
             sink=sink,
             targets=targets,
             users=users,
+            trackers=Trackers(leases, reactor),
             policy=policy or Policy(),
         )
         self.engines = engines
@@ -202,6 +204,7 @@ class DatabaseAgentService(Service):
             call.cancel()
         commons.lifetimes.stopService()
         await commons.recordings.settled()
+        await commons.trackers.stop()
         commons.tasks.cancel()
 
 

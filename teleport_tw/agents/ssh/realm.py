@@ -20,7 +20,7 @@ from teleport_tw.agents.admit import Admission, AuthorizedTarget
 from teleport_tw.agents.ssh.accounts import Account, Accounts
 from teleport_tw.agents.ssh.hostusers import HostUsers
 from teleport_tw.agents.ssh.spawn import Spawner
-from teleport_tw.agents.ssh.tracking import Trackers
+from teleport_tw.agents.tracking import Trackers
 from teleport_tw.api.streams import address_text
 from teleport_tw.api.taps import TapRequest
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, access_denied

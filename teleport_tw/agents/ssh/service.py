@@ -26,7 +26,7 @@ from teleport_tw.agents.ssh.realm import Host, Realm, Registry
 from teleport_tw.agents.ssh.session import open_session
 from teleport_tw.agents.ssh.sftp import SFTPTransfer
 from teleport_tw.agents.ssh.spawn import Spawner
-from teleport_tw.agents.ssh.tracking import Trackers
+from teleport_tw.agents.tracking import Trackers
 from teleport_tw.api.contract import Presence
 from teleport_tw.api.streams import StreamHeader
 from teleport_tw.base.addresses import split_address

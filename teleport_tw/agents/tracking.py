@@ -52,15 +52,18 @@ class Trackers:
     _presence: Announcing
     _clock: IReactorTime
     _sessions: dict[str, Session] = field(factory=dict, init=False)
+    _told: set[str] = field(factory=set, init=False)
     _tasks: Tasks = field(factory=Tasks, init=False)
     _log = Logger()
 
-    def begin(self, session: Session) -> None:
+    def begin(self, session: Session, after_seconds: float = 0.0) -> None:
         """
         A session runs from now on.
+
+        @param after_seconds: when the cluster is told of it: never, of one that is over by then.
         """
         self._sessions[session.name] = session
-        self._tasks.spawn("announcing a session", self._keep(session.name))
+        self._tasks.spawn("announcing a session", self._keep(session.name, after_seconds))
 
     def change(self, name: str, participants: tuple[Participant, ...], state: State) -> None:
         """
@@ -75,15 +78,17 @@ class Trackers:
         """
         The session has ended; harmless for one that never began.
         """
-        if self._sessions.pop(name, None) is not None:
+        if self._sessions.pop(name, None) is not None and name in self._told:
+            self._told.discard(name)
             self._tasks.spawn("ending a session's tracker", self._goodbye(name))
 
     async def stop(self) -> None:
         """
         End them all, and stop.
         """
-        names = tuple(self._sessions)
+        names = tuple(self._told)
         self._sessions.clear()
+        self._told.clear()
         goodbyes = [self._tasks.spawn("ending a session's tracker", self._goodbye(name)) for name in names]
         done = DeferredList(goodbyes)
         call = self._clock.callLater(GOODBYE_SECONDS, self._tasks.cancel)
@@ -92,18 +97,22 @@ class Trackers:
             call.cancel()
         self._tasks.cancel()
 
-    async def _keep(self, name: str) -> None:
+    async def _keep(self, name: str, after_seconds: float) -> None:
+        if after_seconds:
+            await deferLater(self._clock, after_seconds)
         while name in self._sessions:
             await self._tell(name)
             await deferLater(self._clock, TTL.total_seconds() / 3)
 
     async def _tell(self, name: str) -> None:
+        self._told.add(name)
         try:
             await self._presence.heartbeat(self._sessions[name].to_resource(), TTL)
         except TeleportError as error:
             self._log.debug("session {name} was not announced: {error}", name=name, error=error.message)
             return
         if name not in self._sessions:  # it ended while it was told
+            self._told.discard(name)
             await self._goodbye(name)
 
     async def _goodbye(self, name: str) -> None:
