@@ -26,6 +26,7 @@ export function Words({ label, values, onChange, suggestions = [], hint, optiona
     if (next.length > values.length) onChange(next);
     setTyped("");
     setAt(-1);
+    setOpen(false);
   };
   const remove = (/** @type {string} */ word) => {
     onChange(values.filter((each) => each !== word));
@@ -84,6 +85,7 @@ export function Words({ label, values, onChange, suggestions = [], hint, optiona
           aria-invalid=${error ? "true" : undefined}
           aria-describedby=${about || undefined}
           onFocus=${() => setOpen(true)}
+          onClick=${() => setOpen(true)}
           onBlur=${() => {
             setOpen(false);
             if (typed.trim()) add(typed);
