@@ -30,6 +30,9 @@ PAGE = 50
 MAX_PAGE = 500
 EXPORT_PAGE = 500
 
+MAX_LOOKS = 20
+"""Into the log for one page of recordings: commands that were run without a terminal have none, and may be many."""
+
 TAIL_SECONDS = 25.0
 """How long a page that follows is kept waiting; proxies in front end what is silent for half a minute."""
 
@@ -155,7 +158,16 @@ class Events:
         C{GET /webapi/sites/:site/events/search/sessions}.
         """
         wanted = _query(call.query)
-        return _told(await call.api.search(evolve(wanted, types=wanted.types or RECORDED)))
+        wanted = evolve(wanted, types=wanted.types or RECORDED)
+        found: list[Json] = []
+        start = wanted.start
+        for _ in range(MAX_LOOKS):
+            page = await call.api.search(evolve(wanted, start=start, limit=wanted.limit - len(found)))
+            found += [event for event in page.events if _may_be_recorded(event)]
+            start = page.next_start
+            if not start or len(found) >= wanted.limit:
+                break
+        return _told(EventPage(tuple(found), start))
 
     async def in_recordings(self, call: Call) -> Reply:
         """
@@ -289,6 +301,10 @@ def _query(query: Mapping[str, Any]) -> EventQuery:
         start=query.get("startKey", ""),
         descending=query.get("order", "desc") == "desc",
     )
+
+
+def _may_be_recorded(event: Json) -> bool:
+    return event.get("interactive") is not False and event.get("session_recording") != "off"
 
 
 def _after(events: Sequence[Json], uid: str) -> Sequence[Json]:
