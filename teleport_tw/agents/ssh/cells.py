@@ -151,3 +151,14 @@ class Row:
                 style = wanted
                 yield style.sequence()
             yield cell
+
+
+_CLEAN = "\x1b[r\x1b[?6l\x1b[?7l\x1b(B\x0f\x1b[m\x1b[H\x1b[2J"
+
+
+def painted(rows: list[Row]) -> list[str]:
+    """
+    @return: what shows them on a terminal, whatever it shows before.
+    """
+    lines = enumerate(("".join(row.painted()) for row in rows), 1)
+    return [_CLEAN, *(f"\x1b[{number};1H{line}\x1b[m" for number, line in lines if line)]

@@ -2,8 +2,9 @@
 A terminal's screen as it is, so that it can be painted for somebody who comes late.
 
 L{Screen} follows output in any slices: text, the cursor, colours, scrolling, the alternate screen, and the modes a
-client's terminal has to be in. It follows at most L{BYTES_A_SECOND}; what a program writes faster waits, up to
-L{MAX_WAITING_BYTES}, and of what is more only the modes are kept. After such a flood the screen holds its last lines.
+client's terminal has to be in. It follows at most L{BYTES_A_SECOND}, and touches at most L{CELLS_A_SECOND}: six bytes
+may blank a whole screen. What a program writes faster waits, up to L{MAX_WAITING_BYTES}, and of what is more only the
+modes are kept. After such a flood the screen holds its last lines.
 
 @see: ECMA-48; DEC STD 070; xterm's control sequences
 """
@@ -18,7 +19,8 @@ from unicodedata import combining, east_asian_width
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
-from teleport_tw.agents.ssh.cells import PLAIN, Row, Style
+from teleport_tw.agents.ssh import controls
+from teleport_tw.agents.ssh.cells import PLAIN, Row, Style, painted
 
 MAX_COLUMNS, MAX_ROWS = 500, 200
 """What is followed of a larger terminal."""
@@ -26,28 +28,13 @@ MAX_COLUMNS, MAX_ROWS = 500, 200
 BYTES_A_SECOND = 256 << 10
 BURST_BYTES = 64 << 10
 MAX_WAITING_BYTES = 128 << 10
+CELLS_A_SECOND = 4 << 20
+"""Forty times the largest screen; it takes a tenth of a second."""
 
 MAX_SEQUENCE = 4096
 """Characters of an unfinished control sequence; more is taken for text."""
 MAX_COMBINED = 8
 """Characters in one cell."""
-
-_SEQUENCE = re.compile(
-    r"\x1b(?:"
-    r"\[([0-?]*)([ -/]*)([@-~])"
-    r"|\][^\x07\x1b]*(?:\x07|\x1b\\)"
-    r"|[PX^_][^\x1b]*\x1b\\"
-    r"|([ -/])([0-~])"
-    r"|([0-OQ-WYZ\\`-~])"
-    r")"
-)
-_STOP = re.compile(r"[\x00-\x1f\x7f]")
-_MODES = re.compile(rb"\x1b\[\?([0-9;]{1,32})([hl])")
-_DRAWING = dict(zip("jklmnqtuvwx`afgy{z|}~", "┘┐┌└┼─├┤┴┬│◆▒°±≤π≥≠£·", strict=True))
-_CLEAN = "\x1b[r\x1b[?6l\x1b[?7l\x1b(B\x0f\x1b[m\x1b[H\x1b[2J"
-_KEPT_MODES = (1, 9, 1000, 1002, 1003, 1005, 1006, 1015, 2004)
-"""Private modes that change what the client's terminal sends."""
-_ALTERNATE = (47, 1047, 1049)
 
 
 @define
@@ -82,12 +69,13 @@ class Screen:
     _waiting: bytearray = field(factory=bytearray, init=False)
     _allowed: float = field(default=BURST_BYTES, init=False)
     _allowed_at: float = field(init=False)
+    _cells_left: float = field(default=CELLS_A_SECOND, init=False)
     _decoder: codecs.IncrementalDecoder = field(
         factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"), init=False
     )
 
     def __attrs_post_init__(self) -> None:
-        self.columns, self.rows = _bounded(self.columns, MAX_COLUMNS), _bounded(self.rows, MAX_ROWS)
+        self.columns, self.rows = controls.bounded(self.columns, MAX_COLUMNS), controls.bounded(self.rows, MAX_ROWS)
         self._rows = [Row.empty(self.columns) for _ in range(self.rows)]
         self._bottom = self.rows - 1
         self._allowed_at = self.clock.seconds()
@@ -98,29 +86,35 @@ class Screen:
         """
         Follow output, now or later.
         """
-        now = self.clock.seconds()
-        self._allowed = min(BURST_BYTES, self._allowed + max(0.0, now - self._allowed_at) * BYTES_A_SECOND)
-        self._allowed_at = now
+        self._allow()
         waiting = self._waiting
         waiting += data
         too_many = len(waiting) - MAX_WAITING_BYTES
         if too_many > 0:
             self._skip(too_many)
         now_bytes = min(len(waiting), int(self._allowed))
-        if now_bytes:
+        if now_bytes and self._cells_left > 0:
             self._allowed -= now_bytes
             piece = bytes(waiting[:now_bytes])
             del waiting[:now_bytes]
-            self._follow(self._decoder.decode(piece))
+            waiting[:0] = self._follow(self._decoder.decode(piece)).encode("utf-8", "replace")
+
+    def _allow(self) -> None:
+        now = self.clock.seconds()
+        seconds, self._allowed_at = max(0.0, now - self._allowed_at), now
+        self._allowed = min(BURST_BYTES, self._allowed + seconds * BYTES_A_SECOND)
+        self._cells_left = min(CELLS_A_SECOND, self._cells_left + seconds * CELLS_A_SECOND)
 
     def _skip(self, size: int) -> None:
         end = self._waiting.find(b"\n", size, size + MAX_SEQUENCE) + 1 or size
-        skipped = bytes(self._waiting[:end])
+        self._skipped(bytes(self._waiting[:end]))
         del self._waiting[:end]
+
+    def _skipped(self, data: bytes) -> None:
         self._decoder.reset()
         self._rest = ""
-        for found in _MODES.finditer(skipped):
-            self._set_modes(found[1].decode(), found[2] == b"h")
+        for mode, on in controls.modes_in(data).items():
+            self._set_mode(mode, on)
         self._at.column = 0
 
     def resize(self, columns: int, rows: int) -> None:
@@ -128,7 +122,7 @@ class Screen:
         The terminal has another size. Lines are cut, not wrapped anew; programs paint anew themselves.
         """
         self._catch_up()
-        columns, rows = _bounded(columns, MAX_COLUMNS), _bounded(rows, MAX_ROWS)
+        columns, rows = controls.bounded(columns, MAX_COLUMNS), controls.bounded(rows, MAX_ROWS)
         for lines in filter(None, (self._rows, self._other)):
             surplus = len(lines) - rows
             if surplus > 0:
@@ -145,9 +139,11 @@ class Screen:
         self._go(self._at.row, self._at.column)
 
     def _catch_up(self) -> None:
-        piece = bytes(self._waiting)
+        self._allow()
+        left = self._follow(self._decoder.decode(bytes(self._waiting)))
         self._waiting.clear()
-        self._follow(self._decoder.decode(piece))
+        if left:
+            self._skipped(left.encode("utf-8", "replace"))
 
     # --- what is painted --------------------------------------------------------------------------------------------
 
@@ -159,11 +155,11 @@ class Screen:
         said = ["\x1b[?1049l"]
         if self.alternate and self._other is not None:  # what comes back to view when the program has ended
             saved = self._saved
-            said += [*_painted(self._other), f"\x1b[{saved.row + 1};{saved.column + 1}H\x1b[?1049h"]
-        said += _painted(self._rows)
+            said += [*painted(self._other), f"\x1b[{saved.row + 1};{saved.column + 1}H\x1b[?1049h"]
+        said += painted(self._rows)
         if (self._top, self._bottom) != (0, self.rows - 1):
             said.append(f"\x1b[{self._top + 1};{self._bottom + 1}r")
-        for mode in _KEPT_MODES:
+        for mode in controls.KEPT_MODES:
             said.append(f"\x1b[?{mode}{'h' if self._modes.get(mode) else 'l'}")
         said.append(f"\x1b[?25{'h' if self._modes.get(25, True) else 'l'}")
         said.append("\x1b=" if self._keypad else "\x1b>")
@@ -186,7 +182,7 @@ class Screen:
         @return: what gives a terminal that shows this screen back to whoever used it before.
         """
         self._catch_up()
-        modes = [f"\x1b[?{mode}l" for mode in _KEPT_MODES if self._modes.get(mode)]
+        modes = [f"\x1b[?{mode}l" for mode in controls.KEPT_MODES if self._modes.get(mode)]
         if self.alternate:
             modes.append("\x1b[r\x1b[?1049l")
         elif (self._top, self._bottom) != (0, self.rows - 1):
@@ -211,12 +207,17 @@ class Screen:
 
     # --- following --------------------------------------------------------------------------------------------------
 
-    def _follow(self, text: str) -> None:
+    def _follow(self, text: str) -> str:
+        """
+        @return: what it was too much work to follow.
+        """
         text = self._rest + text
         self._rest = ""
         position = 0
         while position < len(text):
-            stop = _STOP.search(text, position)
+            if self._cells_left <= 0:
+                return text[position:]
+            stop = controls.STOP.search(text, position)
             end = stop.start() if stop else len(text)
             if end > position:
                 self._write(text[position:end])
@@ -226,20 +227,21 @@ class Screen:
                 self._control(text[position])
                 position += 1
                 continue
-            sequence = _SEQUENCE.match(text, position)
+            sequence = controls.SEQUENCE.match(text, position)
             if sequence is None:
                 if len(text) - position < MAX_SEQUENCE and "\x18" not in text[position:]:
                     self._rest = text[position:]
-                    return
+                    return ""
                 position += 1
                 continue
             position = sequence.end()
             self._obey(sequence)
+        return ""
 
     def _write(self, text: str) -> None:
         at = self._at
         if at.drawing:
-            text = "".join(_DRAWING.get(letter, letter) for letter in text)
+            text = "".join(controls.DRAWING.get(letter, letter) for letter in text)
         if not text.isascii():
             for letter in text:
                 self._put(letter)
@@ -316,6 +318,7 @@ class Screen:
         """
         height = self._bottom - start + 1
         amount = min(abs(count), height)
+        self._cells_left -= height + amount * self.columns
         blank = [Row.empty(self.columns, self._at.style.ground()) for _ in range(amount)]
         if count > 0:
             self._rows[start : self._bottom + 1] = [*self._rows[start + amount : self._bottom + 1], *blank]
@@ -347,23 +350,26 @@ class Screen:
             return
         if arguments[:1] in ("<", "=", ">"):
             return
-        numbers = [_number(word) for word in arguments.split(";")]
+        numbers = [controls.number(word) for word in arguments.split(";")]
         does = _SEQUENCES.get(final)
         if does is not None:
             does(self, numbers[0], numbers[1] if len(numbers) > 1 else 0)
 
     def _set_modes(self, arguments: str, on: bool) -> None:
         for word in arguments.split(";"):
-            mode = _number(word)
-            if mode in _ALTERNATE:
-                self._change_screen(on, saving=mode == 1049)
-            elif mode in _KEPT_MODES or mode in (6, 7, 25):
-                self._modes[mode] = on
+            self._set_mode(controls.number(word), on)
+
+    def _set_mode(self, mode: int, on: bool) -> None:
+        if mode in controls.ALTERNATE:
+            self._change_screen(on, saving=mode == 1049)
+        elif mode in controls.FOLLOWED_MODES:
+            self._modes[mode] = on
 
     def _change_screen(self, alternate: bool, *, saving: bool) -> None:
         if alternate == self.alternate:
             return
         self.alternate = alternate
+        self._cells_left -= self.rows * self.columns
         if alternate:
             if saving:
                 self._save()
@@ -383,6 +389,7 @@ class Screen:
         self._go(saved.row, saved.column)
 
     def _reset(self) -> None:
+        self._cells_left -= self.rows * self.columns
         self._rows = [Row.empty(self.columns) for _ in range(self.rows)]
         self._other, self.alternate = None, False
         self._at, self._saved = _Cursor(), _Cursor()
@@ -420,11 +427,14 @@ class Screen:
         at, ground = self._at, self._at.style.ground()
         self._erase_line(what if what in (0, 1) else 2)
         before, after = range(at.row), range(at.row + 1, self.rows)
-        for number in {0: (*after,), 1: (*before,), 2: (*before, *after)}.get(what, ()):
-            self._rows[number].wipe(0, self.columns, ground)
+        wiped = {0: (*after,), 1: (*before,), 2: (*before, *after)}.get(what, ())
+        self._cells_left -= len(wiped) * self.columns
+        for line in wiped:
+            self._rows[line].wipe(0, self.columns, ground)
 
     def _erase_line(self, what: int) -> None:
         at = self._at
+        self._cells_left -= self.columns
         start, stop = {0: (at.column, self.columns), 1: (0, at.column + 1)}.get(what, (0, self.columns))
         self._rows[at.row].wipe(start, stop, at.style.ground())
 
@@ -433,6 +443,7 @@ class Screen:
             self._move_lines(self._at.row, count)
 
     def _cells(self, count: int) -> None:
+        self._cells_left -= self.columns
         self._rows[self._at.row].shift(self._at.column, count, self._at.style.ground())
 
     def _margins(self, top: int, bottom: int) -> None:
@@ -443,23 +454,12 @@ class Screen:
 
     def _wipe_cells(self, count: int) -> None:
         column = self._at.column
+        self._cells_left -= self.columns
         self._rows[self._at.row].wipe(column, column + max(1, count), self._at.style.ground())
 
     def _repeat(self, count: int) -> None:
+        self._cells_left -= self.columns
         self._write(self._last * min(max(1, count), self.columns))
-
-
-def _painted(rows: list[Row]) -> list[str]:
-    lines = enumerate(("".join(row.painted()) for row in rows), 1)
-    return [_CLEAN, *(f"\x1b[{number};1H{line}\x1b[m" for number, line in lines if line)]
-
-
-def _bounded(side: int, most: int) -> int:
-    return max(1, min(side, most))
-
-
-def _number(word: str) -> int:
-    return int(word) if word.isdecimal() and len(word) < 6 else 0
 
 
 _ESCAPES: dict[str, Callable[[Screen], None]] = {

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_tw.agents.ssh.cells import PLAIN, Style
-from teleport_tw.agents.ssh.screen import BURST_BYTES, MAX_COLUMNS, MAX_ROWS, MAX_WAITING_BYTES, Screen
+from teleport_tw.agents.ssh.cells import PLAIN, Row, Style
+from teleport_tw.agents.ssh.screen import BURST_BYTES, CELLS_A_SECOND, MAX_COLUMNS, MAX_ROWS, MAX_WAITING_BYTES, Screen
 
 SHOWN: list[tuple[str, list[str], tuple[int, int]]] = [
     ("one\r\ntwo", ["one", "two", "", ""], (1, 3)),
@@ -347,3 +347,49 @@ class RealTerminalTests(SynchronousTestCase):
                 return
             before = now
             time.sleep(0.1)
+
+
+class WorkTests(SynchronousTestCase):
+    """
+    Output that says little and asks for much: all sessions of a host share one thread.
+    """
+
+    def rows_made(self, flood: bytes) -> int:
+        """
+        @return: rows made for it on the largest screen, fed at once and painted.
+        """
+        clock, made = Clock(), [0]
+        shown = Screen(MAX_COLUMNS, MAX_ROWS, clock=clock)
+        empty = Row.empty
+
+        def counted(columns: int, style: Style = PLAIN) -> Row:
+            made[0] += 1
+            return empty(columns, style)
+
+        self.patch(Row, "empty", staticmethod(counted))
+        for _ in range(3):
+            shown.feed(flood)
+            shown.paint()
+        shown.feed(b"\x1b[?25l")
+        clock.advance(60)
+        shown.feed(b"\r\nstill here")
+        self.assertIn("still here", "".join(shown.lines()))
+        return made[0]
+
+    def test_work_is_bounded(self) -> None:
+        """
+        However little is written for it, no more rows are made than a second allows.
+        """
+        most = CELLS_A_SECOND // MAX_COLUMNS + 2 * MAX_ROWS
+        for flood in (b"\x1b[200L", b"\x1bc", b"\x1b[?47h\x1b[?47l", b"\x1b[200S"):
+            self.assertLess(self.rows_made(flood * 500), 2 * most, flood)
+
+    def test_modes_of_what_is_skipped(self) -> None:
+        """
+        What is not followed still says which modes the client's terminal has to be in.
+        """
+        shown = Screen(MAX_COLUMNS, MAX_ROWS, clock=Clock())
+        shown.feed(b"\x1b[200L" * 2000 + b"\x1b[?2004h\x1b[?1000h\x1b[?1000l")
+        painted = shown.paint()
+        self.assertIn(b"\x1b[?2004h", painted)
+        self.assertIn(b"\x1b[?1000l", painted)
