@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 import codecs
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import yaml
@@ -115,7 +115,7 @@ class Player:
         return due
 
 
-def export(records: Sequence[Timed], form: str) -> Iterator[str]:
+def export(records: Iterable[Timed], form: str) -> Iterator[str]:
     """
     @param form: C{text}, what was on the screen as lines; C{json} or C{yaml}, events as the reference names them;
         C{cast}, asciicast v2.
@@ -134,7 +134,7 @@ def export(records: Sequence[Timed], form: str) -> Iterator[str]:
     raise bad_parameter(f"{form!r} is not a format of recordings; use one of {', '.join(FORMATS)}")
 
 
-def as_events(records: Sequence[Timed]) -> Iterator[dict[str, Any]]:
+def as_events(records: Iterable[Timed]) -> Iterator[dict[str, Any]]:
     """
     @return: C{session.start}, C{print}, C{resize}, C{session.end} and notes as JSON objects.
     """
@@ -156,7 +156,7 @@ def as_events(records: Sequence[Timed]) -> Iterator[dict[str, Any]]:
         yield {**event, "ms": record.ms, "ei": index}
 
 
-def as_asciicast(records: Sequence[Timed]) -> Iterator[str]:
+def as_asciicast(records: Iterable[Timed]) -> Iterator[str]:
     """
     @return: lines: a header, then one a record; bytes that are no UTF-8 become replacement characters.
     @see: asciicast v2, https://docs.asciinema.org/manual/asciicast/v2/
@@ -194,7 +194,7 @@ def _cast_header(metadata: Any) -> dict[str, Any]:
     return header
 
 
-def _as_text(records: Sequence[Timed]) -> Iterator[str]:
+def _as_text(records: Iterable[Timed]) -> Iterator[str]:
     lines = LineReader()
     for record in records:
         if isinstance(record.fact, Output):

@@ -10,7 +10,7 @@ anew, with what a screen needs first.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import ClassVar
 
 from attrs import asdict, define, field, frozen
@@ -23,7 +23,7 @@ from teleport_tw.api.contract import Api
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.tasks import Tasks, Threads
-from teleport_tw.recordings.container import Note, Output, Reader, Resized, Timed
+from teleport_tw.recordings.container import Note, Output, Reader, Resized, Timed, unpack
 from teleport_tw.recordings.play import export
 from teleport_tw.resources.metadata import Json
 from teleport_tw.web.envelope import AUDIT, CLOSED, ERROR, FACTS, PLAY, RAW, RESIZE, SEARCH, SESSION, Envelope
@@ -32,7 +32,7 @@ from teleport_tw.web.greeting import Greeting, Threshold
 from teleport_tw.web.routes import Answer, Call, Limit, Reply, Route, Who
 from teleport_tw.web.shapes import Text
 from teleport_tw.web.shell import RESTART, Closing
-from teleport_tw.web.viewing import Viewing
+from teleport_tw.web.viewing import Viewing, frames_of
 from teleport_tw.web.websocket import GOING_AWAY, NORMAL, Conversation, Socket, Upgrade, check_upgrade
 from teleport_tw.web.window import PIECE_BYTES
 
@@ -164,11 +164,13 @@ class Playback(Service):
         """
         C{GET …/sessionlength/:sid}.
         """
-        reader, last = Reader(), 0
+        reader, rest, last = Reader(), bytearray(), 0
         try:
             async for chunk in call.api.get_recording(call.path["session"]):
-                for record in reader.read(chunk):
-                    last = record.ms
+                rest += chunk
+                for header, _, frame in frames_of(rest):
+                    reader.verify(frame)
+                    last = header.last_ms
         except RemoteProtocolError as error:
             raise TeleportError(Kind.BAD_PARAMETER, f"the recording cannot be read: {error}") from error
         return {"durationMs": last, "complete": reader.complete}
@@ -218,16 +220,22 @@ class Playback(Service):
         await viewing.fetch(api.get_recording(session))
         if viewing.failure is not None:
             raise viewing.failure
-        records = [record for number in range(len(viewing.frames)) for record in await viewing.frame(number) or ()]
-        pieces: list[str] = []
-        size = 0
-        for piece in export(records, form):
-            pieces.append(piece)
-            size += len(piece)
-            if size >= PIECE_BYTES:
-                yield "".join(pieces).encode("utf-8", "replace")
-                pieces, size = [], 0
-        yield "".join(pieces).encode("utf-8", "replace")
+        # A frame is unpacked when its turn comes: a few kilobytes may be gigabytes of output.
+        records = (record for header, body in viewing.frames for record in unpack(header, body))
+        pieces = export(records, form)
+        while piece := await self.threads.run(_next_piece, pieces):
+            yield piece.encode("utf-8", "replace")
+
+
+def _next_piece(pieces: Iterator[str]) -> str:
+    found: list[str] = []
+    size = 0
+    for piece in pieces:
+        found.append(piece)
+        size += len(piece)
+        if size >= PIECE_BYTES:
+            break
+    return "".join(found)
 
 
 @define(eq=False, repr=False)

@@ -129,7 +129,7 @@ class Viewing:
         reader, rest = Reader(), bytearray()
         async for chunk in chunks:
             rest += chunk
-            for header, body, frame in _frames(rest):
+            for header, body, frame in frames_of(rest):
                 reader.verify(frame)
                 self._size += len(frame)
                 if self._size > MAX_PACKED_BYTES:
@@ -173,9 +173,11 @@ class Viewing:
         return await self.threads.run(_find, tuple(self.frames), text.casefold())
 
 
-def _frames(rest: bytearray) -> Iterator[tuple[Header, bytes, bytes]]:
+def frames_of(rest: bytearray) -> Iterator[tuple[Header, bytes, bytes]]:
     """
     Cut off the frames that are whole.
+
+    @return: of each its header, its body, and both.
     """
     while len(rest) >= HEADER_BYTES:
         header = Header.parse(bytes(rest[:HEADER_BYTES]))

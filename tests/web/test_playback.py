@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.base.errors import TeleportError, not_found
 from teleport_tw.base.secret import Secret
-from teleport_tw.recordings.container import Encoder, End, Note, Output, Resized, Start, Timed
+from teleport_tw.recordings.container import Encoder, End, Note, Output, Resized, Start, Timed, unpack
+from teleport_tw.web import playback as playback_module
 from teleport_tw.web.envelope import Envelope
 from teleport_tw.web.playback import AHEAD_BYTES, TELL_SECONDS, Playback, Player
 from tests.doubles.threads import InPlace
@@ -260,3 +261,29 @@ class ExportTests(SynchronousTestCase):
         lines = self.successResultOf(Deferred.fromCoroutine(collect())).splitlines()
         self.assertEqual(json.loads(lines[0])["version"], 2)
         self.assertEqual(json.loads(lines[1]), [0.01, "o", "hello"])
+
+    def test_a_frame_at_a_time(self) -> None:
+        """
+        A recording of a few kilobytes that unpacks to gigabytes is no more in memory than one frame of it.
+        """
+        threads: Any = InPlace()
+        playback = Playback(clock=Clock(), threads=threads)
+        groups = [[START], *([Timed(number, Output(b"0" * 100_000))] for number in range(1, 40))]
+        api: Any = Recordings(recording(*groups))
+        unpacked: list[int] = []
+
+        def counted(header: Any, body: bytes) -> list[Timed]:
+            unpacked.append(header.number)
+            return unpack(header, body)
+
+        async def first() -> bytes:
+            pieces = playback._exported(api, "s1", "json")
+            self.patch(playback_module, "unpack", counted)
+            await anext(pieces)
+            second = await anext(pieces)
+            await pieces.aclose()  # type: ignore[attr-defined]
+            return second
+
+        second = self.successResultOf(Deferred.fromCoroutine(first()))
+        self.assertIn(b"print", second)
+        self.assertLess(len(unpacked), 5)
