@@ -50,7 +50,7 @@ export default function Audit({ params: { site }, query }) {
     query,
     [site, include, search, user, period.key],
   );
-  const fresh = useTail(live, site, wanted);
+  const fresh = useTail(live, site, wanted, paged.reload);
   const known = new Set(fresh.map(({ uid }) => uid));
   const rows = paged.rows && (live ? [...fresh, ...paged.rows.filter(({ uid }) => !known.has(uid))] : paged.rows);
   const [open, setOpen] = useState(/** @type {Event | null} */ (null));

@@ -138,7 +138,9 @@ function columns(site) {
       label: "Actions",
       actions: true,
       cell: (event) => html`<span class="row">
-        <${Button} size="small" icon="play" href=${playerHref(site, event.sid)} aria-label=${`Play the session of ${harmless(event.user, 80)}`}>Play<//>
+        <${Button} size="small" icon=${event.db_service ? "file" : "play"} href=${playerHref(site, event.sid)}>
+          ${event.db_service ? "Read" : "Play"}<span class="hidden"> the session of ${harmless(event.user, 80)}</span>
+        <//>
         <${Menu}
           label=${`Download the session of ${harmless(event.user, 80)}`}
           size="small"

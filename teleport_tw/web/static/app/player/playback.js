@@ -104,8 +104,10 @@ export class Playback {
   /** @param {boolean} [on] */
   toggle(on = !this.playing) {
     this.playing = on;
-    if (!on) this.following = false;
-    else if (this.atEnd) return this.live ? this.follow() : this.seek(0);
+    if (!on) {
+      if (this.following) this.catching = -1;
+      this.following = false;
+    } else if (this.atEnd) return this.live ? this.follow() : this.seek(0);
     return this.#changed();
   }
 

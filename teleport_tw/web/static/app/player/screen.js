@@ -45,6 +45,9 @@ export class Picture {
     // What a recording holds is looked at: nothing of it reaches the clipboard, the window's title or a printer.
     this.terminal.parser.registerOscHandler(52, () => true);
     this.watcher = new ResizeObserver(() => this.fit());
+    this.scheme = matchMedia("(prefers-color-scheme: dark)");
+    this.turned = () => this.recolour();
+    this.scheme.addEventListener("change", this.turned);
   }
 
   /** @param {HTMLElement} parent */
@@ -61,6 +64,7 @@ export class Picture {
 
   close() {
     this.watcher.disconnect();
+    this.scheme.removeEventListener("change", this.turned);
     this.element.remove();
     this.terminal.dispose();
   }

@@ -1,0 +1,108 @@
+/** A player's clock, without a page. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Playback } from "../../../teleport_tw/web/static/app/player/playback.js";
+
+const bytes = (words) => new TextEncoder().encode(words);
+
+/** A player whose picture is a text, and whose proxy is the test. */
+function player() {
+  const asked = [];
+  const told = [];
+  const picture = {
+    text: "",
+    size: "",
+    reset: () => void (picture.text = ""),
+    resize: (columns, rows) => void (picture.size = `${columns}x${rows}`),
+    write: (data, done) => {
+      picture.text += new TextDecoder().decode(data);
+      done();
+    },
+  };
+  const source = { play: (at) => asked.push(at), took: (count, generation) => told.push([count, generation]) };
+  const playback = new Playback(source, picture);
+  playback.learn({ length: 10_000, complete: true, bytes: 0, events: [], idle: [[2000, 9000]], sizes: [] });
+  return { playback, picture, asked, told };
+}
+
+/** What the recording holds. */
+function recorded(playback) {
+  playback.take({ ms: 100, bytes: bytes("a") });
+  playback.take({ ms: 2000, bytes: bytes("b") });
+  playback.take({ ms: 9000, size: [90, 30] });
+  playback.take({ ms: 9000, bytes: bytes("c") });
+  playback.end();
+}
+
+test("what is due is shown, and told of", () => {
+  const { playback, picture, asked, told } = player();
+  playback.again();
+  recorded(playback);
+  playback.toggle(true);
+  playback.tick(150);
+  assert.deepEqual([picture.text, asked, told], ["a", [0], [[1, 1]]]);
+  playback.set({ speed: 8 });
+  playback.tick(240);
+  assert.equal(picture.text, "ab");
+});
+
+test("a seek draws what was before, at once and also while it stands", () => {
+  const { playback, picture, asked } = player();
+  playback.again();
+  recorded(playback);
+  playback.seek(5000);
+  assert.equal(playback.waiting, true);
+  recorded(playback);
+  assert.deepEqual([picture.text, asked, playback.position, playback.waiting], ["ab", [0, 5000], 5000, false]);
+  playback.seek(99_999);
+  recorded(playback);
+  assert.deepEqual([picture.text, picture.size, playback.position, playback.atEnd], ["abc", "90x30", 10_000, true]);
+});
+
+test("silences are skipped but for their ends", () => {
+  const { playback } = player();
+  playback.again();
+  recorded(playback);
+  playback.set({ skipIdle: true });
+  playback.seek(2400);
+  recorded(playback);
+  playback.toggle(true);
+  playback.tick(200);
+  assert.equal(playback.position, 8500);
+});
+
+test("the clock waits for what has not come", () => {
+  const { playback } = player();
+  playback.again();
+  playback.take({ ms: 100, bytes: bytes("a") });
+  playback.toggle(true);
+  for (let count = 0; count < 5; count++) playback.tick(250);
+  assert.deepEqual([playback.position, playback.waiting], [100, true]);
+});
+
+test("played to its end it stops, and begins again", () => {
+  const { playback, asked } = player();
+  playback.again();
+  recorded(playback);
+  playback.seek(9990);
+  recorded(playback);
+  playback.toggle(true);
+  playback.tick(250);
+  assert.deepEqual([playback.playing, playback.atEnd], [false, true]);
+  playback.toggle();
+  assert.deepEqual([asked.at(-1), playback.playing], [0, true]);
+});
+
+test("a session that goes on is drawn as it comes, until somebody pauses", () => {
+  const { playback, picture } = player();
+  playback.learn({ ...playback.facts, complete: false });
+  playback.follow();
+  playback.take({ ms: 12_000, bytes: bytes("x") });
+  assert.deepEqual([picture.text, playback.position, playback.live], ["x", 12_000, true]);
+  playback.toggle(false);
+  playback.take({ ms: 13_000, bytes: bytes("y") });
+  assert.deepEqual([picture.text, playback.following], ["x", false]);
+  playback.follow();
+  playback.take({ ms: 13_000, bytes: bytes("xy") });
+  assert.equal(picture.text, "xy");
+});
