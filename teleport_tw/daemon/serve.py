@@ -78,7 +78,11 @@ def _proxy(host: Host, configuration: Configuration, threads: Threads) -> IServi
         still=lambda id, active: site.sessions.still(id, active),
     )
     files = Files(reach=reach, clock=reactor)
-    playback = Playback(clock=reactor, threads=threads)
+    playback = Playback(
+        clock=reactor,
+        threads=threads,
+        still=lambda id, active: site.sessions.still(id, active),
+    )
     for service in (terminals, files, playback):
         service.setServiceParent(host)  # type: ignore[no-untyped-call]
 

@@ -10,13 +10,14 @@ anew, with what a screen needs first.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import ClassVar
 
 from attrs import asdict, define, field, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from teleport_tw.api.contract import Api
@@ -29,6 +30,7 @@ from teleport_tw.resources.metadata import Json
 from teleport_tw.web.envelope import AUDIT, CLOSED, ERROR, FACTS, PLAY, RAW, RESIZE, SEARCH, SESSION, Envelope
 from teleport_tw.web.files import disposition
 from teleport_tw.web.greeting import Greeting, Threshold
+from teleport_tw.web.refusal import Refusal
 from teleport_tw.web.routes import Answer, Call, Limit, Reply, Route, Who
 from teleport_tw.web.shapes import Text
 from teleport_tw.web.shell import RESTART, Closing
@@ -53,6 +55,9 @@ MAX_WORDS = 256
 TICKET_SECONDS = 60.0
 MAX_TICKETS = 1000
 
+SWEEP_SECONDS = 30.0
+"""Between two looks whether who watches is still signed in."""
+
 TYPES = {"cast": b"application/x-asciicast", "text": b"text/plain; charset=utf-8", "json": b"application/x-ndjson"}
 SUFFIXES = {"cast": "cast", "text": "txt", "json": "json"}
 
@@ -69,12 +74,37 @@ class _Ticket:
 class Playback(Service):
     """
     The routes, and the players that are open.
+
+    @ivar still: asks about a session on the web, as L{teleport_tw.web.terminals.Terminals.still}. To watch is not to
+        be active.
     """
 
     clock: IReactorTime
     threads: Threads
+    still: Callable[[Secret[str], bool], Awaitable[object]]
     _players: set[Player] = field(factory=set, init=False)
     _tickets: dict[str, _Ticket] = field(factory=dict, init=False)
+    _tasks: Tasks = field(factory=Tasks, init=False)
+    _log: ClassVar[Logger] = Logger()
+
+    def startService(self) -> None:
+        """
+        From now on sessions on the web are looked at now and then: one may end elsewhere, or be locked.
+        """
+        super().startService()  # type: ignore[no-untyped-call]
+        self._tasks.spawn("looking after players", self._sweep())
+
+    async def _sweep(self) -> None:
+        while True:
+            await deferLater(self.clock, SWEEP_SECONDS)
+            for id in {player.owner for player in self._players}:
+                try:
+                    await self.still(id, False)
+                except Refusal as error:
+                    if error.status == 401:
+                        self.signed_out(id)
+                except TeleportError as error:
+                    self._log.warn("it is not known whether a user is still signed in: {error}", error=error.message)
 
     def routes(self) -> Sequence[Route]:
         """
@@ -126,6 +156,7 @@ class Playback(Service):
         Every page is told.
         """
         super().stopService()  # type: ignore[no-untyped-call]
+        self._tasks.cancel()
         self.farewell()
         self._tickets.clear()
 

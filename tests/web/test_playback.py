@@ -17,7 +17,8 @@ from teleport_tw.base.secret import Secret
 from teleport_tw.recordings.container import Encoder, End, Note, Output, Resized, Start, Timed, unpack
 from teleport_tw.web import playback as playback_module
 from teleport_tw.web.envelope import Envelope
-from teleport_tw.web.playback import AHEAD_BYTES, TELL_SECONDS, Playback, Player
+from teleport_tw.web.playback import AHEAD_BYTES, SWEEP_SECONDS, TELL_SECONDS, Playback, Player
+from teleport_tw.web.refusal import Refusal
 from tests.doubles.threads import InPlace
 
 START = Timed(0, Start({"user": "alice", "sid": "s1", "size": "100:30"}))
@@ -72,6 +73,10 @@ class Socket:
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         self.code = code
+
+
+async def signed_in(id: Secret[str], active: bool) -> None:
+    """Everybody is."""
 
 
 class PlayerTests(SynchronousTestCase):
@@ -252,7 +257,7 @@ class ExportTests(SynchronousTestCase):
     def test_asciicast(self) -> None:
         """It comes in pieces, whole."""
         threads: Any = InPlace()
-        playback = Playback(clock=Clock(), threads=threads)
+        playback = Playback(clock=Clock(), threads=threads, still=signed_in)
         api: Any = Recordings(recording([START, Timed(10, Output(b"hello"))]))
 
         async def collect() -> bytes:
@@ -267,7 +272,7 @@ class ExportTests(SynchronousTestCase):
         A recording of a few kilobytes that unpacks to gigabytes is no more in memory than one frame of it.
         """
         threads: Any = InPlace()
-        playback = Playback(clock=Clock(), threads=threads)
+        playback = Playback(clock=Clock(), threads=threads, still=signed_in)
         groups = [[START], *([Timed(number, Output(b"0" * 100_000))] for number in range(1, 40))]
         api: Any = Recordings(recording(*groups))
         unpacked: list[int] = []
@@ -287,3 +292,38 @@ class ExportTests(SynchronousTestCase):
         second = self.successResultOf(Deferred.fromCoroutine(first()))
         self.assertIn(b"print", second)
         self.assertLess(len(unpacked), 5)
+
+
+class EndedTests(SynchronousTestCase):
+    """
+    A sign-in that was ended elsewhere: by its user at another browser, or by a lock.
+    """
+
+    def test_who_watches_sees_no_more(self) -> None:
+        """
+        A player of a session that goes on is closed, and that of another sign-in stays; watching keeps nobody in.
+        """
+        clock, threads, over, asked = Clock(), InPlace(), [False], []
+
+        async def still(id: Secret[str], active: bool) -> None:
+            asked.append(active)
+            if over[0] and id == Secret("stolen"):
+                raise Refusal(401, "the session has ended; sign in again")
+
+        playback = Playback(clock=clock, threads=threads, still=still)  # type: ignore[arg-type]
+        playback.startService()
+        self.addCleanup(playback.stopService)
+        sockets = []
+        for owner in ("stolen", "own"):
+            api = Recordings(recording([START], complete=False))
+            api.more = Deferred()
+            player = Player(Secret(owner), api, "s1", clock, threads, playback._players.discard)  # type: ignore[arg-type]
+            playback._players.add(player)
+            sockets.append(Socket())
+            player.opened(sockets[-1])  # type: ignore[arg-type]
+        clock.advance(SWEEP_SECONDS)
+        self.assertEqual([socket.code for socket in sockets], [None, None])
+        over[0] = True
+        clock.advance(SWEEP_SECONDS)
+        self.assertEqual([socket.code for socket in sockets], [1000, None])
+        self.assertEqual({*asked}, {False})
