@@ -15,9 +15,10 @@ import unittest
 from pathlib import Path
 from typing import Any
 
+import pyotp
 import pytest
 
-from tests.journeys.cluster import Cluster, free_ports, until
+from tests.journeys.cluster import PASSWORD, Cluster, free_ports, until
 from tests.journeys.databases import database_agent, listed, server_files
 from tests.peers.postgres import Postgres
 
@@ -197,3 +198,36 @@ class TshDbJourney(unittest.TestCase):
         self.cluster.tctl("rm", "db/dyn")
         until(lambda: "dyn" not in listed(self.cluster), "its end")
         self.assertIn("not found", self.tsh("db", "login", "dyn").stderr)
+
+    def test_second_factor(self) -> None:
+        """
+        Where a role asks for it, one answer opens sessions with the database, and nothing of them is kept.
+        """
+        cluster, home = self.cluster, str(self.cluster.folder / "tapped")
+        options = {"require_session_mfa": True}
+        allow = {"db_labels": {"*": "*"}, "db_users": ["app"], "db_names": ["orders"]}
+        role = {"kind": "role", "version": "v7", "metadata": {"name": "tapped"}}
+        file = cluster.folder / "tapped.yaml"
+        file.write_text(json.dumps({**role, "spec": {"options": options, "allow": allow}}))
+        cluster.tctl("create", str(file))
+        made = json.loads(cluster.tctl("users", "add", "bert", "--roles=tapped", "--format=json"))
+        path = f"/webapi/users/password/token/{made['url'].rpartition('/')[2]}"
+        app = pyotp.TOTP(json.loads(cluster.http("GET", path))["otpSecret"])
+
+        def code(steps: int) -> str:
+            return str(app.at(int(time.time()) + 30 * steps))
+
+        said = {"password": PASSWORD, "second_factor_token": code(-1)}
+        cluster.http("PUT", path, json.dumps(said).encode())
+        flags = (f"--proxy={cluster.proxy}", "--user=bert", f"--ca-pin={cluster.pin}")
+        self.tsh("login", *flags, stdin=f"{PASSWORD}\n{code(0)}\n", TELEPORT_HOME=home)
+        words = ("db", "exec", "select 6 * 7 as answer", "--dbs=pg", "--db-user=app", "--db-name=orders")
+        refused = self.tsh(*words, stdin="000000\n", TELEPORT_HOME=home)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("A second factor is required", refused.stderr)
+        done = self.tsh(*words, stdin=f"{code(1)}\n", TELEPORT_HOME=home)
+        self.assertIn("42", done.stdout, done.stderr)
+        connect = ("db", "connect", "pg", "--db-user=app", "--db-name=orders")
+        again = self.tsh(*connect, stdin="select 'covered';\n", TELEPORT_HOME=home)
+        self.assertIn("covered", again.stdout, again.stderr)
+        self.assertEqual(list(Path(home).rglob("*-db/**/*.pem")), [])
