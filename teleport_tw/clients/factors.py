@@ -49,12 +49,18 @@ class Answering:
     @ivar origin: C{https://} and the proxy's address, which a key signs.
     @ivar mode: of C{--mfa-mode}: C{auto}, whatever there is; C{otp}, codes only; C{cross-platform}, keys only.
     @ivar keys: finds security keys.
+    @ivar recovery: whether a recovery code would do as well.
     """
 
     asker: Asker
     origin: str
     mode: str = "auto"
     keys: Callable[[], Sequence[SecurityKey]] = field(default=plugged_in)
+    recovery: bool = True
+
+    @property
+    def _or_recovery(self) -> str:
+        return ", or a recovery code" if self.recovery else ""
 
     def answer(self, challenge: Challenge, why: str = "") -> MfaAnswer:
         """
@@ -72,7 +78,7 @@ class Answering:
             return self._touched(challenge, self._sign(options, found, Event()))
         if codes or challenge.otp:
             return code_of(
-                self.asker.secret("Enter a code from your authenticator app, or a recovery code:\n").reveal()
+                self.asker.secret(f"Enter a code from your authenticator app{self._or_recovery}:\n").reveal()
             )
         if options is None:
             raise access_denied("you have no second factor that this cluster takes: tsh mfa ls shows yours")

@@ -75,7 +75,7 @@ class Prover:
             if (await api.mfa_required(target)).covered:
                 return None
             challenge = await api.create_challenge(Scope.SESSION, target)
-            answer = asked(lambda: answering(self.context).answer(challenge, why))
+            answer = asked(lambda: evolve(answering(self.context), recovery=False).answer(challenge, why))
             if answer.webauthn or answer.otp.reveal():
                 return answer
             raise TeleportError(Kind.ACCESS_DENIED, "a recovery code opens no sessions; see `tsh mfa add`")
