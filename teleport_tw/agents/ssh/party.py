@@ -48,6 +48,9 @@ KIND = "ssh"
 MAX_MEMBERS = 32
 """In one session beside its owner: each costs a copy of all output."""
 
+MAX_TOLD = 64
+"""Events that a member who does not keep up is told of; they take no room in a window, and would be kept for them."""
+
 LEAVE = b"\x03"
 TERMINATE = b"t"
 
@@ -82,6 +85,7 @@ class Member:
     @ivar channel: theirs.
     @ivar size: of their terminal; C{None} for none.
     @ivar behind: they do not keep up, and are left out until they do.
+    @ivar told: events since.
     """
 
     party: Party
@@ -90,6 +94,7 @@ class Member:
     size: Size | None
     id: str = field(factory=lambda: str(uuid4()))
     behind: bool = False
+    told: int = 0
 
     @property
     def username(self) -> str:
@@ -116,8 +121,10 @@ class Member:
         It has.
         """
         if self.behind:
-            self.behind = False
+            self.behind, self.told = False, 0
             self.party.paint(self)
+            if not self.types:
+                self.party.tell_size(self)
 
     def stopProducing(self) -> None:
         """
@@ -267,7 +274,7 @@ class Party:
         self._announce()
         self._fit()
         if not member.types:
-            self._tell_size(member)
+            self.tell_size(member)
         self._review()
         return member
 
@@ -421,11 +428,14 @@ class Party:
         self.hooks.resized(self.terminal_size)
         for member in self.members.values():
             if not member.types:
-                self._tell_size(member)
+                self.tell_size(member)
 
-    def _tell_size(self, member: Member) -> None:
+    def tell_size(self, member: Member) -> None:
+        """
+        Who only watches has to know how large the picture is.
+        """
         columns, rows = self._shown
-        self._notify(member.channel, {"event": "resize", "sid": self.id, "size": f"{columns}:{rows}"})
+        self._inform(member, {"event": "resize", "sid": self.id, "size": f"{columns}:{rows}"})
 
     def _emit(self, kind: type[SessionJoin] | type[SessionLeave], member: Member) -> None:
         facts, owner = member.channel.facts, self.owner.user.target
@@ -436,8 +446,15 @@ class Party:
         )
         self.owner.user.realm.sink.emit(event)
         told = {"event": kind.NAME, "sid": self.id, "user": member.username, "mode": member.mode.value}
-        for channel in (self.owner, *(each.channel for each in self.members.values())):
-            self._notify(channel, told)
+        self._notify(self.owner, told)
+        for each in self.members.values():
+            self._inform(each, told)
+
+    def _inform(self, member: Member, told: dict[str, str]) -> None:
+        if member.behind:
+            member.told += 1
+        if member.told <= MAX_TOLD:
+            self._notify(member.channel, told)
 
     @staticmethod
     def _notify(channel: SessionChannel, told: dict[str, str]) -> None:

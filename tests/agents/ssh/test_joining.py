@@ -4,12 +4,12 @@ Several people in one session: OpenSSH's client as all of them, at our agent.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
 import struct
 import termios
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 
 from teleport_tw.agents.ssh import party as parties
+from teleport_tw.agents.ssh.pty import Size
 from teleport_tw.dial import joining
 from teleport_tw.dial.lifetime import Ending
 from teleport_tw.pki.sshcert import JOIN_PRINCIPAL
@@ -117,7 +118,7 @@ class PartyTestCase(AgentTestCase):
 
         def kill() -> Any:
             if someone.code is None and not someone.ended.called:
-                with suppress(ProcessExitedAlready):  # it ended, and its terminal has not been read to the end
+                with contextlib.suppress(ProcessExitedAlready):  # it ended; its terminal is not read to the end
                     process.signalProcess("KILL")
             return someone.ended
 
@@ -373,6 +374,28 @@ class AttackTests(PartyTestCase):
         self.joiner("observer")
         await self.until(lambda: alice.sees("User bob joined"))
         self.assertIn(b"all it takes", await self.refused("observer", "carol", "watcher"))
+
+    async def test_nothing_is_kept_for_who_does_not_read(self) -> None:
+        """
+        Events are no data and take no room in a window: an owner who changes the size without end does not fill the
+        host's memory with what an observer never reads.
+        """
+        await self.start()
+        alice = await self.owner()
+        self.joiner("observer")
+        await self.until(lambda: alice.sees("User bob joined"))
+        [member] = self.party.members.values()
+        told: list[bytes] = []
+        self.patch(member.channel.conn, "notify", lambda channel, name, payload=b"": told.append(payload))
+        member.pauseProducing()
+        for number in range(1000):
+            self.party.resized(Size(columns=80 + number % 2, rows=24))
+        self.assertLessEqual(len(told), parties.MAX_TOLD)
+        member.resumeProducing()
+        self.assertIn(b'"81:24"', told[-1])
+        told.clear()
+        self.party.resized(Size(columns=90, rows=24))
+        self.assertEqual(len(told), 1)
 
 
 class ModeratedTests(PartyTestCase):
