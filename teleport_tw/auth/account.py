@@ -28,6 +28,9 @@ from teleport_tw.stores.devices import MOST_DEVICES, AnyDevice, KeyDevice, OtpDe
 PURPOSE = "device"
 """Of a ticket for a device."""
 
+FIRST = "first"
+"""What a ticket is bound to that took no second factor, as there was none: it is good while there still is none."""
+
 NOT_ACCEPTED = "the second factor was not accepted; try again"
 _GONE = "this took too long, or was done already; begin again"
 
@@ -130,13 +133,25 @@ class Accounts:
                 raise access_denied("a second factor is needed to add another device")
             await self.prove(username, answer, Scope.MANAGE_DEVICES)
         return await core.enrolment.offer(
-            type, plain, username, core.preference(), core.now(), purpose=PURPOSE, passwordless=passwordless
+            type,
+            plain,
+            username,
+            core.preference(),
+            core.now(),
+            purpose=PURPOSE,
+            target="" if devices else FIRST,
+            passwordless=passwordless,
         )
 
     async def add_device(self, gate: Gate, ticket: str, answer: MfaAnswer) -> Device:
         """See the contract."""
         username, core = person(gate), self.core
+        devices = await core.devices.all(username)
+        if len(devices) >= MOST_DEVICES:
+            raise TeleportError(Kind.LIMIT_EXCEEDED, f"you have {MOST_DEVICES} devices; remove one first")
         pending = await core.enrolment.pending(ticket, PURPOSE, username, "", core.now())
+        if pending is None and not devices:
+            pending = await core.enrolment.pending(ticket, PURPOSE, username, FIRST, core.now())
         if pending is None:
             raise not_found(_GONE)
         device = await core.enrolment.accept(pending, answer, core.preference(), core.now())

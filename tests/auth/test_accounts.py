@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pyotp
 from twisted.internet.defer import gatherResults
 
 from teleport_tw.api.contract import DeviceType, LoginRequest, MfaAnswer, MfaTarget, Scope
@@ -36,6 +37,20 @@ class Accounts(KeyCase):
         ticket = await his.begin_device(DeviceType.TOTP, "x", await self.proof(bob, his, Scope.MANAGE_DEVICES))
         await self.refused(api.add_device(ticket.id, MfaAnswer(otp=Secret("000000"))), Kind.NOT_FOUND)
         await self.refused(self.proxy.list_devices())
+
+    async def test_a_first_device_is_the_first(self) -> None:
+        """A ticket that took no second factor is good for nothing once its user has one."""
+        alice = await self.signed_up("alice")
+        api = await self.sign_in(alice)
+        for device in await self.core.devices.all("alice"):
+            await self.core.devices.remove("alice", device)
+        stolen = await api.begin_device(DeviceType.TOTP, "not hers")
+        own = await api.begin_device(DeviceType.TOTP, "phone")
+        first = pyotp.TOTP(own.otp_secret.reveal())
+        await api.add_device(own.id, self.code(first))
+        late = self.code(pyotp.TOTP(stolen.otp_secret.reveal()))
+        await self.refused(api.add_device(stolen.id, late), Kind.NOT_FOUND)
+        self.assertEqual([each.name for each in await api.list_devices()], ["phone"])
 
     async def test_the_last_device_stays(self) -> None:
         """While the cluster demands one; of two who remove the last two, one is told."""
