@@ -115,6 +115,7 @@ function make(site, sid, at, tell) {
   let picture = null;
   let closed = false;
   let first = true;
+  let judged = false;
   let tickedAt = 0;
   let drawnAt = 0;
   let frame = 0;
@@ -137,7 +138,12 @@ function make(site, sid, at, tell) {
           playback.follow();
         } else if (made.ready) playback.again();
       },
-      facts: (facts) => playback.learn(facts),
+      facts: (facts) => {
+        playback.learn(facts);
+        // Whether it goes on is told a moment after who it is.
+        if (!judged && !facts.complete && !at && picture) playback.follow();
+        judged = true;
+      },
       item: (item) => playback.take(item),
       end: () => playback.end(),
       opened: () => {},
