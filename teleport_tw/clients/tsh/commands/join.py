@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     C{tsh join}.
     """
     parser.add_argument("session", help="id of a session, as `tsh sessions ls` has it")
-    parser.add_argument("-m", "--mode", choices=MODES, default="observer", help="[observer]")
+    parser.add_argument("-m", "--mode", choices=MODES, default="observer", help="what you may do there [observer]")
     parser.add_argument("--reason", default="", metavar="TEXT", help="why you join; everybody in the session reads it")
     add_cluster(parser)
     parser.set_defaults(run=run)
