@@ -262,19 +262,20 @@ class Peer:
 
 
 @cache
-def _shared(kind: type[Peer]) -> Peer:
+def _shared(kind: type[Peer], owner: str) -> Peer:
     peer = kind().start()
     atexit.register(peer.close)
     return peer
 
 
-def shared(kind: type[P]) -> P:
+def shared(kind: type[P], owner: str = "") -> P:
     """
     One server for all tests of this process that do not stop it, with the authorities of this run.
 
+    @param owner: who furnishes it; tests of other owners, or of none, do not see its accounts and databases.
     @return: started; it ends with the process.
     """
-    peer: Any = _shared(kind)
+    peer: Any = _shared(kind, owner)
     return peer  # type: ignore[no-any-return]
 
 

@@ -227,7 +227,7 @@ class Lifecycle:
         """
         @return: for all tests here; it stays.
         """
-        peer = shared(self.kind)
+        peer = shared(self.kind, "lifecycle")
         if not hasattr(peer, "furnished_for_lifecycle"):
             self.furnish(peer)
             peer.furnished_for_lifecycle = True

@@ -84,7 +84,7 @@ class PostgresTests(PsqlMixin, SecretTestCase):
         """
         With a user of each kind.
         """
-        peer = shared(Postgres)
+        peer = shared(Postgres, "passwords")
         if "postgres" not in _made:
             _made.add("postgres")
             for kind in ("by_scram", "by_md5", "by_password"):
@@ -182,7 +182,7 @@ class MariaDBTests(SecretTestCase):
 
     async def test_each_plugin(self) -> None:
         """Native, old and new."""
-        peer = shared(MariaDB)
+        peer = shared(MariaDB, "passwords")
         if "ed25519" not in peer.sql("show plugins"):
             peer.sql("install soname 'auth_ed25519'")
         accounts = {"ag_native": f"by '{SECRET}'", "ag_curve": f"via ed25519 using password('{SECRET}')"}
@@ -216,7 +216,7 @@ class RedisTests(SecretTestCase):
 
     async def test_acl_password(self) -> None:
         """The agent signs in; what the user types in C{AUTH} and C{HELLO} is not what is sent; nothing comes back."""
-        peer = shared(Redis)
+        peer = shared(Redis, "passwords")
         peer.cli("acl", "setuser", "agent", "on", f">{SECRET}", "~*", "&*", "+@all")
         await self.serve(RedisEngine(), "redis", peer.port, passwords={"agent": SECRET})
         port = await self.listen(user="agent")
@@ -380,7 +380,7 @@ class TokenTests(PsqlMixin, SecretTestCase):
     async def test_a_long_token(self) -> None:
         """A file goes before a token; a token of a thousand characters passes, and is told to nobody."""
         token = SECRET + "&X-Amz-Security-Token=" + "x" * 1200
-        peer = shared(Postgres)
+        peer = shared(Postgres, "passwords")
         peer.role("agent_token", password=token, group="by_password")
         aws = AWS(region="eu-west-1")
         await self.serve(PostgresEngine(), "postgres", peer.port, passwords={"other": WRONG}, aws=aws)

@@ -31,7 +31,7 @@ def server() -> MariaDB:
     """
     One for all, with the accounts that the tests use.
     """
-    peer = shared(MariaDB)
+    peer = shared(MariaDB, "mysql")
     if not MADE:
         peer.sql("create database app; create database other")
         peer.user("alice")
