@@ -13,6 +13,7 @@ _SETTINGS = """\
 [mariadbd]
 datadir = {folder}/data
 socket = {folder}/m.sock
+tmpdir = {folder}/tmp
 pid-file = {folder}/m.pid
 bind-address = 127.0.0.1
 port = {port}
@@ -54,11 +55,15 @@ class MariaDB(Peer):
 
     def prepare(self) -> None:
         """As Peer."""
+        # not the common one: each server that starts there removes the temporary tables of all others
+        temporary = self.folder / "tmp"
+        temporary.mkdir(exist_ok=True)
         (self.folder / "my.cnf").write_text("\n".join((_SETTINGS.format(**vars(self)), *self._more, "")))
         if not (self.folder / "data").exists():
             self._hand_over()
             self.run(
                 *(found("mariadb-install-db", "mariadb-server"), "--no-defaults", f"--datadir={self.folder}/data"),
+                f"--tmpdir={temporary}",
                 *("--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-log-file-size=8M"),
             )
 

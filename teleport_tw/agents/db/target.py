@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from attrs import define, field, frozen
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -177,6 +177,8 @@ class Targets:
                 server_hostname=database.server_name,
                 timeout=self.timeout,
             )
+        except CancelledError:
+            raise  # nobody asks any more
         except Exception as error:
             raise _problem(database, _words(error)) from error
         return held
@@ -184,6 +186,8 @@ class Targets:
     async def _connected(self, database: Database, endpoint: TCPClient | TLSClient) -> Held:
         try:
             held = await endpoint.connect(HoldingFactory())
+        except CancelledError:
+            raise  # nobody asks any more
         except Exception as error:
             raise _problem(database, _words(error)) from error
         assert isinstance(held, Held)  # the factory makes no other

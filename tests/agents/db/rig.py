@@ -213,7 +213,7 @@ class DatabaseTestCase(TestCase):
         self.addCleanup(listening.stopListening)
         return int(listening.getHost().port)
 
-    async def until(self, true: Callable[[], Any], seconds: float = 20) -> Any:
+    async def until(self, true: Callable[[], Any], seconds: float = 60) -> Any:
         """
         Let the reactor run until something holds.
 

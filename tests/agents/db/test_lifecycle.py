@@ -32,7 +32,7 @@ from tests.peers.postgres import Postgres
 from tests.peers.process import Peer, shared
 from tests.peers.redis import Redis
 
-PATIENCE = 20
+PATIENCE = 60
 
 
 class Client:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import define
+from twisted.internet.defer import CancelledError
 
 from teleport_tw.agents.db.mysql.login import Connected, Listener, approach
 from teleport_tw.agents.db.target import Targets
@@ -101,6 +102,8 @@ class Conversation:
             return await self._listener.read().addTimeout(ANSWER_SECONDS, self._targets.reactor)
         except TimeoutError as error:
             raise _problem("it is silent") from error
+        except CancelledError:
+            raise  # nobody asks any more
         except Exception as error:
             raise _problem(str(error) or type(error).__name__) from error
 

@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from attrs import define, evolve, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -233,6 +233,8 @@ async def _heard(
             raise _problem(database, "it is silent") from error
         except ConnectionDone as error:
             raise _problem(database, "it closed the connection") from error
+        except CancelledError:
+            raise  # nobody asks any more
         except Exception as error:
             raise _problem(database, str(error) or type(error).__name__) from error
         outcomes = login.feed(data)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -105,6 +105,8 @@ class Conversation(Protocol):
         try:
             answer = await waiting
             agreed = self.machine.tls_answer(answer[:1])
+        except CancelledError:
+            raise  # nobody asks any more
         except Exception as error:
             raise problem(str(error) or "it does not answer") from error
         if len(answer) > 1:
@@ -126,6 +128,8 @@ class Conversation(Protocol):
                 self._waiting = waiting
                 try:
                     await waiting.addTimeout(STEP_SECONDS, self._clock)
+                except CancelledError:
+                    raise  # nobody asks any more
                 except Exception as error:
                     raise problem(str(error) or "it does not answer") from error
                 finally:
