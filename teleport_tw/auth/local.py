@@ -254,7 +254,7 @@ class LocalApi(LocalFactors):
 
     async def issue(self, request: IssueRequest) -> Certificates:
         """See the contract."""
-        return await self._parts.users.issue(self._admit(), request)
+        return await self._parts.users.issue(self._admit(), request, self.answer)
 
     async def issue_host(self, request: HostIssueRequest) -> Certificates:
         """See the contract."""
@@ -262,6 +262,7 @@ class LocalApi(LocalFactors):
         if not gate.may("host_cert", builtin.CREATE) and gate.is_a(SystemRole.PROXY):
             return await self._stand_in(gate, request)
         gate.require("host_cert", builtin.CREATE)
+        await self._parts.taps.check_admin(gate, self.answer)
         core = self._core
         issued = issuance.issue_outsider(core.signing, request, cluster=core.cluster, now=core.now())
         self._certified(request.principals[0], request.principals)

@@ -157,8 +157,9 @@ class Taps:
 
     async def check_admin(self, gate: Gate, answer: MfaAnswer | None) -> None:
         """
-        Asked before something of the cluster is changed by a person, where keys are the only second factor: then a
-        stolen certificate is not enough. Services, bots and the administrator on auth's own host have no keys to tap.
+        Asked before something of the cluster is changed by a person, or another's certificate is signed for one, where
+        keys are the only second factor: then a stolen certificate is not enough. Services, bots and the administrator
+        on auth's own host have no keys to tap.
 
         @raise TeleportError: ACCESS_DENIED with L{ADMIN_MFA_NEEDED}; or the answer is wrong.
         """

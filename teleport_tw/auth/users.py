@@ -11,7 +11,14 @@ from hashlib import sha256
 from attrs import define, evolve, field
 
 from teleport_tw.access.checker import Checker
-from teleport_tw.api.contract import Certificates, IssueRequest, LoginRequest, OpenSSHIssueRequest, PublicKeys
+from teleport_tw.api.contract import (
+    Certificates,
+    IssueRequest,
+    LoginRequest,
+    MfaAnswer,
+    OpenSSHIssueRequest,
+    PublicKeys,
+)
 from teleport_tw.audit.actor import actor_of, identity_fields
 from teleport_tw.auth import databases, issuance
 from teleport_tw.auth.core import Core
@@ -101,8 +108,9 @@ class UserCertificates:
         core.login.succeeded(request, signed_in)
         return certificates
 
-    async def issue(self, gate: Gate, request: IssueRequest) -> Certificates:
+    async def issue(self, gate: Gate, request: IssueRequest, shown: MfaAnswer | None = None) -> Certificates:
         """
+        @param shown: a second factor that came with the call; certificates of others take an administrator's.
         @raise TeleportError: ACCESS_DENIED; NOT_FOUND, there is no such user.
         """
         caller = gate.identity
@@ -130,6 +138,7 @@ class UserCertificates:
             if caller.is_host or caller.disallow_reissue:
                 raise gate.refuse("may not ask for certificates of others")
             gate.check_impersonation(resource, checker.roles)
+            await self.taps.check_admin(gate, shown)
             derived = evolve(
                 identity, impersonator=caller.username, disallow_reissue=True, login_ip=caller.login_ip
             )  # where it is used from is not the caller's to say

@@ -15,6 +15,7 @@ from teleport_tw.agents.admit import MFA_NEEDED
 from teleport_tw.api.contract import (
     Api,
     Certificates,
+    HostIssueRequest,
     IssueRequest,
     MfaAnswer,
     MfaNeed,
@@ -25,6 +26,7 @@ from teleport_tw.api.contract import (
     SetupPurpose,
 )
 from teleport_tw.api.factors import ADMIN_MFA_NEEDED
+from teleport_tw.auth.core import Core
 from teleport_tw.base.errors import Kind
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import NEVER
@@ -35,6 +37,10 @@ from tests.auth.test_keys import either
 
 WEB, DB = MfaTarget(kind="node", name="web", login="root"), MfaTarget(kind="node", name="db1", login="root")
 NODE_IDS = {"web": "00000000-0000-4000-8000-000000000001", "db1": "00000000-0000-4000-8000-000000000002"}
+
+
+def read(core: Core, certificates: Certificates) -> Identity:
+    return core.signing.identify(ssl.PEM_cert_to_DER_cert(certificates.tls.decode()), core.now())
 
 
 class SessionCase(KeyCase):
@@ -62,8 +68,7 @@ class SessionCase(KeyCase):
         return self.read(await api.issue(IssueRequest(keys=keys, target=target, answer=answer)))
 
     def read(self, certificates: Certificates) -> Identity:
-        der = ssl.PEM_cert_to_DER_cert(certificates.tls.decode())
-        return self.core.signing.identify(der, self.core.now())
+        return read(self.core, certificates)
 
 
 class Sessions(SessionCase):
@@ -241,6 +246,38 @@ class Administrators(KeyCase):
         """Where codes are accepted, nobody is asked, as in the reference."""
         await self.set_policy(second_factors=["otp", "webauthn"])
         await self.api.create(self.role())
+
+    async def test_certificates_of_others(self) -> None:
+        """Signing them takes a key, or a stolen certificate begets one of somebody with more rights."""
+        spec = {
+            "allow": {
+                "impersonate": {"users": ["ci"], "roles": ["*"]},
+                "rules": [{"resources": ["host_cert"], "verbs": ["create"]}],
+            }
+        }
+        await self.admin.create(Resource("role", "v7", Metadata("signer"), spec))
+        await self.admin.create(Resource("user", "v2", Metadata("ci"), {"roles": ["access"]}))
+        await self.admin.create(Resource("user", "v2", Metadata("root"), {"roles": ["editor"]}))
+        signer = await self.signed_up("signer", "signer")
+        api = await self.sign_in(signer)
+        keys = signer.keys.public
+        user, host = IssueRequest(username="ci", keys=keys), HostIssueRequest(principals=("db.local",), keys=keys)
+        self.assertEqual((await self.refused(api.issue(user))).message, ADMIN_MFA_NEEDED)
+        self.assertEqual((await self.refused(api.issue_host(host))).message, ADMIN_MFA_NEEDED)
+        wrong = await self.proof(signer, api, Scope.SESSION)
+        await self.refused(api.with_mfa(wrong).issue(user))
+        await self.refused(api.with_mfa(await self.shown()).issue(user))
+        proven = api.with_mfa(await self.shown(signer, api))
+        identity = read(self.core, await proven.issue(user))
+        self.assertEqual((identity.username, identity.impersonator), ("ci", "signer"))
+        self.assertTrue((await proven.issue_host(host)).tls)
+        denied = await self.refused(proven.issue(evolve(user, username="root")))
+        self.assertNotEqual(denied.message, ADMIN_MFA_NEEDED)
+        await api.issue(IssueRequest(keys=keys))
+        await self.admin.issue(user)
+        await self.admin.issue_host(host)
+        bot = Identity(username="bot-x", cluster="example.com", roles=("signer",), bot_name="x")
+        self.assertTrue((await self.cluster.auth.api_for(bot).issue(user)).ssh)
 
     async def test_impersonated(self) -> None:
         """Who acts as an administrator has not the administrator's key."""
