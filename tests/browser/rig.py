@@ -7,9 +7,10 @@ its end, whatever the test did not announce fails it.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 from unittest import SkipTest
 
@@ -34,7 +35,7 @@ except ImportError:  # pragma: no cover
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 FLAGS = ("--no-sandbox",) if os.geteuid() == 0 else ()
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 
 _TELL_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) => {
@@ -67,7 +68,8 @@ def chromium() -> str:
 
 class PageTest(SynchronousTestCase):
     """
-    One cluster and one browser for all tests of a class; each test has a window of its own.
+    One cluster and one browser for all tests of a class; each test has a window of its own, at an address of its own:
+    what an address may ask in a minute is for people, not for all tests at once.
 
     @cvar auth_service: further keys of that section.
     @cvar authentication: the section of that name of C{auth_service}.
@@ -82,6 +84,7 @@ class PageTest(SynchronousTestCase):
     cluster: ClassVar[Cluster]
     browser: ClassVar[Browser]
     _playwright: ClassVar[Playwright]
+    _numbers: ClassVar[Iterator[int]] = itertools.count(1)
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -90,7 +93,10 @@ class PageTest(SynchronousTestCase):
         """
         super().setUpClass()
         program = chromium()
-        cls.cluster = Cluster(auth_service={"authentication": dict(cls.authentication), **cls.auth_service})
+        cls.cluster = Cluster(
+            auth_service={"authentication": dict(cls.authentication), **cls.auth_service},
+            proxy_service={"trust_x_forwarded_for": True},
+        )
         cls.addClassCleanup(cls.cluster.close)
         cls.cluster.start()
         cls._playwright = sync_playwright().start()
@@ -103,6 +109,7 @@ class PageTest(SynchronousTestCase):
         Nothing was said yet.
         """
         super().setUp()
+        self.client_address = f"192.0.2.{next(self._numbers) % 250 + 1}"
         self.said: list[str] = []
         self.expected_statuses: set[int] = set()
         self.expected_texts: set[str] = set()
@@ -120,7 +127,10 @@ class PageTest(SynchronousTestCase):
         @return: an empty page in a profile of its own.
         """
         context: BrowserContext = self.browser.new_context(
-            viewport={"width": size["width"], "height": size["height"]}, ignore_https_errors=True, **options
+            viewport={"width": size["width"], "height": size["height"]},
+            extra_http_headers={"X-Forwarded-For": self.client_address},
+            ignore_https_errors=True,
+            **options,
         )
         self.addCleanup(context.close)
         context.set_default_timeout(PATIENCE_MS)

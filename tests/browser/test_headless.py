@@ -152,7 +152,7 @@ class ApprovalTests(PageTest):
         """
         begun = self.ask("/webapi/login/headless", user=self.user, **self.keys())
         self.page.goto(begun["url"])
-        self.page.get_by_text("127.0.0.1").first.wait_for()
+        self.page.get_by_text(self.client_address).first.wait_for()
         self.looks_right(self.page)
         self.page.get_by_role("button", name="Approve").click()
         self.page.get_by_role("button", name="Use a key or passkey").click()
