@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
@@ -128,6 +129,12 @@ def settings(config: sections.AuthService) -> Mapping[str, Json]:
     @return: the specs of the singletons as the file has them, defaults included.
     """
     login = config.authentication
+    keys: dict[str, Any] = {
+        "rp_id": login.webauthn_rp_id,
+        "attestation_allowed_cas": list(login.attestation_allowed_cas),
+        "attestation_denied_cas": list(login.attestation_denied_cas),
+    }
+    webauthn = {key: value for key, value in keys.items() if value}
     return {
         clusters.AUTH_PREFERENCE: {
             "type": login.type,
@@ -143,7 +150,7 @@ def settings(config: sections.AuthService) -> Mapping[str, Json]:
             "signature_algorithm_suite": login.signature_algorithm_suite,
         }
         | ({} if login.second_factors else {"second_factor": "off"})
-        | ({"webauthn": {"rp_id": login.webauthn_rp_id}} if login.webauthn_rp_id else {})
+        | ({"webauthn": webauthn} if webauthn else {})
         | ({"allow_passwordless": login.passwordless} if login.passwordless is not None else {})
         | ({"allow_headless": login.headless} if login.headless is not None else {}),
         clusters.NETWORKING: {

@@ -16,6 +16,7 @@ from teleport_tw.auth.factors import CHALLENGE_TTL, SecondFactors, passwordless_
 from teleport_tw.auth.webauthn import BadAnswer
 from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.secret import Secret
+from teleport_tw.events.kinds import Actor, MFAAdd
 from teleport_tw.resources.clusters import AuthPreference
 from teleport_tw.stores.challenges import Pending
 from teleport_tw.stores.devices import AnyDevice, KeyDevice, OtpDevice
@@ -124,8 +125,18 @@ class Enrolment:
             return None
         party = await self.factors.relying_party(preference)
         try:
-            made = party.finish_registration(pending.challenge, answer.webauthn, passwordless=pending.passwordless)
+            made = party.finish_registration(pending.challenge, answer.webauthn, now, passwordless=pending.passwordless)
         except BadAnswer as error:
+            self.factors.events.emit(
+                MFAAdd(
+                    actor=Actor(user=pending.username, kind="human"),
+                    mfa_device_name=pending.name,
+                    mfa_device_uuid=id,
+                    mfa_device_type="WebAuthn",
+                    success=False,
+                    error=str(error),
+                )
+            )
             raise bad_parameter(f"the key's answer cannot be accepted: {error}; begin again") from error
         await self._keep_domain(party.origins.rp_id)
         return KeyDevice(

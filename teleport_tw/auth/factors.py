@@ -21,6 +21,7 @@ from attrs import define, evolve, frozen
 from twisted.logger import Logger
 
 from teleport_tw.api.contract import Challenge, MfaAnswer, Scope
+from teleport_tw.auth.attestation import Makers
 from teleport_tw.auth.otp import matching_step
 from teleport_tw.auth.webauthn import (
     BadAnswer,
@@ -125,7 +126,11 @@ class SecondFactors:
         known = public_hosts(addresses)
         first = next((host for host, _ in known if is_domain(host)), "")
         rp_id = preference.webauthn_rp_id or await self.devices.kept_rp_id() or first
-        return RelyingParty(name=self.cluster, origins=Origins(rp_id=check_rp_id(rp_id), known=frozenset(known)))
+        return RelyingParty(
+            name=self.cluster,
+            origins=Origins(rp_id=check_rp_id(rp_id), known=frozenset(known)),
+            makers=Makers.of(preference.attestation_allowed, preference.attestation_denied),
+        )
 
     # --- challenges
 

@@ -13,11 +13,12 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import field, frozen
 from fido2.cose import ES256, RS256, EdDSA
 from fido2.server import Fido2Server
 from fido2.webauthn import (
@@ -35,6 +36,7 @@ from fido2.webauthn import (
     UserVerificationRequirement,
 )
 
+from teleport_tw.auth.attestation import Makers, Untrusted
 from teleport_tw.base.addresses import split_address
 from teleport_tw.base.errors import TeleportError, bad_parameter
 from teleport_tw.resources.metadata import Json
@@ -47,7 +49,7 @@ MAX_CREDENTIAL_ID = 1023
 """Bytes, WebAuthn section 7.1 step 26."""
 
 MAX_ANSWER = 32 * 1024
-"""Characters of an answer as JSON; with an attestation that nobody asked for, some keys send 6,000."""
+"""Characters of an answer as JSON; with an attestation some keys send 6,000."""
 
 _ALGORITHMS = (ES256.ALGORITHM, EdDSA.ALGORITHM, RS256.ALGORITHM)
 """What keys and platforms have; the last is Windows Hello's."""
@@ -151,14 +153,17 @@ class RelyingParty:
     The cluster, for keys.
 
     @ivar name: shown by browsers.
+    @ivar makers: of new keys, which are asked to attest only where it matters: it tells what key a user has.
     """
 
     name: str
     origins: Origins
+    makers: Makers = field(factory=Makers)
 
     def _server(self) -> Fido2Server:
         entity = PublicKeyCredentialRpEntity(id=self.origins.rp_id, name=self.name)
-        server = Fido2Server(entity, AttestationConveyancePreference.NONE, self.origins.allowed)
+        wanted = AttestationConveyancePreference
+        server = Fido2Server(entity, wanted.DIRECT if self.makers.asked else wanted.NONE, self.origins.allowed)
         server.timeout = TIMEOUT_MS  # type: ignore[assignment]  # fido2 says None
         server.allowed_algorithms = [
             PublicKeyCredentialParameters(type=PublicKeyCredentialType.PUBLIC_KEY, alg=alg) for alg in _ALGORITHMS
@@ -180,9 +185,9 @@ class RelyingParty:
         )
         return _plain(options), str(state["challenge"])
 
-    def finish_registration(self, challenge: str, answer: Json, *, passwordless: bool) -> Registered:
+    def finish_registration(self, challenge: str, answer: Json, now: datetime, *, passwordless: bool) -> Registered:
         """
-        @raise BadAnswer: it does not fit.
+        @raise BadAnswer: it does not fit, or the key is of a maker that is not accepted.
         """
         response = _parsed(RegistrationResponse, answer)
         _check_page(response.response.client_data)
@@ -198,6 +203,10 @@ class RelyingParty:
             raise BadAnswer("the credential is another one than it says")
         if credential.public_key.get(3) not in _ALGORITHMS:
             raise BadAnswer("the key's algorithm is not one of those asked for")
+        try:
+            self.makers.check(response.response.attestation_object, response.response.client_data.hash, now)
+        except Untrusted as error:
+            raise BadAnswer(f"this cluster takes certain security keys only, not this one: {error}") from error
         said = answer.get("response")
         transports = said.get("transports") if isinstance(said, Mapping) else None
         return Registered(

@@ -4,6 +4,8 @@ Reads the sections of the services.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from teleport_tw.base.keypaths import Reader
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import NEVER
@@ -125,6 +127,25 @@ def _tokens(reader: Reader) -> tuple[StaticToken, ...]:
     return tuple(found)
 
 
+def _certificates(reader: Reader, key: str) -> tuple[str, ...]:
+    """
+    PEM as it stands there, or a file of it.
+    """
+    found = []
+    for index, text in enumerate(reader.texts(key)):
+        if "-----BEGIN" not in text:
+            try:
+                text = Path(text).read_text("ascii")
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is not text"
+                reader.wrong(f"{key}[{index}]", f"cannot be read: {reason}")
+                continue
+        if "-----BEGIN CERTIFICATE-----" not in text:
+            reader.wrong(f"{key}[{index}]", "must be certificates in PEM, or a file of them")
+        found.append(text)
+    return tuple(found)
+
+
 def _authentication(reader: Reader) -> Authentication:
     default = Authentication()
     webauthn, device, u2f = reader.section("webauthn"), reader.section("device_trust"), reader.section("u2f")
@@ -146,8 +167,8 @@ def _authentication(reader: Reader) -> Authentication:
         headless=reader.flag("headless", None),
         connector_name=reader.text("connector_name", default.connector_name),
         webauthn_rp_id=webauthn.text("rp_id"),
-        attestation_allowed_cas=webauthn.texts("attestation_allowed_cas"),
-        attestation_denied_cas=webauthn.texts("attestation_denied_cas"),
+        attestation_allowed_cas=_certificates(webauthn, "attestation_allowed_cas"),
+        attestation_denied_cas=_certificates(webauthn, "attestation_denied_cas"),
         locking_mode=reader.choice("locking_mode", _words("best_effort", "strict"), default.locking_mode),
         device_trust_mode=device.choice("mode", DEVICE_TRUST, default.device_trust_mode),
         device_trust_auto_enroll=device.yes("auto_enroll"),

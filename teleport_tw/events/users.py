@@ -197,7 +197,17 @@ class RecoveryCodeUsed(Judged):
 
 
 @frozen(kw_only=True)
-class _MFADevice(Fact):
+class MFAAdd(Judged):
+    """
+    A second factor was added, or a key refused.
+    """
+
+    NAME: ClassVar[str] = "mfa.add"
+    CODE: ClassVar[str] = "T1006I"
+    FAILED: ClassVar[str] = "T1006E"
+    SAYS: ClassVar[str] = "User [{user}] added MFA device [{mfa_device_name}]"
+    SAYS_FAILED: ClassVar[str] = "A new MFA device of user [{user}] was refused: {error}"
+
     actor: Public[Actor]
     connection: Public[Connection | None] = None
     mfa_device_name: Public[str] = ""
@@ -206,18 +216,7 @@ class _MFADevice(Fact):
 
 
 @frozen(kw_only=True)
-class MFAAdd(_MFADevice):
-    """
-    A second factor was added.
-    """
-
-    NAME: ClassVar[str] = "mfa.add"
-    CODE: ClassVar[str] = "T1006I"
-    SAYS: ClassVar[str] = "User [{user}] added MFA device [{mfa_device_name}]"
-
-
-@frozen(kw_only=True)
-class MFADelete(_MFADevice):
+class MFADelete(Fact):
     """
     A second factor was removed.
     """
@@ -225,6 +224,12 @@ class MFADelete(_MFADevice):
     NAME: ClassVar[str] = "mfa.delete"
     CODE: ClassVar[str] = "T1007I"
     SAYS: ClassVar[str] = "User [{user}] removed MFA device [{mfa_device_name}]"
+
+    actor: Public[Actor]
+    connection: Public[Connection | None] = None
+    mfa_device_name: Public[str] = ""
+    mfa_device_uuid: Public[str] = ""
+    mfa_device_type: Public[str] = ""
 
 
 @frozen(kw_only=True)

@@ -76,6 +76,8 @@ class AuthPreference:
     @ivar mfa_grace: how long one answer covers further sessions of the same sign-in; zero for each its own.
     @ivar locking_mode: C{best_effort} or C{strict}: what an agent does when its locks are stale.
     @ivar default_session_ttl: of a login that asks for no other.
+    @ivar attestation_allowed: PEM of authorities that a new security key must be certified by; none for any.
+    @ivar attestation_denied: PEM of authorities that it must not be certified by.
     """
 
     type: str = "local"
@@ -92,6 +94,8 @@ class AuthPreference:
     locking_mode: str = "best_effort"
     default_session_ttl: Duration = timedelta(hours=12)
     webauthn_rp_id: str = ""
+    attestation_allowed: tuple[str, ...] = ()
+    attestation_denied: tuple[str, ...] = ()
     signature_algorithm_suite: str = ""
     revision: str = ""
 
@@ -137,11 +141,30 @@ class AuthPreference:
             locking_mode=spec.text("locking_mode", "best_effort", among=("best_effort", "strict")),
             default_session_ttl=spec.duration("default_session_ttl", timedelta(hours=12)) or timedelta(hours=12),
             webauthn_rp_id=webauthn.text("rp_id"),
+            attestation_allowed=_certificates(webauthn, "attestation_allowed_cas"),
+            attestation_denied=_certificates(webauthn, "attestation_denied_cas"),
             signature_algorithm_suite=spec.text("signature_algorithm_suite"),
             revision=resource.revision,
         )
         spec.done(resource)
         return preference
+
+
+def _certificates(spec: Fields, key: str) -> tuple[str, ...]:
+    texts = spec.texts(key)
+    for index, text in enumerate(texts):
+        if not _readable(text):
+            spec.must_be(f"{key}[{index}]", "certificates in PEM")
+    return texts
+
+
+def _readable(pem: str) -> bool:
+    from cryptography import x509
+
+    try:
+        return bool(x509.load_pem_x509_certificates(pem.encode()))
+    except ValueError:
+        return False
 
 
 def _session_mfa(spec: Fields) -> bool | str:

@@ -9,14 +9,19 @@ import json
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from hashlib import sha256
 from struct import pack
 from typing import Any
 
 from attrs import define, evolve, field
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from fido2 import cbor
+
+_LONG_AGO, _LATER = datetime(2020, 1, 1, tzinfo=UTC), datetime(2120, 1, 1, tzinfo=UTC)
 
 UP, UV, AT = 0x01, 0x04, 0x40
 
@@ -46,18 +51,97 @@ class Credential:
 
 
 @define
+class Maker:
+    """
+    Who makes keys, and has an authority; it certifies the keys' kind, not each key.
+
+    @ivar between: authorities between the maker's own and the keys.
+    @ivar itself: keys of this maker say only that they are themselves.
+    @ivar forged: they sign something else than was asked.
+    """
+
+    name: str
+    between: int = 0
+    itself: bool = False
+    forged: bool = False
+    expires: datetime = _LATER
+    authority: x509.Certificate = field(init=False)
+    chain: list[x509.Certificate] = field(init=False)
+    key: ec.EllipticCurvePrivateKey = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        self.authority = certified(f"{self.name} Root", key, None, key, self.expires, authority=True)
+        issuer, self.chain = self.authority, []
+        for step in range(self.between):
+            below = ec.generate_private_key(ec.SECP256R1())
+            issuer = certified(f"{self.name} CA {step}", below, issuer, key, self.expires, authority=True)
+            key, self.chain = below, [issuer, *self.chain]
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.chain = [certified(f"{self.name} key", self.key, issuer, key, self.expires), *self.chain]
+
+    @property
+    def pem(self) -> str:
+        """The authority's, for lists."""
+        return self.authority.public_bytes(Encoding.PEM).decode()
+
+    def statement(self, credential: ec.EllipticCurvePrivateKey, signed: bytes) -> dict[str, Any]:
+        """
+        @param credential: the new one, which signs where the maker does not.
+        @return: of the C{packed} format, WebAuthn section 8.2.
+        """
+        signer = credential if self.itself else self.key
+        signature = signer.sign(signed + (b"!" if self.forged else b""), ec.ECDSA(hashes.SHA256()))
+        shown = {} if self.itself else {"x5c": [each.public_bytes(Encoding.DER) for each in self.chain]}
+        return {"fmt": "packed", "attStmt": {"alg": -7, "sig": signature, **shown}}
+
+
+def certified(
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: x509.Certificate | None,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    expires: datetime,
+    *,
+    authority: bool = False,
+) -> x509.Certificate:
+    oid = x509.NameOID
+    subject = x509.Name(
+        [
+            x509.NameAttribute(oid.COUNTRY_NAME, "SE"),
+            x509.NameAttribute(oid.ORGANIZATION_NAME, "Makers of test keys"),
+            x509.NameAttribute(oid.ORGANIZATIONAL_UNIT_NAME, "Authenticator Attestation"),
+            x509.NameAttribute(oid.COMMON_NAME, name),
+        ]
+    )
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.subject if issuer is not None else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(_LONG_AGO)
+        .not_valid_after(expires)
+        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+    )
+    return builder.sign(issuer_key, hashes.SHA256())
+
+
+@define
 class Authenticator:
     """
     The key and its browser, at one origin.
 
     @ivar verifies: whether it has a PIN or a finger's print to check.
     @ivar step: added to the counter for each use; zero for passkeys that count nothing.
+    @ivar maker: attests where it is asked to; None for a key that never does.
     """
 
     origin: str
     verifies: bool = True
     step: int = 1
     credentials: list[Credential] = field(factory=list)
+    maker: Maker | None = None
 
     def register(self, options: Mapping[str, Any], **lies: Any) -> dict[str, Any]:
         """
@@ -89,7 +173,10 @@ class Authenticator:
         attested = bytes(16) + pack(">H", len(credential.id)) + credential.id + cbor.encode(cose)
         client = self._client("webauthn.create", options["challenge"], lies)
         data = self._data(credential, AT, lies) + attested
-        statement = cbor.encode({"fmt": "none", "attStmt": {}, "authData": data})
+        said = {"fmt": "none", "attStmt": {}, "authData": data}
+        if self.maker is not None and options.get("attestation") == "direct":
+            said |= self.maker.statement(key, data + sha256(client).digest())
+        statement = cbor.encode(said)
         return self._answer(
             credential,
             {"clientDataJSON": b64(client), "attestationObject": b64(statement), "transports": ["usb"]},

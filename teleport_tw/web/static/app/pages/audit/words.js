@@ -78,7 +78,7 @@ const SAID = {
   "user.delete": (event) => `User ${say(event.name)} was deleted by ${who(event)}`,
   "user.password_change": (event) => `${who(event)} chose a new password`,
   "reset_password_token.create": (event) => `A link to set up ${say(event.name)} was made by ${who(event)}`,
-  "mfa.add": (event) => `${who(event)} added the second factor ${say(event.mfa_device_name)}`,
+  "mfa.add": (event) => (event.success === false ? `A new second factor of ${who(event)} was refused: ${say(event.error ?? "", 160)}` : `${who(event)} added the second factor ${say(event.mfa_device_name)}`),
   "mfa.delete": (event) => `${who(event)} removed the second factor ${say(event.mfa_device_name)}`,
   "mfa_auth_challenge.create": (event) => `${who(event)} was asked for a second factor`,
   "mfa_auth_challenge.validate": (event) => (event.success === false ? `The second factor of ${who(event)} was refused` : `${who(event)} proved a second factor`),
