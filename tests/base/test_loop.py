@@ -101,7 +101,7 @@ class DaemonTest(SynchronousTestCase):
         self._daemonize("asyncio.new_event_loop")
 
 
-def _until(true: Any, seconds: float = 20) -> None:
+def _until(true: Any, seconds: float = 60) -> None:
     limit = time.monotonic() + seconds
     while not true():
         if time.monotonic() > limit:

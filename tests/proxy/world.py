@@ -63,7 +63,7 @@ def pause(seconds: float) -> Deferred[None]:
     return waiting
 
 
-async def until(true: Callable[[], object], seconds: float = 10) -> None:
+async def until(true: Callable[[], object], seconds: float = 60) -> None:
     """
     Wait for something that another program brings about.
     """

@@ -81,7 +81,7 @@ class AgentTestCase(TestCase):
         # A session that was just beginning opens its recording a moment later, and flushes it within a second.
         await self.until(lambda: not any("Recorder" in repr(call.func) for call in reactor.getDelayedCalls()))
 
-    async def until(self, true: Any, seconds: float = 30) -> None:
+    async def until(self, true: Any, seconds: float = 60) -> None:
         """
         Let the reactor run until something holds.
         """

@@ -440,8 +440,8 @@ class ModeratedTests(PartyTestCase):
         alice.type("stty -echo; PS1='ready# '; unset PROMPT_COMMAND\n")
         await self.until(lambda: alice.seen.rstrip().endswith(b"ready#"))
         flag = self.root / "go"
-        alice.type(f"(until test -e {flag}; do sleep 0.05; done; echo wrote-$((40+2))) &\n")
-        await self.until(lambda: alice.seen.count(b"ready#") > 1)
+        alice.type(f"(until test -e {flag}; do sleep 0.05; done; echo wrote-$((40+2))) & echo waits-$((20+3))\n")
+        await self.until(lambda: alice.sees("waits-23"))
         bob.type("\x03")
         await self.until(lambda: alice.sees("The session is paused. It waits for: 1 moderator"))
         self.assertEqual(self.cluster.api.heartbeats[-1][0].spec["state"], "pending")
