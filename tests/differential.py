@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 
 from tests.peers.certificates import authorities
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 SHOWN = 300
 
 
