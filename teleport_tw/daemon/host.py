@@ -168,7 +168,7 @@ async def hosted(
     @param users: the same as users.
     @raise TeleportError: CONNECTION_PROBLEM, try again later; anything else is for the operator to mend.
     """
-    from teleport_tw.daemon.serve import KINDS, serve
+    from teleport_tw.daemon.serve import KINDS, relay, serve
 
     teleport = configuration.teleport
     folder = IdentityFolder(Path(teleport.data_dir))
@@ -202,7 +202,8 @@ async def hosted(
     emitter = Emitter(identity.cluster, spool, api.emit, threads, reactor, send_text=in_text)
     copy = Mirror(api, KINDS[role], reactor)
     ssh = Algorithms.of(kex=teleport.kex_algos, ciphers=teleport.ciphers, macs=teleport.mac_algos)
-    host = Host(identity, api, membership, copy, emitter, reactor, name, ssh, users or _remote_users(configuration))
+    users = users or RemoteUsers(_as_user(configuration), reactor, lambda client: relay(host, configuration, client))
+    host = Host(identity, api, membership, copy, emitter, reactor, name, ssh, users)
     host.serving = serve(role, host, configuration, threads)
     return host
 
@@ -260,11 +261,12 @@ def _remote(tls: ClientTls, configuration: Configuration) -> RpcApi:
     return connect(f"dns:///{address}", tls)
 
 
-def _remote_users(configuration: Configuration) -> RemoteUsers:
-    def as_user(session: WebSession) -> RpcApi:
-        return _remote(session_tls(session), configuration)
+def _as_user(configuration: Configuration) -> Callable[[WebSession, str], RpcApi]:
+    def as_user(session: WebSession, place: str) -> RpcApi:
+        tls = session_tls(session)
+        return connect(place, tls) if place else _remote(tls, configuration)
 
-    return RemoteUsers(as_user)
+    return as_user
 
 
 def session_tls(session: WebSession) -> ClientTls:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twisted.application.service import IService
+from twisted.internet.interfaces import IAddress
 
 import teleport_tw
 from teleport_tw.agents.admit import Admission
@@ -154,6 +155,18 @@ def way_to_auth(host: Host, configuration: Configuration) -> ToAuth | None:
         return lambda client: UnixClient(reactor, path, named=name_for(str(getattr(client, "host", ""))))
     if not configuration.teleport.auth_servers:
         return None
+    return lambda client: _relay(host, configuration, client)
+
+
+def relay(host: Host, configuration: Configuration, client: IAddress) -> RelayEndpoint | None:
+    """
+    @return: the way to auth on another host for what is done here as a client at that address; C{None} where this host
+        reaches auth by way of a proxy, which believes nobody's word for addresses.
+    """
+    return _relay(host, configuration, client) if configuration.teleport.auth_servers else None
+
+
+def _relay(host: Host, configuration: Configuration, client: IAddress) -> RelayEndpoint:
     address, port = split_address(configuration.teleport.auth_servers[0])
 
     def context() -> ssl.SSLContext:
@@ -162,8 +175,7 @@ def way_to_auth(host: Host, configuration: Configuration) -> ToAuth | None:
             identity.roots, certificate=identity.certificate_file, key=identity.key_file, alpn=(relaying.ALPN,)
         )
 
-    name = server_name_for(host.identity.cluster)
-    return lambda client: RelayEndpoint(reactor, address, port, context, name, client)
+    return RelayEndpoint(host.reactor, address, port, context, server_name_for(host.identity.cluster), client)
 
 
 def web_addresses(section: ProxySection) -> tuple[str, ...]:

@@ -4,7 +4,9 @@ Where a caller of auth's API is: as the proxy saw it, and as nobody else may say
 
 from __future__ import annotations
 
+import os
 import ssl
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -15,10 +17,13 @@ from twisted.trial.unittest import TestCase
 
 from teleport_tw.api import relaying
 from teleport_tw.api.client import RpcApi, connect
-from teleport_tw.api.contract import Certificates, EventQuery, LoginRequest
+from teleport_tw.api.contract import Certificates, EventQuery, LoginRequest, WebSession
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.net.endpoints import TLSClient
 from teleport_tw.base.secret import Secret
+from teleport_tw.base.timing import NEVER, Duration, utc_now
+from teleport_tw.daemon.host import session_tls
+from teleport_tw.daemon.users import RemoteUsers
 from teleport_tw.dial.membership import IdentityFolder, join
 from teleport_tw.pki.identity import SystemRole
 from teleport_tw.pki.trust import client_context
@@ -91,12 +96,72 @@ class Addresses(TestCase):
         """They tell where a change was made from."""
         role = Resource("role", "v7", Metadata("new"), {})
         await self.through_proxy(HOME).create(role)
+        self.assertEqual(await self.told_of("new"), [HOME.host])
+
+    async def told_of(self, name: str) -> list[str]:
         core = self.world.cluster.auth.core
         assert core is not None
         await core.events.flush()  # type: ignore[attr-defined]  # the journal's
         page = await self.world.cluster.local().search(EventQuery(types=("role.created",)))
-        told = [event for event in page.events if event["name"] == "new"]
-        self.assertEqual([event["addr.remote"] for event in told], [HOME.host])
+        return [event["addr.remote"] for event in page.events if event["name"] == name]
+
+    def on_the_web(self, *, relayed: bool = True) -> tuple[RemoteUsers, WebSession]:
+        """
+        As the proxy's pages have auth where it is on another host; and a session of Alice's.
+        """
+        clock: Any = reactor
+        world = self.world
+        identity = world.proxy.identity
+
+        def as_user(session: WebSession, place: str) -> RpcApi:
+            return connect(place or f"127.0.0.1:{world.cluster.auth.port}", session_tls(session), timeout=10)
+
+        users = RemoteUsers(as_user, clock, lambda client: world.to_auth(identity, client) if relayed else None)
+        self.addCleanup(lambda: Deferred.fromCoroutine(users.close()))
+        now = utc_now()
+        session = WebSession(
+            id=Secret("x"),
+            bearer=Secret("x"),
+            username="alice",
+            certificates=self.certificates,
+            tls_key=self.keys.tls.pem(),
+            ssh_key=self.keys.ssh.pem(),
+            sign_in="1",
+            created=now,
+            expires=now + Duration(hours=1),
+            idle_timeout=NEVER,
+        )
+        return users, session
+
+    async def test_the_web(self) -> None:
+        """Calls of a page run with the address that the page was asked for from, of each caller its own."""
+        users, session = self.on_the_web()
+        home = users.api_for(session, HOME.host)
+        await home.get("role", "pinned")
+        self.assertIs(users.api_for(session, HOME.host), home)
+        with self.assertRaises(TeleportError) as caught:
+            await users.api_for(session, AWAY.host).get("role", "pinned")
+        self.assertIs(caught.exception.kind, Kind.ACCESS_DENIED)
+        await home.create(Resource("role", "v7", Metadata("new"), {}))
+        self.assertEqual(await self.told_of("new"), [HOME.host])
+
+    async def test_the_web_without_an_address(self) -> None:
+        """Where auth cannot be told, a pinned certificate is good for nothing."""
+        for relayed, address in ((False, HOME.host), (True, ""), (True, "home")):
+            users, session = self.on_the_web(relayed=relayed)
+            with self.assertRaises(TeleportError) as caught:
+                await users.api_for(session, address).get("role", "pinned")
+            self.assertIs(caught.exception.kind, Kind.ACCESS_DENIED)
+
+    async def test_the_web_leaves_nothing(self) -> None:
+        """The way to auth is a socket in a folder of this user's alone, gone with the connections."""
+        users, session = self.on_the_web()
+        await users.api_for(session, HOME.host).get("role", "pinned")
+        folder = Path(str(users._folder))
+        self.assertEqual((len(os.listdir(folder)), os.stat(folder).st_mode & 0o777), (1, 0o700))
+        await users.close()
+        self.assertEqual([name for name in os.listdir(folder.parent) if name == folder.name], [])
+        await users.api_for(session, HOME.host).get("role", "pinned")
 
     async def member(self, role: SystemRole) -> ssl.SSLContext:
         folder = IdentityFolder(self.world.root / role.value)
