@@ -230,4 +230,7 @@ class TshDbJourney(unittest.TestCase):
         connect = ("db", "connect", "pg", "--db-user=app", "--db-name=orders")
         again = self.tsh(*connect, stdin="select 'covered';\n", TELEPORT_HOME=home)
         self.assertIn("covered", again.stdout, again.stderr)
+        passing = self.tsh("proxy", "db", "pg", "--db-user=app", "--db-name=orders", TELEPORT_HOME=home)
+        self.assertEqual(passing.returncode, 2)
+        self.assertIn("tsh proxy db --tunnel pg", passing.stderr)
         self.assertEqual(list(Path(home).rglob("*-db/**/*.pem")), [])

@@ -30,7 +30,7 @@ VERBS = (
     Verb("recordings", f"{_ROOM}.recordings", "list, download and search session recordings"),
     Verb("inventory", f"{_ROOM}.inventory", "what runs where, in which version"),
     Verb("version", f"{_ROOM}.version", "print the version"),
-    Verb("completion", f"{_ROOM}.completion", "print shell completion for bash, zsh or tcsh"),
+    Verb("completion", f"{_ROOM}.completion", "print shell completion for bash, zsh, tcsh or fish"),
 )
 
 DESCRIPTION = """\

@@ -19,7 +19,7 @@ VERBS = (
     Verb("join", f"{_ROOM}.join", "openssh: register this host's OpenSSH server with a cluster"),
     Verb("status", f"{_ROOM}.status", "inside a session: whose it is, and which"),
     Verb("version", "teleport_tw.clients.tctl.commands.version", "print the version"),
-    Verb("completion", f"{_ROOM}.completion", "print shell completion for bash, zsh or tcsh"),
+    Verb("completion", f"{_ROOM}.completion", "print shell completion for bash, zsh, tcsh or fish"),
 )
 
 DESCRIPTION = """\

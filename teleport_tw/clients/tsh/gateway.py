@@ -17,14 +17,14 @@ from teleport_tw.clients.databases import Connecting, DatabaseLogin
 from teleport_tw.clients.tsh.context import UserContext
 from teleport_tw.clients.tsh.native import TITLES, is_mariadb, named
 from teleport_tw.clients.tsh.proving import Prover
-from teleport_tw.clients.tsh.reach import chosen, find, logins, session, signed_in
+from teleport_tw.clients.tsh.reach import chosen, find, logins, session, signed_in, target_of, wanted
 from teleport_tw.clients.tsh.way import say
 from teleport_tw.dial.database import Tunnel
 
 
 async def serve(context: UserContext, options: argparse.Namespace) -> None:
     """
-    @raise TeleportError: BAD_PARAMETER, the port cannot be had.
+    @raise TeleportError: BAD_PARAMETER, the port cannot be had, or clients cannot show by themselves what is asked.
     """
     bind, port = _address(options)
     target = await find(context, options.db, chosen(options))
@@ -33,6 +33,12 @@ async def serve(context: UserContext, options: argparse.Namespace) -> None:
             _tell(context, login, bind, opened, until, authenticated=True)
             await _until(context, login, until)
         return
+    known = wanted(target, options, logins(context).valid(target.database.name, utc_now()))
+    if (await (await context.api()).mfa_required(target_of(known))).required:
+        raise bad_parameter(
+            f"sessions with {target.database.name} take a second factor, which no certificate on disk says of; with "
+            f"--tunnel this asks for it: tsh proxy db --tunnel {target.database.name}"
+        )
     login = await signed_in(context, target, options)
     connecting = logins(context).connecting(login)
     if not connecting.port:

@@ -39,7 +39,7 @@ VERBS = (
     Verb("proxy", f"{_ROOM}.proxy", "connections through the proxy for other programs"),
     Verb("env", f"{_ROOM}.env", "print environment variables of the cluster in use"),
     Verb("version", f"{_ROOM}.version", "print the version"),
-    Verb("completion", f"{_ROOM}.completion", "print shell completion for bash, zsh or tcsh"),
+    Verb("completion", f"{_ROOM}.completion", "print shell completion for bash, zsh, tcsh or fish"),
 )
 
 DESCRIPTION = """\

@@ -8,6 +8,7 @@ import argparse
 
 EXAMPLES = """\
 source <(tctl completion bash)
+tctl completion fish | source
 """
 
 
@@ -15,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """
     C{tctl completion}.
     """
-    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh", "fish"))
     parser.set_defaults(run=run, offline=True)
 
 

@@ -8,6 +8,7 @@ import argparse
 
 EXAMPLES = """\
 source <(teleport completion bash)
+teleport completion fish | source
 """
 
 
@@ -15,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """
     C{teleport completion}.
     """
-    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh", "fish"))
     parser.set_defaults(run=run)
 
 

@@ -37,7 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     db.add_argument("-p", "--port", default="0", metavar="PORT", help="to listen on [any that is free]")
     db.add_argument("--listen", default="", metavar="HOST:PORT", help="address to listen on [127.0.0.1]")
     db.add_argument(
-        "--tunnel", action="store_true", help="sign in here, so that clients need no certificates on that port"
+        "--tunnel",
+        action="store_true",
+        help="sign in here, so that clients need no certificates there; for sessions with a second factor too",
     )
     db.add_argument("-c", "--cluster", default="", metavar="NAME", help="of another cluster")
     db.set_defaults(run=run_db)
