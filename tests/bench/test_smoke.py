@@ -20,12 +20,13 @@ import bench
 from bench.__main__ import NOT_BENCHMARKS
 from bench.harness import OURS, ROOT, Row, as_json, table, tool
 
-pytestmark = pytest.mark.servers
+PATIENCE = 600
+"""Ends what hangs; how busy the machine is fails no benchmark."""
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(PATIENCE + 60)]
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(bench.__path__) if module.name not in NOT_BENCHMARKS)
 NEEDS = {"ssh": ("ssh", "sshd"), "db": ("pg_ctlcluster", "psql", "redis-server")}
-SECONDS = {"db": 400}
-"""Where two minutes are not enough: three databases and as many ways to them are started."""
 
 
 class SmokeTests(unittest.TestCase):
@@ -41,7 +42,7 @@ class SmokeTests(unittest.TestCase):
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 capture_output=True,
                 text=True,
-                timeout=SECONDS.get(name, 120),
+                timeout=PATIENCE,
                 check=False,
             )
             self.assertEqual(done.returncode, 0, done.stderr)

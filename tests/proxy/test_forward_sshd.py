@@ -381,12 +381,15 @@ class StockServerTests(TestCase):
         world = await self.world(max_connections=1)
         await world.sshd()
         key = await world.user("alice")
-        running = self._spawn(world.run(*world.ssh(key, "-q"), "sleep 4", seconds=40))
+        over = world.root / "over"
+        waits = f"until test -e {over}; do sleep 0.05; done"
+        running = self._spawn(world.run(*world.ssh(key, "-q"), waits, seconds=60))
         await until(lambda: world.sink.named("session.start"))
         _, err, code = await world.run(*world.ssh(key), "echo in")
         self.assertEqual(code, 255)
         self.assertIn(b"too many connections", err)
         self.assertEqual(world.sink.named("session.rejected")[0]["max"], 1)
+        over.touch()
         await running
         out, _, _ = await world.run(*world.ssh(key, "-q"), "echo in")
         self.assertEqual(out, b"in\n")
