@@ -1,6 +1,6 @@
 """
-Build the documentation: API pages by pydoctor, prose and the reference of the commands by docutils, manual pages;
-warnings are errors in all of them.
+Build the documentation: API pages by pydoctor; prose, the references of commands and endpoints, and manual pages by
+docutils; warnings are errors in all of them.
 
 Run as C{python docs/build.py OUTPUT}, mostly through C{tox -e docs}.
 """
@@ -17,7 +17,7 @@ from docutils.utils import SystemMessage
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from docs import commands  # noqa: E402  # as it is found from here only
+from docs import commands, endpoints  # noqa: E402  # as they are found from here only
 
 
 def prose(output: Path) -> int:
@@ -26,7 +26,7 @@ def prose(output: Path) -> int:
     @raise SystemMessage: a manual page does not build.
     """
     broken = 0
-    made = commands.write(output)
+    made = [*commands.write(output), *endpoints.write(output)]
     written = sorted([*ROOT.glob("*.rst"), *(ROOT / "docs").rglob("*.rst")])
     pages = {page: output / page.relative_to(ROOT).with_suffix(".html") for page in written}
     pages |= {page: page.with_suffix(".html") for page in made}
