@@ -157,6 +157,20 @@ class TerminalPageTests(TerminalTest):
         self.types(page, "echo $((50 + 5))")
         self.shows(page, re.compile("^55$", re.MULTILINE))
 
+    def test_flood(self) -> None:
+        """
+        Whatever pours in, the end of it is what is drawn, and a key stops it.
+        """
+        page = self.terminal(self.signed_in())
+        drawn = page.locator(".xterm-rows")
+        self.types(page, "seq 200000; echo $((60 + 6))")
+        drawn.filter(has_text=re.compile("200000\\s*66")).wait_for()
+        self.types(page, "yes pouring")
+        drawn.get_by_text("pouring").first.wait_for()
+        page.keyboard.press("Control+c")
+        self.types(page, "echo it sto''pped")
+        drawn.get_by_text("it stopped").wait_for()
+
     def test_hostile_programs(self) -> None:
         """
         Titles and links that a program makes are text; addresses are shown before they are opened.
@@ -236,6 +250,7 @@ class TerminalPageTests(TerminalTest):
         page.set_viewport_size({"width": DESKTOP["width"], "height": DESKTOP["height"]})
         page.reload()
         page.get_by_role("toolbar", name="More keys").wait_for()
+        self.waits_for_life(page)
 
     def test_nobody(self) -> None:
         """

@@ -90,8 +90,9 @@ class Screen:
         waiting = self._waiting
         waiting += data
         too_many = len(waiting) - MAX_WAITING_BYTES
-        if too_many > 0:
+        if too_many > 0:  # of a flood only the end will be seen: what scrolls away is not worth the work
             self._skip(too_many)
+            return
         now_bytes = min(len(waiting), int(self._allowed))
         if now_bytes and self._cells_left > 0:
             self._allowed -= now_bytes

@@ -10,6 +10,7 @@ import { FitAddon } from "@xterm/addon-fit";
 import { SearchAddon } from "@xterm/addon-search";
 import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { harmless } from "../text.js";
+import { Pace } from "./pace.js";
 import { preferences } from "./preferences.js";
 import { coloursOf } from "./themes.js";
 
@@ -57,6 +58,7 @@ export class Screen {
     });
     this.fit = new FitAddon();
     this.search = new SearchAddon();
+    this.pace = new Pace();
     this.terminal.loadAddon(this.fit);
     this.terminal.loadAddon(this.search);
     this.terminal.loadAddon(new Unicode11Addon());
@@ -102,6 +104,7 @@ export class Screen {
     if (!this.opened) {
       this.opened = true;
       this.terminal.open(this.element);
+      this.terminal.loadAddon(this.pace);
     }
     this.recolour();
     if (this.element.clientWidth) this.fit.fit();
@@ -204,6 +207,7 @@ export class Screen {
     const pieces = this.waiting.splice(0, count);
     this.writing = count > 0;
     if (!this.writing) return;
+    this.pace.poured += size;
     this.terminal.write(joined(pieces, size), () => {
       for (const { done } of pieces) done();
       this.#write();
