@@ -238,7 +238,9 @@ class StockServerTests(TestCase):
         greeter, local = Greeter(), free_port()
         self.addCleanup(greeter.close)
         client = world.run(
-            *world.ssh(key, "-q", "-L", f"127.0.0.1:{local}:127.0.0.1:{greeter.port}"), "echo up; sleep 5", seconds=30
+            *world.ssh(key, "-q", "-L", f"127.0.0.1:{local}:127.0.0.1:{greeter.port}"),
+            f"echo up; {self.lasting(world)}",
+            seconds=60,
         )
         running = self._spawn(client)
         await until(lambda: world.sink.named("session.start"))
@@ -248,10 +250,23 @@ class StockServerTests(TestCase):
         codes = [event["code"] for event in world.sink.named("port.local")]
         self.assertEqual(codes, ["T3003I", "T3003S"])
         self.assertEqual(world.sink.named("port.local")[0]["addr"], f"127.0.0.1:{greeter.port}")
+        self.over(world)
         await running
 
     def _spawn(self, work: Any) -> Any:
         return Deferred.fromCoroutine(work)
+
+    def lasting(self, world: World) -> str:
+        """
+        @return: a command that runs until L{over}.
+        """
+        return f"until test -e {world.root}/over; do sleep 0.05; done"
+
+    def over(self, world: World) -> None:
+        """
+        End what lasts.
+        """
+        (world.root / "over").touch()
 
     async def test_remote_forwarding(self) -> None:
         """
@@ -263,7 +278,9 @@ class StockServerTests(TestCase):
         greeter, remote = Greeter(), free_port()
         self.addCleanup(greeter.close)
         client = world.run(
-            *world.ssh(key, "-q", "-R", f"127.0.0.1:{remote}:127.0.0.1:{greeter.port}"), "echo up; sleep 5", seconds=30
+            *world.ssh(key, "-q", "-R", f"127.0.0.1:{remote}:127.0.0.1:{greeter.port}"),
+            f"echo up; {self.lasting(world)}",
+            seconds=60,
         )
         running = self._spawn(client)
         await until(lambda: world.sink.named("port.remote") and world.sink.named("session.start"))
@@ -271,6 +288,7 @@ class StockServerTests(TestCase):
         self.assertEqual(await self.in_thread(remote, data), data.upper())
         self.assertEqual(world.sink.named("port.remote")[0]["addr"], f"127.0.0.1:{remote}")
         self.assertEqual(len(world.sink.named("port.remote_conn")), 1)
+        self.over(world)
         await running
         await until(lambda: world.sink.named("port.remote")[-1]["code"] == "T3003S")
 
@@ -310,17 +328,20 @@ class StockServerTests(TestCase):
         key = await world.user("alice")
         control = ("-q", "-o", f"ControlPath={world.root}/mux")
         master = self._spawn(
-            world.run(*world.ssh(key, *control, "-o", "ControlMaster=yes"), "echo first; sleep 6", seconds=40)
+            world.run(
+                *world.ssh(key, *control, "-o", "ControlMaster=yes"), f"echo first; {self.lasting(world)}", seconds=60
+            )
         )
         await until(lambda: (world.root / "mux").exists() and world.sink.named("session.start"))
         for number in range(5):
             out, _, code = await world.run(*world.ssh(key, *control), f"echo {number}")
             self.assertEqual((out, code), (f"{number}\n".encode(), 0))
-        held = [self._spawn(world.run(*world.ssh(key, *control), "sleep 2")) for _ in range(2)]
+        held = [self._spawn(world.run(*world.ssh(key, *control), self.lasting(world), seconds=60)) for _ in range(2)]
         await until(lambda: len(world.sink.named("session.start")) == 8)
         # Refused a fourth session, the client makes a connection of its own.
         await world.run(*world.ssh(key, *control), "echo too many")
         self.assertEqual(world.sink.named("session.rejected")[0]["max"], 3)
+        self.over(world)
         for each in (*held, master):
             await each
 
@@ -335,13 +356,16 @@ class StockServerTests(TestCase):
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path)
             listener.listen()
-            client = world.run(*world.ssh(key, "-q", "-L", f"127.0.0.1:{local}:{path}"), "sleep 4", seconds=30)
+            client = world.run(
+                *world.ssh(key, "-q", "-L", f"127.0.0.1:{local}:{path}"), self.lasting(world), seconds=60
+            )
             running = self._spawn(client)
             await until(lambda: world.sink.named("session.start"))
             answer = deferToThread(_answer_once, listener)
             self.assertEqual(await self.in_thread(local, b"hello"), b"HELLO")
             await answer
         self.assertEqual(world.sink.named("port.local")[0]["addr"], path)
+        self.over(world)
         await running
 
     async def test_idle_users_are_disconnected(self) -> None:
@@ -381,15 +405,13 @@ class StockServerTests(TestCase):
         world = await self.world(max_connections=1)
         await world.sshd()
         key = await world.user("alice")
-        over = world.root / "over"
-        waits = f"until test -e {over}; do sleep 0.05; done"
-        running = self._spawn(world.run(*world.ssh(key, "-q"), waits, seconds=60))
+        running = self._spawn(world.run(*world.ssh(key, "-q"), self.lasting(world), seconds=60))
         await until(lambda: world.sink.named("session.start"))
         _, err, code = await world.run(*world.ssh(key), "echo in")
         self.assertEqual(code, 255)
         self.assertIn(b"too many connections", err)
         self.assertEqual(world.sink.named("session.rejected")[0]["max"], 1)
-        over.touch()
+        self.over(world)
         await running
         out, _, _ = await world.run(*world.ssh(key, "-q"), "echo in")
         self.assertEqual(out, b"in\n")
