@@ -26,6 +26,7 @@ from teleport_tw.auth.core import Core
 from teleport_tw.auth.gate import Gate
 from teleport_tw.base.errors import TeleportError
 from teleport_tw.base.timing import NEVER, Duration
+from teleport_tw.pki.sshcert import JOIN_PRINCIPAL
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.resources.nodes import Node, all_labels
 from teleport_tw.resources.roles import Principal, Target
@@ -115,7 +116,8 @@ class Taps:
 
     async def _required(self, gate: Gate, target: MfaTarget) -> bool:
         """
-        Where all roles agree, the target need not be looked for.
+        Where all roles agree, the target need not be looked for. Who joins another's session enters by no role of
+        theirs in particular, so that any of them may ask for it, whatever the server: so does the agent.
         """
         if self.core.preference().demands_session_mfa:
             return True
@@ -123,6 +125,8 @@ class Taps:
         asked = {role.options.require_session_mfa for role in checker.roles if role.options is not None}
         if strongest_mfa(asked) is SessionMFA.NO:
             return False
+        if target.login == JOIN_PRINCIPAL:
+            return True
         kind = _TARGETS.get(target.kind)
         found = False
         if kind is not None:

@@ -31,6 +31,7 @@ from teleport_tw.base.errors import Kind
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import NEVER
 from teleport_tw.pki.identity import Identity
+from teleport_tw.pki.sshcert import JOIN_PRINCIPAL
 from teleport_tw.resources.metadata import Metadata, Resource
 from tests.auth.keys import KeyCase, Person
 from tests.auth.test_keys import either
@@ -85,12 +86,27 @@ class Sessions(SessionCase):
             (evolve(WEB, name=NODE_IDS["web"], login=""), False),
             (evolve(DB, name="db1.example.com"), True),
             (evolve(WEB, name="nowhere"), True),
+            (evolve(WEB, login=JOIN_PRINCIPAL), True),
             (MfaTarget(kind="toaster", name="x"), True),
             (MfaTarget(kind="db", name="orders"), True),
         ):
             self.assertEqual(await self.api.mfa_required(target), MfaNeed(required=wanted), target)
         await self.set_policy(second_factors=["otp", "webauthn"], require_session_mfa=True)
         self.assertTrue((await self.api.mfa_required(WEB)).required)
+
+    async def test_joining(self) -> None:
+        """A role that gives no servers asks for a factor of who joins, as the agent does; an answer counts for both."""
+        options = {"require_session_mfa": True}
+        await self.admin.create(Resource("role", "v7", Metadata("joins"), {"options": options}))
+        bob = await self.signed_up("bob", "dev", "joins")
+        api, joined = await self.sign_in(bob), evolve(WEB, name=NODE_IDS["web"], login=JOIN_PRINCIPAL)
+        self.assertFalse((await api.mfa_required(WEB)).required)
+        self.assertEqual(await api.mfa_required(joined), MfaNeed(required=True))
+        await self.refused(api.issue(IssueRequest(keys=bob.keys.public, target=joined)))
+        proof = await self.proof(bob, api, Scope.SESSION)
+        issued = self.read(await api.issue(IssueRequest(keys=bob.keys.public, target=joined, answer=proof)))
+        self.assertTrue(issued.mfa_device)
+        self.assertEqual(await api.mfa_required(joined), MfaNeed(required=True, covered=True))
 
     async def test_a_certificate_of_a_minute(self) -> None:
         """It says which device, and when what it came from ends; it begets no other."""
