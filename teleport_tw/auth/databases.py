@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from teleport_tw.access import patterns
+from teleport_tw.access import dbusers
 from teleport_tw.access.checker import Checker
 from teleport_tw.auth.gate import Gate
 from teleport_tw.base.errors import TeleportError, bad_parameter, not_found
 from teleport_tw.pki.identity import RouteToDatabase
-from teleport_tw.resources.databases import AUTO_USERS, KIND, SERVER_KIND, Database, DatabaseServer, database_name
+from teleport_tw.resources.databases import KIND, SERVER_KIND, Database, DatabaseServer, database_name
 from teleport_tw.resources.roles import Principal, Target
-from teleport_tw.resources.roles_options import DatabaseUserMode
 from teleport_tw.stores.resources import ResourceStore
 
 USAGE = "usage:db"
@@ -52,9 +51,9 @@ async def checked_route(gate: Gate, checker: Checker, store: ResourceStore, rout
         raise not_found(f"database {route.service!r} is not found; tsh db ls shows those you reach")
     if route.protocol not in ("", database.protocol):
         raise bad_parameter(f"database {database.name!r} speaks {database.protocol}, not {route.protocol}")
-    offered = automatic_roles(checker, database)
-    if offered is not None:
-        return _automatic(gate, checker, database, route, offered)
+    makers = dbusers.making(checker, database)
+    if makers:
+        return _automatic(gate, checker, database, route, dbusers.offered(checker, makers))
     if route.roles:
         raise bad_parameter(
             f"database roles are for users that are made automatically, which {database.name!r} or your roles do not do"
@@ -63,24 +62,6 @@ async def checked_route(gate: Gate, checker: Checker, store: ResourceStore, rout
     if route.username or name:
         _check(gate, checker, database, route.username, name)
     return evolve(route, protocol=database.protocol)
-
-
-def automatic_roles(checker: Checker, database: Database) -> tuple[str, ...] | None:
-    """
-    @return: the database roles that an automatic user may have; C{None} where users are not made.
-    """
-    if database.protocol not in AUTO_USERS or not database.admin_user.name:
-        return None
-    making = [
-        role
-        for role in checker.matching(Target.DATABASE, database.all_labels)
-        if role.options.create_db_user_mode not in (None, DatabaseUserMode.OFF)
-    ]
-    if not making:
-        return None
-    denied = tuple(pattern for role in checker.roles for pattern in role.deny.names(Principal.DB_ROLES))
-    offered = {name for role in making for name in role.allow.names(Principal.DB_ROLES)}
-    return tuple(sorted(name for name in offered if not patterns.any_matches(denied, name, broken=True)))
 
 
 def _automatic(

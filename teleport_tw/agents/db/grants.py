@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from teleport_tw.access import patterns
+from teleport_tw.access import dbusers
 from teleport_tw.access.checker import Checker
 from teleport_tw.base.errors import access_denied
-from teleport_tw.resources.databases import AUTO_USERS, Database
-from teleport_tw.resources.roles import DatabasePermission, Principal, Target
+from teleport_tw.resources.databases import Database
+from teleport_tw.resources.roles import DatabasePermission
 from teleport_tw.resources.roles_options import DatabaseUserMode
 
 
@@ -39,21 +39,12 @@ def grants_of(checker: Checker, database: Database, wanted: tuple[str, ...]) -> 
     @return: C{None} where no role that chooses the database wants users to be made, or the database cannot have it.
     @raise TeleportError: ACCESS_DENIED, a role was asked for that is not allowed, or the roles contradict each other.
     """
-    if database.protocol not in AUTO_USERS or not database.admin_user.name:
-        return None
-    labels = database.all_labels
-    making = [
-        role
-        for role in checker.matching(Target.DATABASE, labels)
-        if role.options.create_db_user_mode not in (None, DatabaseUserMode.OFF)
-    ]
+    making = dbusers.making(checker, database)
     if not making:
         return None
     # off, keep, drop: the least that any role wants to be left behind
     drop = any(role.options.create_db_user_mode is DatabaseUserMode.BEST_EFFORT_DROP for role in making)
-    denied = tuple(pattern for role in checker.roles for pattern in role.deny.names(Principal.DB_ROLES))
-    offered = {name for role in making for name in role.allow.names(Principal.DB_ROLES)}
-    roles = tuple(sorted(name for name in offered if not patterns.any_matches(denied, name, broken=True)))
+    roles = dbusers.offered(checker, making)
     for name in wanted:
         if name not in roles:
             raise access_denied(f"database role {name!r} is not among those allowed", details=f"allowed: {roles}")

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from attrs import define, evolve, field, frozen
 
+from teleport_tw.access import dbusers
 from teleport_tw.access.checker import Checker
 from teleport_tw.api.contract import IssueRequest, MfaTarget, PublicKeys, Query, every
 from teleport_tw.base.errors import TeleportError, bad_parameter, not_found
@@ -29,10 +30,9 @@ from teleport_tw.clients.tsh.way import say
 from teleport_tw.dial.database import Tunnel
 from teleport_tw.pki.identity import RouteToDatabase
 from teleport_tw.pki.keys import PrivateKey, spki_pem
-from teleport_tw.resources.databases import AUTO_USERS, SERVER_KIND, Database, DatabaseServer
+from teleport_tw.resources.databases import SERVER_KIND, Database, DatabaseServer
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.resources.roles import Principal, Role, Target
-from teleport_tw.resources.roles_options import DatabaseUserMode
 
 EARLY = Duration(seconds=10)
 """So long before its end a certificate of a minute is replaced."""
@@ -129,21 +129,16 @@ async def _checker(context: UserContext) -> Checker:
 def _reach(server: DatabaseServer, checker: Checker) -> Reachable:
     database = server.database
     labels = database.all_labels
-    making = [
-        role
-        for role in checker.matching(Target.DATABASE, labels)
-        if role.options.create_db_user_mode not in (None, DatabaseUserMode.OFF)
-    ]
-    automatic = bool(making and database.admin_user.name and database.protocol in AUTO_USERS)
+    makers = dbusers.making(checker, database)
     return Reachable(
         database=database,
         resource=evolve(
             database.to_resource(), metadata=evolve(database.to_resource().metadata, labels=labels, revision="")
         ),
-        users=(checker.username,) if automatic else checker.principals(Principal.DB_USERS, Target.DATABASE, labels),
+        users=(checker.username,) if makers else checker.principals(Principal.DB_USERS, Target.DATABASE, labels),
         names=checker.principals(Principal.DB_NAMES, Target.DATABASE, labels),
-        automatic=automatic,
-        roles=checker.principals(Principal.DB_ROLES, Target.DATABASE, labels) if automatic else (),
+        automatic=bool(makers),
+        roles=dbusers.offered(checker, makers),
     )
 
 
