@@ -106,6 +106,12 @@ class RpcFactors:
         stub = self.channel.stub(FactorServiceStub)
         return proofs.device_from_pb(await self.channel.call(stub.AddDevice, request))
 
+    async def rename_device(self, id: str, name: str) -> Device:
+        """See the contract."""
+        request = factors_pb2.RenameDeviceRequest(id=id, name=name)
+        stub = self.channel.stub(FactorServiceStub)
+        return proofs.device_from_pb(await self.channel.call(stub.RenameDevice, request))
+
     async def delete_device(self, id: str, answer: MfaAnswer) -> None:
         """See the contract."""
         request = factors_pb2.DeleteDeviceRequest(id=id, answer=proofs.answer_to_pb(answer))

@@ -206,6 +206,15 @@ class Factors(Protocol):
         """
         ...
 
+    async def rename_device(self, id: str, name: str) -> Device:
+        """
+        What it proves stays as it is, so no second factor is asked for.
+
+        @return: with its new name.
+        @raise TeleportError: NOT_FOUND; ALREADY_EXISTS, another of the caller's devices has the name.
+        """
+        ...
+
     async def delete_device(self, id: str, answer: MfaAnswer) -> None:
         """
         @raise TeleportError: NOT_FOUND; BAD_PARAMETER, it is the last and the cluster demands one.

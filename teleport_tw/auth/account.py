@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from attrs import define
+from attrs import define, evolve
 
 from teleport_tw.api.contract import AccountState, Device, DeviceTicket, DeviceType, MfaAnswer, Scope
 from teleport_tw.audit.actor import actor_of
@@ -21,7 +21,7 @@ from teleport_tw.auth.guard import LOCKED
 from teleport_tw.auth.password import check_strength
 from teleport_tw.base.errors import Kind, TeleportError, access_denied, bad_parameter, not_found
 from teleport_tw.base.secret import Secret
-from teleport_tw.events.kinds import MFAAdd, MFADelete, RecoveryCodeGenerated, UserPasswordChange
+from teleport_tw.events.kinds import MFAAdd, MFADelete, MFARename, RecoveryCodeGenerated, UserPasswordChange
 from teleport_tw.resources.clusters import AuthPreference
 from teleport_tw.stores.devices import MOST_DEVICES, AnyDevice, KeyDevice, OtpDevice
 
@@ -32,6 +32,7 @@ FIRST = "first"
 """What a ticket is bound to that took no second factor, as there was none: it is good while there still is none."""
 
 NOT_ACCEPTED = "the second factor was not accepted; try again"
+_UNKNOWN = "you have no such device; `tsh mfa ls` lists those you have"
 _GONE = "this took too long, or was done already; begin again"
 
 
@@ -69,6 +70,10 @@ def shown(device: AnyDevice) -> Device:
         passwordless=isinstance(device, KeyDevice) and device.passwordless,
         suspect=_suspect(device),
     )
+
+
+def _taken(name: str) -> TeleportError:
+    return TeleportError(Kind.ALREADY_EXISTS, f"you have a device named {name!r} already")
 
 
 def _type(device: AnyDevice) -> DeviceType:
@@ -125,7 +130,7 @@ class Accounts:
         plain = check_name(name)
         devices = await core.devices.all(username)
         if any(device.name == plain for device in devices):
-            raise TeleportError(Kind.ALREADY_EXISTS, f"you have a device named {plain!r} already")
+            raise _taken(plain)
         if len(devices) >= MOST_DEVICES:
             raise TeleportError(Kind.LIMIT_EXCEEDED, f"you have {MOST_DEVICES} devices; remove one first")
         if devices:
@@ -173,6 +178,31 @@ class Accounts:
         )
         return shown(device)
 
+    async def rename_device(self, gate: Gate, id: str, name: str) -> Device:
+        """See the contract."""
+        username, core = person(gate), self.core
+        plain = check_name(name)
+        devices = await core.devices.all(username)
+        device = next((each for each in devices if each.id == id), None)
+        if device is None:
+            raise not_found(_UNKNOWN)
+        if device.name == plain:
+            return shown(device)
+        if any(each.name == plain for each in devices):
+            raise _taken(plain)
+        if not await core.devices.rename(username, device.id, plain):
+            raise not_found(_UNKNOWN)
+        gate.tell(
+            MFARename(
+                actor=actor_of(gate.identity),
+                mfa_device_name=plain,
+                mfa_device_uuid=device.id,
+                mfa_device_type=type_of(device),
+                previous_name=device.name,
+            )
+        )
+        return shown(evolve(device, name=plain))
+
     async def delete_device(self, gate: Gate, id: str, answer: MfaAnswer) -> None:
         """See the contract."""
         username, core = person(gate), self.core
@@ -180,7 +210,7 @@ class Accounts:
         devices = await core.devices.all(username)
         device = next((each for each in devices if each.id == id), None)
         if device is None:
-            raise not_found("you have no such device; `tsh mfa ls` lists those you have")
+            raise not_found(_UNKNOWN)
         preference = core.preference()
         left = answers(preference, tuple(each for each in devices if each is not device))
         if preference.second_factors and not preference.second_factor_optional and not left:

@@ -81,6 +81,10 @@ class FactorCalls:
         """See the contract."""
         return proofs.device_to_pb(await api.add_device(request.ticket, proofs.answer_from_pb(request.answer)))
 
+    async def RenameDevice(self, request: factors_pb2.RenameDeviceRequest, api: Api) -> factors_pb2.Device:
+        """See the contract."""
+        return proofs.device_to_pb(await api.rename_device(request.id, request.name))
+
     async def DeleteDevice(self, request: factors_pb2.DeleteDeviceRequest, api: Api) -> Empty:
         """See the contract."""
         await api.delete_device(request.id, proofs.answer_from_pb(request.answer))

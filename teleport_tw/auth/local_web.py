@@ -120,6 +120,10 @@ class LocalFactors(Bound):
         """See the contract."""
         return await self._parts.accounts.add_device(self._admit(), ticket, answer)
 
+    async def rename_device(self, id: str, name: str) -> Device:
+        """See the contract."""
+        return await self._parts.accounts.rename_device(self._admit(), id, name)
+
     async def delete_device(self, id: str, answer: MfaAnswer) -> None:
         """See the contract."""
         await self._parts.accounts.delete_device(self._admit(), id, answer)

@@ -233,6 +233,24 @@ class MFADelete(Fact):
 
 
 @frozen(kw_only=True)
+class MFARename(Fact):
+    """
+    A second factor has another name; the reference system knows no such thing.
+    """
+
+    NAME: ClassVar[str] = "mfa.rename"
+    CODE: ClassVar[str] = "T1007R"
+    SAYS: ClassVar[str] = "User [{user}] renamed MFA device [{previous_name}] to [{mfa_device_name}]"
+
+    actor: Public[Actor]
+    connection: Public[Connection | None] = None
+    mfa_device_name: Public[str] = ""
+    mfa_device_uuid: Public[str] = ""
+    mfa_device_type: Public[str] = ""
+    previous_name: Public[str] = ""
+
+
+@frozen(kw_only=True)
 class MFAAuthChallengeCreate(Fact):
     """
     A second-factor challenge was handed out.

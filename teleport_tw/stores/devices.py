@@ -156,6 +156,22 @@ class Devices:
             raise
         return True
 
+    async def rename(self, username: str, id: str, name: str) -> bool:
+        """
+        Whatever else happens to it meanwhile.
+
+        @return: False when it is not there.
+        """
+        there = False
+
+        def step(fields: records.Fields | None) -> records.Change:
+            nonlocal there
+            there = fields is not None
+            return records.Change({**fields, "name": name} if fields else None)
+
+        await records.change(self.backend, _key(username, id), step)
+        return there
+
     async def suspect(self, username: str, device: KeyDevice) -> None:
         """
         Mark it for good, whatever else happens to it.

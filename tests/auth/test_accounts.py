@@ -93,6 +93,26 @@ class Accounts(KeyCase):
         for name in ("", "  ", "a\x1b[31m", "x" * 65):
             await self.refused(api.begin_device(DeviceType.TOTP, name, proof), Kind.BAD_PARAMETER)
 
+    async def test_rename(self) -> None:
+        """It is the same device afterwards, and the log knows both names."""
+        alice, bob = await self.signed_up("alice"), await self.signed_up("bob")
+        api, his = await self.sign_in(alice), await self.sign_in(bob)
+        await self.add_app(alice, api)
+        key, app = await api.list_devices()
+        renamed = await api.rename_device(key.id, " the one on my ring ")
+        self.assertEqual((renamed.id, renamed.name, renamed.type), (key.id, "the one on my ring", key.type))
+        self.assertEqual([each.name for each in await api.list_devices()], ["the one on my ring", app.name])
+        await self.proxy.login(self.request(alice, await self.login_answer(alice)))
+        (event,) = await self.events("mfa.rename")
+        self.assertEqual((event["mfa_device_uuid"], event["previous_name"]), (key.id, key.name))
+        self.assertEqual(event["mfa_device_name"], "the one on my ring")
+        await api.rename_device(key.id, "the one on my ring")
+        self.assertEqual(len(await self.events("mfa.rename")), 1)
+        await self.refused(api.rename_device(key.id, app.name), Kind.ALREADY_EXISTS)
+        await self.refused(his.rename_device(key.id, "mine now"), Kind.NOT_FOUND)
+        for name in ("", "  ", "a\x1b[31m", "x" * 65):
+            await self.refused(api.rename_device(key.id, name), Kind.BAD_PARAMETER)
+
     async def test_change_password(self) -> None:
         """With the old one and a factor; other sign-ins end, this one stays."""
         alice = await self.signed_up("alice")

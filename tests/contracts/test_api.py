@@ -102,6 +102,7 @@ class ApiContract:
             self.api.account_state(),
             self.api.begin_device(DeviceType.TOTP, "phone"),
             self.api.add_device("x", answer),
+            self.api.rename_device("x", "phone"),
             self.api.delete_device("x", answer),
             self.api.recovery_codes(answer),
             self.api.change_password(Secret("x"), Secret("a good password")),

@@ -418,6 +418,28 @@ class AddDeviceRequest(_message.Message):
 Global___AddDeviceRequest: _TypeAlias = AddDeviceRequest  # noqa: Y015
 
 @_typing.final
+class RenameDeviceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenameDeviceRequest: _TypeAlias = RenameDeviceRequest  # noqa: Y015
+
+@_typing.final
 class DeleteDeviceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

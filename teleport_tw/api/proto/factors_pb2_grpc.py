@@ -75,6 +75,11 @@ class FactorServiceStub:
                 request_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.AddDeviceRequest.SerializeToString,
                 response_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.Device.FromString,
                 _registered_method=True)
+        self.RenameDevice = channel.unary_unary(
+                '/teleport_tw.v1.FactorService/RenameDevice',
+                request_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.RenameDeviceRequest.SerializeToString,
+                response_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.Device.FromString,
+                _registered_method=True)
         self.DeleteDevice = channel.unary_unary(
                 '/teleport_tw.v1.FactorService/DeleteDevice',
                 request_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.DeleteDeviceRequest.SerializeToString,
@@ -170,6 +175,12 @@ class FactorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AddDevice(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenameDevice(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -271,6 +282,11 @@ def add_FactorServiceServicer_to_server(servicer, server):
             'AddDevice': grpc.unary_unary_rpc_method_handler(
                     servicer.AddDevice,
                     request_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.AddDeviceRequest.FromString,
+                    response_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.Device.SerializeToString,
+            ),
+            'RenameDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenameDevice,
+                    request_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.RenameDeviceRequest.FromString,
                     response_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.Device.SerializeToString,
             ),
             'DeleteDevice': grpc.unary_unary_rpc_method_handler(
@@ -534,6 +550,33 @@ class FactorService:
             target,
             '/teleport_tw.v1.FactorService/AddDevice',
             teleport__tw_dot_api_dot_proto_dot_factors__pb2.AddDeviceRequest.SerializeToString,
+            teleport__tw_dot_api_dot_proto_dot_factors__pb2.Device.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenameDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/teleport_tw.v1.FactorService/RenameDevice',
+            teleport__tw_dot_api_dot_proto_dot_factors__pb2.RenameDeviceRequest.SerializeToString,
             teleport__tw_dot_api_dot_proto_dot_factors__pb2.Device.FromString,
             options,
             channel_credentials,

@@ -42,6 +42,7 @@ class FactorServiceStub:
     ListDevices: _grpc.UnaryUnaryMultiCallable[_empty_pb2.Empty, _factors_pb2.ListDevicesResponse]
     BeginDevice: _grpc.UnaryUnaryMultiCallable[_factors_pb2.BeginDeviceRequest, _factors_pb2.DeviceTicket]
     AddDevice: _grpc.UnaryUnaryMultiCallable[_factors_pb2.AddDeviceRequest, _factors_pb2.Device]
+    RenameDevice: _grpc.UnaryUnaryMultiCallable[_factors_pb2.RenameDeviceRequest, _factors_pb2.Device]
     DeleteDevice: _grpc.UnaryUnaryMultiCallable[_factors_pb2.DeleteDeviceRequest, _empty_pb2.Empty]
     MakeRecoveryCodes: _grpc.UnaryUnaryMultiCallable[_factors_pb2.RecoveryCodesRequest, _factors_pb2.RecoveryCodes]
     ChangePassword: _grpc.UnaryUnaryMultiCallable[_factors_pb2.ChangePasswordRequest, _empty_pb2.Empty]
@@ -66,6 +67,7 @@ class FactorServiceAsyncStub(FactorServiceStub):
     ListDevices: _aio.UnaryUnaryMultiCallable[_empty_pb2.Empty, _factors_pb2.ListDevicesResponse]  # type: ignore[assignment]
     BeginDevice: _aio.UnaryUnaryMultiCallable[_factors_pb2.BeginDeviceRequest, _factors_pb2.DeviceTicket]  # type: ignore[assignment]
     AddDevice: _aio.UnaryUnaryMultiCallable[_factors_pb2.AddDeviceRequest, _factors_pb2.Device]  # type: ignore[assignment]
+    RenameDevice: _aio.UnaryUnaryMultiCallable[_factors_pb2.RenameDeviceRequest, _factors_pb2.Device]  # type: ignore[assignment]
     DeleteDevice: _aio.UnaryUnaryMultiCallable[_factors_pb2.DeleteDeviceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     MakeRecoveryCodes: _aio.UnaryUnaryMultiCallable[_factors_pb2.RecoveryCodesRequest, _factors_pb2.RecoveryCodes]  # type: ignore[assignment]
     ChangePassword: _aio.UnaryUnaryMultiCallable[_factors_pb2.ChangePasswordRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -133,6 +135,13 @@ class FactorServiceServicer(metaclass=_abc_1.ABCMeta):
     def AddDevice(
         self,
         request: _factors_pb2.AddDeviceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_factors_pb2.Device, _abc.Awaitable[_factors_pb2.Device]]: ...
+
+    @_abc_1.abstractmethod
+    def RenameDevice(
+        self,
+        request: _factors_pb2.RenameDeviceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_factors_pb2.Device, _abc.Awaitable[_factors_pb2.Device]]: ...
 

@@ -98,6 +98,14 @@ class Account:
                 body=Table(members={"ticket": Text(least=1, most=256), **NEW_DEVICE}, needs=("ticket",)),
             ),
             route(
+                "PUT",
+                "/mfa/devices/<id>",
+                self.rename,
+                "Give one another name.",
+                DEVICE,
+                body=Table(members={"name": NAME}, needs=("name",)),
+            ),
+            route(
                 "DELETE",
                 "/mfa/devices/<id>",
                 self.remove,
@@ -155,6 +163,12 @@ class Account:
         C{POST /webapi/mfa/devices}.
         """
         return device_json(await call.api.add_device(call.body["ticket"], registered(call.body)))
+
+    async def rename(self, call: Call) -> Reply:
+        """
+        C{PUT /webapi/mfa/devices/:id}.
+        """
+        return device_json(await call.api.rename_device(call.path["id"], call.body["name"]))
 
     async def remove(self, call: Call) -> Reply:
         """
