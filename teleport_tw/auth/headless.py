@@ -19,6 +19,7 @@ from teleport_tw.auth.account import Accounts, person
 from teleport_tw.auth.core import Core
 from teleport_tw.auth.gate import Gate
 from teleport_tw.auth.users import UserCertificates
+from teleport_tw.base.addresses import network_of
 from teleport_tw.base.errors import Kind, TeleportError, access_denied, bad_parameter, not_found
 from teleport_tw.base.timing import Duration
 from teleport_tw.events.kinds import Actor, Connection, UserLogin
@@ -28,8 +29,11 @@ from teleport_tw.stores.headless import APPROVED, DENIED, PENDING, StoredHeadles
 WAITS: Duration = timedelta(minutes=3)
 """The reference's: a request that nobody answers ends."""
 
-MOST_WAITING = 10
-"""Of one user, whoever made them."""
+MOST_OF_NETWORK = 5
+"""That wait and name one user, from one network: a stranger who names somebody fills these and no others."""
+
+MOST_WAITING = 200
+"""That wait and name one user, from everywhere; what they take in the store is bounded so."""
 
 LOOK_SECONDS = 0.5
 """Between two looks at a request that somebody waits for; another auth may have taken the answer."""
@@ -66,7 +70,8 @@ class HeadlessDesk:
         issuance.check_keys(keys)
         if not username or len(username) > MAX_USERNAME:
             raise bad_parameter("name the user to sign in as")
-        if await core.headless.waiting(username) >= MOST_WAITING:
+        waiting = await core.headless.waiting(username)
+        if waiting[network_of(remote_address)] >= MOST_OF_NETWORK or waiting.total() >= MOST_WAITING:
             raise TeleportError(Kind.LIMIT_EXCEEDED, "too many headless requests wait already; try again in minutes")
         stored = StoredHeadless(
             id=str(uuid.uuid4()),

@@ -5,11 +5,13 @@ Requests of people at machines without a browser, while they wait for an answer 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections import Counter
 from datetime import datetime
 
 from attrs import define, frozen
 
 from teleport_tw.backends.interface import Backend, Condition, Delete, Put
+from teleport_tw.base.addresses import network_of
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.timing import format_time, parse_time
 from teleport_tw.stores import layout, records
@@ -52,15 +54,16 @@ class HeadlessStore:
         await self.backend.batch(
             (
                 Put(layout.headless_key(request.id), _encode(request), request.expires, Condition.ABSENT),
-                Put(index, b"{}", request.expires),
+                Put(index, network_of(request.address).encode("utf-8"), request.expires),
             )
         )
 
-    async def waiting(self, username: str) -> int:
+    async def waiting(self, username: str) -> Counter[str]:
         """
-        @return: how many of the user's wait.
+        @return: how many that name the user wait, by the network that they came from.
         """
-        return len((await self.backend.range(layout.headless_of_prefix(username))).items)
+        items = (await self.backend.range(layout.headless_of_prefix(username))).items
+        return Counter(item.value.decode("utf-8", "replace") for item in items)
 
     async def get(self, id: str) -> StoredHeadless | None:
         """

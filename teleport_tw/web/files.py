@@ -8,14 +8,13 @@ audit log of each, as it does for C{tsh scp}.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -29,18 +28,21 @@ from teleport_tw.conch.connection import Connection
 from teleport_tw.dial.sftp import Attributes, Sftp
 from teleport_tw.web.body import Body
 from teleport_tw.web.envelope import parse_object
+from teleport_tw.web.places import Places
 from teleport_tw.web.reach import Reach, answer_from
 from teleport_tw.web.refusal import Refusal
 from teleport_tw.web.routes import Answer, Call, Limit, Reply, Route, Who
 from teleport_tw.web.shapes import Flag, Text
+from teleport_tw.web.tickets import Tickets
 
 IDLE_SECONDS = 60.0
 """How long a connection to a server waits for the page's next request."""
 
-TICKET_SECONDS = 60.0
-"""From asking for a download to the browser's fetching it."""
+MAX_LINKS = 500
+"""Connections to servers, in one proxy."""
 
-MAX_TICKETS = 1000
+MAX_OF_ONE = 25
+"""Of those, of one sign-in."""
 
 MAX_LISTED = 10_000
 """Names of one folder that a page is shown."""
@@ -74,17 +76,6 @@ class _Link:
     idle: IDelayedCall | None = None
 
 
-@frozen
-class _Ticket:
-    """
-    A download that was asked for.
-    """
-
-    where: _Where
-    path: str
-    expires: float
-
-
 @define(eq=False, kw_only=True, repr=False)
 class Files(Service):
     """
@@ -94,8 +85,14 @@ class Files(Service):
     reach: Reach
     clock: IReactorTime
     _links: dict[_Where, _Link] = field(factory=dict, init=False)
-    _tickets: dict[str, _Ticket] = field(factory=dict, init=False)
+    _places: Places = field(init=False)
+    _tickets: Tickets[tuple[_Where, str]] = field(
+        init=False, default=Factory(lambda self: Tickets(self.clock), takes_self=True)
+    )
     _log: ClassVar[Logger] = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._places = Places(of_all=MAX_LINKS, of_one=MAX_OF_ONE, what="servers are open for files")
 
     def routes(self) -> Sequence[Route]:
         """
@@ -162,6 +159,7 @@ class Files(Service):
         """
         A session on the web is over, and so are its connections.
         """
+        self._tickets.signed_out(id)
         for where in tuple(self._links):
             if where.session == id:
                 self._close(where)
@@ -192,25 +190,16 @@ class Files(Service):
         where, path = self._where(call), _from_home(_needed(call.query, "location"))
         async with self._sftp(call) as sftp:
             said = _a_file(path, await sftp.stat(path))
-        now = self.clock.seconds()
-        for old in [each for each, ticket in self._tickets.items() if ticket.expires < now]:
-            del self._tickets[old]
-        if len(self._tickets) >= MAX_TICKETS:
-            raise TeleportError(Kind.LIMIT_EXCEEDED, "too many downloads wait to begin; try again in a minute")
-        id = secrets.token_urlsafe(24)
-        self._tickets[id] = _Ticket(where, path, now + TICKET_SECONDS)
-        return {"url": f"/webapi/downloads/{id}", "size": said.size}
+        word = self._tickets.issue(call.user.id, (where, path))
+        return {"url": f"/webapi/downloads/{word}", "size": said.size}
 
     async def fetch(self, call: Call) -> Reply:
         """
         C{GET /webapi/downloads/:ticket}.
         """
-        ticket = self._tickets.get(call.path["ticket"])
-        if ticket is None or ticket.expires < self.clock.seconds() or ticket.where.session != call.user.id:
-            raise TeleportError(Kind.NOT_FOUND, "this download was begun already, or too long ago; ask for it again")
-        if call.request.method != b"HEAD":
-            del self._tickets[call.path["ticket"]]
-        return await self._send(call, ticket.where, ticket.path)
+        find = self._tickets.look if call.request.method == b"HEAD" else self._tickets.take
+        where, path = find(call.user.id, call.path["ticket"])
+        return await self._send(call, where, path)
 
     async def upload(self, call: Call) -> Reply:
         """
@@ -294,20 +283,26 @@ class Files(Service):
             self._release(where, link)
 
     async def _link(self, call: Call, where: _Where) -> _Link:
-        link = self._links.get(where)
-        if link is None or link.connection.stopped:
-            connection = await self.reach.connect(
-                call.user,
-                call.api,
-                target=where.server,
-                login=where.login,
-                address=address_text(call.request.getClientAddress()) or call.address,
-                ask=_answered(call.request),
-            )
-            link = self._links.get(where)
-            if link is None or link.connection.stopped:
+        link = self._found(where)
+        if link is None:
+            self._places.take(where.session)
+            try:
+                connection = await self.reach.connect(
+                    call.user,
+                    call.api,
+                    target=where.server,
+                    login=where.login,
+                    address=address_text(call.request.getClientAddress()) or call.address,
+                    ask=_answered(call.request),
+                )
+            except BaseException:
+                self._places.give(where.session)
+                raise
+            link = self._found(where)
+            if link is None:
                 link = self._links[where] = _Link(connection)
             else:  # two requests came at once
+                self._places.give(where.session)
                 connection.transport.loseConnection()
         link.users += 1
         if link.idle is not None:
@@ -315,17 +310,25 @@ class Files(Service):
             link.idle = None
         return link
 
+    def _found(self, where: _Where) -> _Link | None:
+        link = self._links.get(where)
+        if link is not None and link.connection.stopped:
+            self._close(where)
+            return None
+        return link
+
     def _release(self, where: _Where, link: _Link) -> None:
         link.users -= 1
         if link.users or self._links.get(where) is not link:
             return
         if link.connection.stopped:
-            del self._links[where]
+            self._close(where)
         else:
             link.idle = self.clock.callLater(IDLE_SECONDS, self._close, where)
 
     def _close(self, where: _Where) -> None:
         link = self._links.pop(where)
+        self._places.give(where.session)
         if link.idle is not None and link.idle.active():
             link.idle.cancel()
         if not link.connection.stopped:

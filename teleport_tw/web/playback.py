@@ -9,11 +9,10 @@ anew, with what a screen needs first.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import ClassVar
 
-from attrs import asdict, define, field, frozen
+from attrs import Factory, asdict, define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -30,10 +29,12 @@ from teleport_tw.resources.metadata import Json
 from teleport_tw.web.envelope import AUDIT, CLOSED, ERROR, FACTS, PLAY, RAW, RESIZE, SEARCH, SESSION, Envelope
 from teleport_tw.web.files import disposition
 from teleport_tw.web.greeting import Greeting, Threshold
+from teleport_tw.web.places import Places
 from teleport_tw.web.refusal import Refusal
 from teleport_tw.web.routes import Answer, Call, Limit, Reply, Route, Who
 from teleport_tw.web.shapes import Text
 from teleport_tw.web.shell import RESTART, Closing
+from teleport_tw.web.tickets import Tickets
 from teleport_tw.web.viewing import Viewing, frames_of
 from teleport_tw.web.websocket import GOING_AWAY, NORMAL, Conversation, Socket, Upgrade, check_upgrade
 from teleport_tw.web.window import PIECE_BYTES
@@ -50,24 +51,16 @@ TELL_SECONDS = 1.0
 MAX_PLAYERS = 100
 """At a time, in one proxy; each may hold a recording."""
 
-MAX_WORDS = 256
+MAX_OF_ONE = 10
+"""Of those, of one sign-in."""
 
-TICKET_SECONDS = 60.0
-MAX_TICKETS = 1000
+MAX_WORDS = 256
 
 SWEEP_SECONDS = 30.0
 """Between two looks whether who watches is still signed in."""
 
 TYPES = {"cast": b"application/x-asciicast", "text": b"text/plain; charset=utf-8", "json": b"application/x-ndjson"}
 SUFFIXES = {"cast": "cast", "text": "txt", "json": "json"}
-
-
-@frozen
-class _Ticket:
-    owner: Secret[str]
-    session: str
-    form: str
-    expires: float
 
 
 @define(eq=False, kw_only=True, repr=False)
@@ -83,9 +76,15 @@ class Playback(Service):
     threads: Threads
     still: Callable[[Secret[str], bool], Awaitable[object]]
     _players: set[Player] = field(factory=set, init=False)
-    _tickets: dict[str, _Ticket] = field(factory=dict, init=False)
+    _places: Places = field(init=False)
+    _tickets: Tickets[tuple[str, str]] = field(
+        init=False, default=Factory(lambda self: Tickets(self.clock), takes_self=True)
+    )
     _tasks: Tasks = field(factory=Tasks, init=False)
     _log: ClassVar[Logger] = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._places = Places(of_all=MAX_PLAYERS, of_one=MAX_OF_ONE, what="recordings are being watched")
 
     def startService(self) -> None:
         """
@@ -171,6 +170,7 @@ class Playback(Service):
         """
         A session on the web is over, and so are its players.
         """
+        self._tickets.signed_out(id)
         for player in tuple(self._players):
             if player.owner == id:
                 player.close(Closing("ended", "you signed out"))
@@ -183,13 +183,17 @@ class Playback(Service):
         owner, api, session = call.user, call.api, call.path["session"]
 
         def welcome(socket: Socket, greeting: Greeting) -> Conversation:
-            if len(self._players) >= MAX_PLAYERS:
-                raise TeleportError(Kind.LIMIT_EXCEEDED, "too many recordings are being watched; try again later")
-            player = Player(owner.id, api, session, self.clock, self.threads, self._players.discard)
+            self._places.take(owner.id)
+            player = Player(owner.id, api, session, self.clock, self.threads, self._ended)
             self._players.add(player)
             return player
 
         return Upgrade(Threshold(owner.bearer, welcome, self.clock), self.clock)
+
+    def _ended(self, player: Player) -> None:
+        if player in self._players:
+            self._players.remove(player)
+            self._places.give(player.owner)
 
     async def length(self, call: Call) -> Reply:
         """
@@ -219,24 +223,15 @@ class Playback(Service):
         chunks = call.api.get_recording(call.path["session"])
         await anext(chunks, b"")  # whether it may be had is said here, where the page can show it
         await chunks.aclose()  # type: ignore[attr-defined]
-        now = self.clock.seconds()
-        for old in [each for each, ticket in self._tickets.items() if ticket.expires < now]:
-            del self._tickets[old]
-        if len(self._tickets) >= MAX_TICKETS:
-            raise TeleportError(Kind.LIMIT_EXCEEDED, "too many downloads wait to begin; try again in a minute")
-        id = secrets.token_urlsafe(24)
-        form = call.query.get("format", "cast")
-        self._tickets[id] = _Ticket(call.user.id, call.path["session"], form, now + TICKET_SECONDS)
-        return {"url": f"/webapi/recordings/{id}"}
+        word = self._tickets.issue(call.user.id, (call.path["session"], call.query.get("format", "cast")))
+        return {"url": f"/webapi/recordings/{word}"}
 
     async def fetch(self, call: Call) -> Reply:
         """
         C{GET /webapi/recordings/:ticket}.
         """
-        ticket = self._tickets.pop(call.path["ticket"], None)
-        if ticket is None or ticket.expires < self.clock.seconds() or ticket.owner != call.user.id:
-            raise TeleportError(Kind.NOT_FOUND, "this download was begun already, or too long ago; ask for it again")
-        return self._file(call.api, ticket.session, ticket.form)
+        session, form = self._tickets.take(call.user.id, call.path["ticket"])
+        return self._file(call.api, session, form)
 
     def _file(self, api: Api, session: str, form: str) -> Answer:
         name = disposition(f"{session}.{SUFFIXES[form]}")

@@ -22,6 +22,7 @@ from teleport_tw.api.contract import (
     Scope,
     WebSession,
 )
+from teleport_tw.auth import headless
 from teleport_tw.base.errors import Kind
 from teleport_tw.base.secret import Secret
 from teleport_tw.pki.identity import Identity, SystemRole
@@ -274,8 +275,8 @@ class HeadlessTests(KeyCase):
 
     async def test_bounds(self) -> None:
         """Nobody is flooded with requests; names that nobody has are taken like others."""
-        for _ in range(10):
-            await self.asked("nobody")
+        for number in range(headless.MOST_WAITING):
+            await self.proxy.create_headless("nobody", self.keys.public, f"192.0.2.{number}", "tsh")
         await self.refused(self.asked("nobody"), Kind.LIMIT_EXCEEDED)
         for name in ("", "x" * 300, "a\x00b"):
             await self.refused(self.asked(name), Kind.BAD_PARAMETER)
@@ -289,6 +290,19 @@ class HeadlessTests(KeyCase):
         await self.api.answer_headless(request.id, True, await self.approval(self.alice, self.api, request.id))
         await self.admin.create(Resource("lock", "v2", Metadata("l"), {"target": {"user": "alice"}}))
         await self.refused(self.proxy.wait_headless(request.id))
+
+    async def test_a_stranger_fills_no_places(self) -> None:
+        """
+        Who names somebody again and again is told to wait, from all addresses of a network; the user is let in from
+        another.
+        """
+        for number in range(headless.MOST_OF_NETWORK):
+            await self.proxy.create_headless("alice", self.keys.public, f"2001:db8::{number}", "tsh")
+        asked = self.proxy.create_headless("alice", self.keys.public, "2001:db8::ffff", "tsh")
+        await self.refused(asked, Kind.LIMIT_EXCEEDED)
+        await self.proxy.create_headless("bob", self.keys.public, "2001:db8::ffff", "tsh")
+        request = await self.asked()
+        self.assertEqual((await self.api.get_headless(request.id)).address, "198.51.100.9")
 
     async def test_switched_off(self) -> None:
         """By the cluster's word, and without keys."""

@@ -19,6 +19,7 @@ from teleport_tw.base.errors import bad_parameter
 from teleport_tw.base.timing import from_timestamp, parse_time
 from teleport_tw.resources.metadata import Json
 from teleport_tw.web.answers import when
+from teleport_tw.web.places import Places
 from teleport_tw.web.routes import Answer, Call, Limit, Reply, Route, Who
 from teleport_tw.web.shapes import FREE, TIME, Many, Shape, Table, Text, Whole
 from teleport_tw.web.tickets import Tickets
@@ -38,6 +39,12 @@ TAIL_SECONDS = 25.0
 
 LOOK_SECONDS = 1.0
 """Between two looks for news, for one who waits."""
+
+MAX_TAILS = 500
+"""Pages that are kept waiting, in one proxy."""
+
+MAX_TAILS_OF_ONE = 10
+"""Of those, of one sign-in."""
 
 COLUMNS = ("time", "code", "event", "user", "login", "server_hostname", "sid", "success", "uid", "json")
 """Of an export as CSV."""
@@ -63,6 +70,10 @@ class Events:
     """
 
     clock: IReactorTime
+    _tails: Places = field(
+        init=False,
+        factory=lambda: Places(of_all=MAX_TAILS, of_one=MAX_TAILS_OF_ONE, what="pages follow the audit log"),
+    )
     _tickets: Tickets[Mapping[str, Any]] = field(
         init=False, default=Factory(lambda self: Tickets(self.clock), takes_self=True)
     )
@@ -197,6 +208,10 @@ class Events:
         """
         C{GET /webapi/sites/:site/events/tail}: the first answer comes at once, with where to go on from.
         """
+        with self._tails.taken(call.user.id):
+            return await self._tail(call)
+
+    async def _tail(self, call: Call) -> Reply:
         query, now = call.query, from_timestamp(self.clock.seconds())
         moment, _, uid = query.get("startKey", "").partition(" ")
         since = parse_time(moment) if moment else now
