@@ -44,6 +44,11 @@ document.addEventListener("securitypolicyviolation", (event) => {
 });
 """
 
+_NOTHING_OFFERED = """
+if (self.PublicKeyCredential) PublicKeyCredential.isConditionalMediationAvailable = async () => false;
+"""
+"""A key that is touched at once would also take up at once what the browser only offers."""
+
 _DRAWN = """async ([width, scheme]) => {
   await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
   if (document.querySelector(".is-stale")) return false;
@@ -122,8 +127,9 @@ class PageTest(SynchronousTestCase):
         super().tearDown()
         self.assertEqual(self.said, [])
 
-    def window(self, size: Mapping[str, int] = DESKTOP, **options: Any) -> Page:
+    def window(self, size: Mapping[str, int] = DESKTOP, *, offers: bool = False, **options: Any) -> Page:
         """
+        @param offers: the browser offers passkeys where a user name is typed, and the key takes that up.
         @param options: of Playwright's C{new_context}.
         @return: an empty page in a profile of its own.
         """
@@ -136,6 +142,8 @@ class PageTest(SynchronousTestCase):
         self.addCleanup(context.close)
         context.set_default_timeout(PATIENCE_MS)
         context.add_init_script(_TELL_VIOLATIONS)
+        if not offers:
+            context.add_init_script(_NOTHING_OFFERED)
         page = context.new_page()
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.said.append(f"error: {error}"))

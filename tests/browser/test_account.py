@@ -101,6 +101,24 @@ class AccountTests(PageTest):
         fresh = page.locator(".recovery code").all_inner_texts()
         self.assertFalse(set(fresh) & set(self.codes))
 
+    def test_rename(self) -> None:
+        """
+        A second factor gets another name, and keeps it; one that another has is not taken.
+        """
+        page = self.signed_up("renate")
+        page.get_by_role("button", name="Rename Passkey").click()
+        field = page.get_by_role("dialog").get_by_label("Name")
+        self.looks_right(page, where="renaming")
+        field.fill(" ")
+        self.assertTrue(page.get_by_role("button", name="Rename", exact=True).is_disabled())
+        field.fill("My <laptop>")
+        field.press("Enter")
+        page.get_by_role("button", name="Rename My <laptop>").wait_for()
+        page.reload()
+        page.get_by_role("button", name="Rename My <laptop>").wait_for()
+        (event,) = self.cluster.events("mfa.rename", user="renate")
+        self.assertEqual((event["previous_name"], event["mfa_device_name"]), ("Passkey", "My <laptop>"))
+
     def test_password(self) -> None:
         """
         A new password ends the sign-ins of other browsers, and is the one that counts.

@@ -57,6 +57,26 @@ class SignInTests(PageTest):
         page.get_by_role("button", name="Sign in with a passkey").click()
         is_in(page, "kim")
 
+    def test_offered_passkey(self) -> None:
+        """
+        The browser offers the passkey where the user name is typed, and nothing else needs to be pressed.
+        """
+        page = self.window(offers=True)
+        self.authenticator(page)
+        page.goto(self.address(link(self.cluster, "olga")))
+        choose_password(page)
+        page.get_by_role("button", name="Passkey").click()
+        keep_codes(page)
+        is_in(page, "olga")
+        page.context.clear_cookies()
+        page.evaluate("sessionStorage.clear()")
+        self.expected_statuses = {401}
+        page.goto(self.address("/web/account"))
+        is_in(page, "olga")
+        page.get_by_role("heading", name="Account settings").wait_for()
+        logins = self.cluster.events("user.login", user="olga")
+        self.assertEqual(len(logins), 2)
+
     def test_no_password(self) -> None:
         """
         A passkey alone is enough from the start; a password can be set later.

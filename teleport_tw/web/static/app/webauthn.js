@@ -30,12 +30,14 @@ function decodeIds(list) {
  * Has the user touch a key.
  * @param {any} options `PublicKeyCredentialRequestOptions` as JSON
  * @param {AbortSignal} [signal]
+ * @param {"optional" | "conditional"} [mediation] conditional: among what the browser offers to fill in, and nothing is asked
  * @returns {Promise<any>} `PublicKeyCredential` as JSON
  */
-export async function ask(options, signal) {
+export async function ask(options, signal, mediation = "optional") {
   const found = /** @type {PublicKeyCredential | null} */ (
     await navigator.credentials.get({
       signal,
+      mediation,
       publicKey: { ...options, challenge: decode(options.challenge), allowCredentials: decodeIds(options.allowCredentials) },
     })
   );
@@ -50,6 +52,38 @@ export async function ask(options, signal) {
       ...(response.userHandle ? { userHandle: encode(response.userHandle) } : {}),
     },
   };
+}
+
+/** A challenge is renewed before the server forgets it; nobody looks at a sign-in page for longer than this many. */
+const RENEWED_MS = 4 * 60 * 1000;
+const MOST_RENEWED = 15;
+
+/**
+ * Has the browser offer passkeys where the user name is typed, where it can.
+ * @param {() => Promise<any>} begin gets a challenge
+ * @param {AbortSignal} signal another way was chosen
+ * @returns {Promise<any>} the proof for the body of the request; null, the browser cannot or the user did not
+ */
+export async function offer(begin, signal) {
+  if (!supported || !(await PublicKeyCredential.isConditionalMediationAvailable?.())) return null;
+  for (let round = 0; round < MOST_RENEWED && !signal.aborted; round += 1) {
+    const asked = await begin();
+    const ended = new AbortController();
+    const end = () => ended.abort();
+    const timer = setTimeout(end, RENEWED_MS);
+    signal.addEventListener("abort", end, { once: true });
+    if (signal.aborted) end();
+    try {
+      const response = await ask(asked.webauthn_challenge.publicKey, ended.signal, "conditional");
+      return { challenge_id: asked.challenge_id, webauthn_assertion_response: response };
+    } catch (error) {
+      if (!ended.signal.aborted) throw error;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+    }
+  }
+  return null;
 }
 
 /**

@@ -120,6 +120,11 @@ export default function Audit({ params: { site }, query }) {
   <//>`;
 }
 
+/** A long name goes on in the next line after one of its words. @param {string} name */
+function broken(name) {
+  return name.split(/(?<=[._])/).map((part) => html`${part}<wbr />`);
+}
+
 /** @param {(event: Event) => void} open @returns {import("../ui/table.js").Column<Event>[]} */
 function columns(open) {
   return [
@@ -131,7 +136,7 @@ function columns(open) {
         <div><button type="button" class="event-open" onClick=${() => open(event)}>${worded(event)}</button></div>
       </div>`,
     },
-    { key: "event", label: "Event", width: "13rem", cell: (event) => html`<span class="soft small mono">${harmless(event.event, 60)}</span>` },
+    { key: "event", label: "Event", width: "13rem", cell: (event) => html`<span class="soft small mono">${broken(harmless(event.event, 60))}</span>` },
     { key: "user", label: "User", width: "9rem", minor: true, cell: (event) => html`<span class="soft">${event.user_kind === 3 ? "cluster" : harmless(event.user ?? "", 60)}</span>` },
     { key: "time", label: "When", width: "9rem", cell: (event) => html`<${Timeago} time=${event.time} />` },
   ];

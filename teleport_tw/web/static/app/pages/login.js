@@ -1,11 +1,11 @@
 /**
  * Signing in: name and password, then the second factor; or a passkey alone.
  */
-import { html, useEffect, useState } from "../html.js";
+import { html, useEffect, useRef, useState } from "../html.js";
 import { ApiError, api, enter, signedInAs } from "../api.js";
 import { remember, session, takeOver } from "../state.js";
 import { navigate, safeReturn } from "../router.js";
-import { ask, refusal, supported } from "../webauthn.js";
+import { ask, offer, refusal, supported } from "../webauthn.js";
 import { Button, Checkbox, ErrorState, Field, Loading, Notice } from "../ui/index.js";
 import { Gate } from "../ui/gate.js";
 import { Greeting, useCluster } from "../ui/greeting.js";
@@ -95,11 +95,23 @@ function Form({ ping, account, ended, onDone }) {
         setChallenge(null);
       }
     });
+  // The browser offers passkeys where the user name is typed, until another way is chosen.
+  const offering = useRef(/** @type {AbortController | null} */ (null));
+  useEffect(() => {
+    if (!passkeys || account || challenge) return undefined;
+    const stop = new AbortController();
+    offering.current = stop;
+    offer(() => api.post("/webapi/mfa/login/begin", { passwordless: true }, { open: true, signal: stop.signal }), stop.signal)
+      .then((proof) => proof && attempt("passkey", () => finish(proof)))
+      .catch(() => {});
+    return () => stop.abort();
+  }, [Boolean(challenge)]);
   useEffect(() => {
     if (account) account.kind === "passkey" ? passkey() : begin();
   }, []);
   const passkey = () =>
     attempt("passkey", async () => {
+      offering.current?.abort();
       const asked = await api.post("/webapi/mfa/login/begin", { passwordless: true }, { open: true });
       const response = await ask(asked.webauthn_challenge.publicKey);
       await finish({ challenge_id: asked.challenge_id, webauthn_assertion_response: response });
@@ -145,7 +157,7 @@ function Form({ ping, account, ended, onDone }) {
       <${Field}
         label="User name"
         name="username"
-        autocomplete="username"
+        autocomplete=${passkeys ? "username webauthn" : "username"}
         autocapitalize="none"
         spellcheck=${false}
         required

@@ -92,7 +92,7 @@ function columns(site, remove) {
     {
       key: "logins",
       label: "Accounts",
-      cell: ({ logins }) => html`<span class="soft mono small">${logins.length ? harmless(logins.join(", "), 160) : "none"}</span>`,
+      cell: ({ logins }) => logins.length ? html`<span class="soft mono small">${harmless(logins.join(", "), 160)}</span>` : html`<span class="soft small">None</span>`,
     },
     { key: "version", label: "Version", width: "6rem", minor: true, cell: ({ version }) => html`<span class="soft">${harmless(version, 8)}</span>` },
     {

@@ -1,5 +1,5 @@
 /**
- * Second factors: the list, adding one, removing one, and recovery codes.
+ * Second factors: the list, adding one, renaming one, removing one, and recovery codes.
  */
 import { html, useState } from "../../html.js";
 import { api } from "../../api.js";
@@ -25,6 +25,7 @@ function kindOf(device) {
  */
 export function Devices({ devices, auth, user, cluster }) {
   const [adding, setAdding] = useState(false);
+  const [renaming, setRenaming] = useState(/** @type {Device | null} */ (null));
   const [removing, setRemoving] = useState(/** @type {Device | null} */ (null));
   const [codes, setCodes] = useState(/** @type {string[] | null} */ (null));
   /** @type {Device[]} */
@@ -61,6 +62,7 @@ export function Devices({ devices, auth, user, cluster }) {
             </div>
             ${device.suspect && html`<p class="field-error">There seems to be a copy of this key, so it is not accepted any more. Remove it.</p>`}
           </div>
+          <${Button} kind="quiet" icon="edit" label=${`Rename ${device.name}`} onClick=${() => setRenaming(device)} />
           <${Button} kind="quiet" icon="trash" label=${`Remove ${device.name}`} onClick=${() => setRemoving(device)} />
         </li>`,
       )}
@@ -82,6 +84,16 @@ export function Devices({ devices, auth, user, cluster }) {
       onClose=${() => setAdding(false)}
       onDone=${() => {
         setAdding(false);
+        devices.reload();
+      }}
+    />`}
+    ${renaming &&
+    html`<${Rename}
+      device=${renaming}
+      names=${list.filter((device) => device !== renaming).map((device) => device.name)}
+      onClose=${() => setRenaming(null)}
+      onDone=${() => {
+        setRenaming(null);
         devices.reload();
       }}
     />`}
@@ -122,6 +134,50 @@ async function remove(device, after) {
   } catch (error) {
     if (!(error instanceof Cancelled)) throw error;
   }
+}
+
+/**
+ * @param {{ device: Device, names: string[], onClose: () => void, onDone: () => void }} props
+ */
+function Rename({ device, names, onClose, onDone }) {
+  const [name, setName] = useState(device.name);
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState("");
+  const wanted = name.trim();
+  const taken = names.includes(wanted);
+  const rename = async () => {
+    if (busy || !wanted || taken) return;
+    if (wanted === device.name) return onClose();
+    setBusy(true);
+    setProblem("");
+    try {
+      await api.put(`/webapi/mfa/devices/${encodeURIComponent(device.id)}`, { name: wanted });
+      toast(`${device.name} is ${wanted} now.`);
+      onDone();
+    } catch (error) {
+      setProblem(error instanceof Error ? error.message : String(error));
+      setBusy(false);
+    }
+  };
+  return html`<${Dialog}
+    size="small"
+    title=${`Rename ${device.name}`}
+    onClose=${onClose}
+    footer=${html`<${Button} onClick=${onClose}>Cancel<//>
+      <${Button} kind="primary" type="submit" form="rename-device" busy=${busy} disabled=${!wanted || taken}>Rename<//>`}
+  >
+    <form
+      class="stack"
+      id="rename-device"
+      onSubmit=${(/** @type {Event} */ event) => {
+        event.preventDefault();
+        rename();
+      }}
+    >
+      ${problem && html`<${Notice} tone="bad">${problem}<//>`}
+      <${Field} label="Name" autofocus autocomplete="off" maxlength="64" value=${name} onInput=${setName} error=${taken ? "You have one of that name." : ""} />
+    </form>
+  <//>`;
 }
 
 /**

@@ -11,7 +11,7 @@ export const GROUPS = {
   accounts: {
     label: "Accounts",
     names: [
-      "user.create", "user.update", "user.delete", "user.password_change", "reset_password_token.create", "mfa.add", "mfa.delete",
+      "user.create", "user.update", "user.delete", "user.password_change", "reset_password_token.create", "mfa.add", "mfa.rename", "mfa.delete",
       "recovery_code.generated", "recovery_code.used", "privilege_token.create",
     ],
   },
@@ -68,17 +68,21 @@ const say = (text, most = 80) => harmless(text ?? "", most);
 const who = (event) => say(event.user_kind === 3 ? "The cluster" : (event.user ?? "Somebody"));
 
 /** @param {Event} event */
+const whom = (event) => (event.user_kind === 3 ? "the cluster" : who(event));
+
+/** @param {Event} event */
 const where = (event) => say(event.server_hostname ?? event.server_id ?? "a server");
 
 /** @type {Record<string, (event: Event) => string>} */
 const SAID = {
   "user.login": (event) => (event.success === false ? `${who(event)} could not sign in: ${say(event.error ?? event.message ?? "refused", 160)}` : `${who(event)} signed in`),
-  "user.create": (event) => `User ${say(event.name)} was added by ${who(event)}`,
-  "user.update": (event) => `User ${say(event.name)} was changed by ${who(event)}`,
-  "user.delete": (event) => `User ${say(event.name)} was deleted by ${who(event)}`,
+  "user.create": (event) => `User ${say(event.name)} was added by ${whom(event)}`,
+  "user.update": (event) => `User ${say(event.name)} was changed by ${whom(event)}`,
+  "user.delete": (event) => `User ${say(event.name)} was deleted by ${whom(event)}`,
   "user.password_change": (event) => `${who(event)} chose a new password`,
-  "reset_password_token.create": (event) => `A link to set up ${say(event.name)} was made by ${who(event)}`,
+  "reset_password_token.create": (event) => `A link to set up ${say(event.name)} was made by ${whom(event)}`,
   "mfa.add": (event) => (event.success === false ? `A new second factor of ${who(event)} was refused: ${say(event.error ?? "", 160)}` : `${who(event)} added the second factor ${say(event.mfa_device_name)}`),
+  "mfa.rename": (event) => `${who(event)} renamed the second factor ${say(event.previous_name)} to ${say(event.mfa_device_name)}`,
   "mfa.delete": (event) => `${who(event)} removed the second factor ${say(event.mfa_device_name)}`,
   "mfa_auth_challenge.create": (event) => `${who(event)} was asked for a second factor`,
   "mfa_auth_challenge.validate": (event) => (event.success === false ? `The second factor of ${who(event)} was refused` : `${who(event)} proved a second factor`),
@@ -103,13 +107,13 @@ const SAID = {
   "db.session.end": (event) => `The session of ${who(event)} in database ${say(event.db_service)} ended`,
   "db.session.query": (event) => `${who(event)} in ${say(event.db_service)}: ${say(event.db_query, 200)}`,
   "db.session.query.failed": (event) => `A statement of ${who(event)} in ${say(event.db_service)} failed: ${say(event.error ?? event.db_query, 160)}`,
-  "role.created": (event) => `Role ${say(event.name)} was made by ${who(event)}`,
-  "role.updated": (event) => `Role ${say(event.name)} was changed by ${who(event)}`,
-  "role.deleted": (event) => `Role ${say(event.name)} was deleted by ${who(event)}`,
-  "lock.created": (event) => `A lock was put by ${who(event)}`,
-  "lock.deleted": (event) => `A lock was lifted by ${who(event)}`,
-  "join_token.create": (event) => `A join token for ${say((event.roles ?? []).join(", "))} was made by ${who(event)}`,
-  "join_token.delete": (event) => `A join token was revoked by ${who(event)}`,
+  "role.created": (event) => `Role ${say(event.name)} was made by ${whom(event)}`,
+  "role.updated": (event) => `Role ${say(event.name)} was changed by ${whom(event)}`,
+  "role.deleted": (event) => `Role ${say(event.name)} was deleted by ${whom(event)}`,
+  "lock.created": (event) => `A lock was put by ${whom(event)}`,
+  "lock.deleted": (event) => `A lock was lifted by ${whom(event)}`,
+  "join_token.create": (event) => `A join token for ${say((event.roles ?? []).join(", "))} was made by ${whom(event)}`,
+  "join_token.delete": (event) => `A join token was revoked by ${whom(event)}`,
   "instance.join": (event) => (event.success === false ? `${say(event.node_name ?? "A host")} could not join` : `${say(event.node_name ?? "A host")} joined as ${say(event.role)}`),
   "cert.create": (event) => `A certificate was issued to ${say(event.identity?.user ?? event.user)}`,
 };
