@@ -43,7 +43,9 @@ class Speaks(Shape):
         """
         ...
 
-    async def serve(self, resource: Resource, header: StreamHeader, dialler: Identity) -> IProtocol:
+    async def serve(
+        self, resource: Resource, header: StreamHeader, dialler: Identity, *, agent: bool = False
+    ) -> IProtocol:
         """
         @return: serves the user's bytes.
         @raise TeleportError: not now.
@@ -123,8 +125,9 @@ class DialIn:
         """
         return DialProtocol(self, identity, certificate)
 
-    async def open(self, header: StreamHeader, identity: Identity) -> Way:
+    async def open(self, header: StreamHeader, identity: Identity, *, agent: bool = False) -> Way:
         """
+        @param agent: the proxy may ask for one without being offered it first.
         @raise TeleportError: there is no such server, or no way to it, or the agent said no.
         """
         if header.target_kind != "node":
@@ -132,7 +135,7 @@ class DialIn:
         node = self.targets.node(*split_target(header.target_name))
         onward = evolve(header, target_name=node.name)
         if self.forwarder is not None and self.forwarder.wanted(node):
-            return Spoken(await self.forwarder.serve(node, onward, identity))
+            return Spoken(await self.forwarder.serve(node, onward, identity, agent=agent))
         try:
             held = await self.targets.endpoint(node, onward).connect(HoldingFactory())
         except ConnectError as error:

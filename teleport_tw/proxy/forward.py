@@ -240,11 +240,14 @@ class Forwarder(Service):
         mode = self.view.recording().mode
         return mode if mode == "off" else mode.replace("node", "proxy")
 
-    async def serve(self, resource: Resource, header: StreamHeader, dialler: Identity) -> ServerTransport:
+    async def serve(
+        self, resource: Resource, header: StreamHeader, dialler: Identity, *, agent: bool = False
+    ) -> ServerTransport:
         """
         @param resource: the server that was asked for.
         @param header: with the client's address; the certificates in it are a hint, and not looked at.
         @param dialler: the user whose certificate opened the way here; nobody else may sign in on it.
+        @param agent: the user has one for the proxy, and says so by no request; no server may use it.
         @return: a Protocol that speaks SSH to the user.
         @raise TeleportError: LIMIT_EXCEEDED; or the proxy has no host certificate to show and gets none.
         """
@@ -254,7 +257,7 @@ class Forwarder(Service):
         host_keys = await self.stand_ins.host_keys(node)
 
         async def authenticate(username: str, blob: bytes, peer: Peer) -> Responder:
-            return await self._authenticate(resource, node, header, dialler, username, blob)
+            return await self._authenticate(resource, node, header, dialler, username, blob, agent=agent)
 
         rules = LoginRules(
             authenticate=authenticate,
@@ -265,7 +268,15 @@ class Forwarder(Service):
         return ServerTransport(settings, self._pending)
 
     async def _authenticate(
-        self, resource: Resource, node: Node, header: StreamHeader, dialler: Identity, username: str, blob: bytes
+        self,
+        resource: Resource,
+        node: Node,
+        header: StreamHeader,
+        dialler: Identity,
+        username: str,
+        blob: bytes,
+        *,
+        agent: bool,
     ) -> Responder:
         over = Over(remote=header.client_address)
         server = server_of(node, all_labels(resource), self.host_id)
@@ -283,6 +294,7 @@ class Forwarder(Service):
             visit = Visit(
                 shared=self, resource=resource, node=node, header=header, target=target, over=over, server=server
             )
+            visit.agent_offered = agent
             await visit.count()
             return visit
 

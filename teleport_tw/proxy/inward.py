@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
@@ -63,6 +63,8 @@ class _Shown:
 class InwardEndpoint:
     """
     One server, for one user.
+
+    @ivar ends_here: the connection that was made ends in this process, which goes on to the server itself.
     """
 
     _inward: Inward
@@ -70,6 +72,7 @@ class InwardEndpoint:
     login: str
     certificate: bytes
     address: str
+    ends_here: bool = field(default=False, init=False)
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """
@@ -88,13 +91,14 @@ class InwardEndpoint:
             user_certificates=(self.certificate,),
         )
         try:
-            way = await inward.dial.open(header, identity)
+            way = await inward.dial.open(header, identity, agent=True)
         except (TeleportError, CancelledError):
             raise
         except Exception as error:  # a connection lost between being made and being used
             raise TeleportError(
                 Kind.CONNECTION_PROBLEM, "the connection to the server was lost", details=repr(error)
             ) from error
+        self.ends_here = isinstance(way, Spoken)
         protocol = factory.buildProtocol(_address(host_of(self.address)))
         if protocol is None:
             raise TeleportError(Kind.CONNECTION_PROBLEM, "the connection was not wanted any more")

@@ -14,7 +14,7 @@ from typing import Any
 from attrs import define, evolve
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from teleport_tw.api.certificates import Certificates, IssueRequest, PublicKeys
@@ -32,6 +32,7 @@ from teleport_tw.pki.keys import PrivateKey, spki_pem
 from teleport_tw.pki.trust import known_hosts
 from teleport_tw.protocols.ssh import keys as ssh_keys
 from teleport_tw.web.answers import ANSWER, needed
+from teleport_tw.web.lending import Lender, Lent
 from teleport_tw.web.sessions import Session
 from teleport_tw.web.shapes import Table
 
@@ -51,7 +52,7 @@ ToNode = Callable[[str, str, bytes, str], IStreamClientEndpoint]
 """
 From this process to a server, given its name or id, the login, the user's certificate (X.509 in DER) and where their
 browser is (C{host:port}): L{teleport_tw.proxy.inward.Inward.to_node}, which C{daemon} hands in. Connecting fails with
-L{TeleportError}.
+L{TeleportError}. Once connected, its C{ends_here} says whether this process itself is the SSH server at the other end.
 """
 
 
@@ -97,15 +98,16 @@ class Reach:
         )
         blob = ssh_keys.parse_line(certificates.ssh.decode()).blob
         trust = _trust(certificates)
+        endpoint = self.to_node(target, login, _der(certificates.tls), address)
+        lent = Lent(key=key.native, certificate=blob, login=login)
         settings = ClientSettings(
             clock=self.clock,
             username=login,
             verify_host=trust.verifier((target, *names)),
             signers=[MemorySigner(key.native, blob)],
-            responder=responder,
+            responder=Lender(lent, lambda: getattr(endpoint, "ends_here", False), responder),
             limits=Limits(keepalive_interval=KEEPALIVE),
         )
-        endpoint = self.to_node(target, login, _der(certificates.tls), address)
         try:
             return await Deferred.fromCoroutine(connect(endpoint, settings)).addTimeout(CONNECT_SECONDS, self.clock)
         except TimeoutError as error:
