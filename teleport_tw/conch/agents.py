@@ -11,6 +11,7 @@ from typing import Any
 from attrs import define
 from twisted.conch.error import ConchError
 from twisted.conch.ssh.agent import SSHAgentClient
+from twisted.internet.defer import TimeoutError
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 

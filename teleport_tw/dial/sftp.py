@@ -22,7 +22,7 @@ from twisted.conch.ssh.filetransfer import (
     FileTransferClient,
     SFTPError,
 )
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger

@@ -52,7 +52,7 @@ class BoundedRequest(Request):
         """
         channel = self.channel
         if channel is not None and channel.takes_stream():
-            self.body = Body(channel.transport, length)
+            self.body = Body(channel.transport, length, channel.clock)
             length = 0
         elif length is not None and length > MAX_BODY_BYTES:
             self._refuse()
@@ -153,6 +153,7 @@ class BoundedChannel(HTTPChannel):
         super().allHeadersReceived()
         if self.requests and self.requests[-1].body is not None:
             self._arrived()
+            self.setTimeout(None)  # the body knows when its client is too slow, and when the server is
             self.persistent = False
             self.requests[-1].requestReceived(self._command, self._path, self._version)
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any, ClassVar
 
 from attrs import asdict, define, field
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 

@@ -14,6 +14,7 @@ from twisted.trial.unittest import TestCase
 from teleport_tw.api.factors import Challenge, MfaAnswer, MfaNeed, MfaTarget
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import utc_now
+from teleport_tw.web import terminal as terminal_module
 from teleport_tw.web.envelope import CLOSED, FACTOR, RAW, SESSION, Envelope
 from teleport_tw.web.terminal import KEPT_SECONDS
 from teleport_tw.web.window import WINDOW_BYTES
@@ -273,6 +274,15 @@ class FactorTests(TestCase):
         self.assertEqual(request.answer, MfaAnswer(otp=Secret("123456"), challenge="c1"))
         self.assertEqual(request.target, MfaTarget(kind="node", name=pages.node, login="root"))
         self.assertTrue(page.of(SESSION))
+
+    async def test_nobody_answers(self) -> None:
+        """The page reads what was waited for."""
+        self.patch(terminal_module, "ANSWER_SECONDS", 0.05)
+        _, page = await self.asked()
+        await until(lambda: page.of(CLOSED))
+        (closing,) = page.of(CLOSED)
+        self.assertEqual(closing["code"], "refused")
+        self.assertIn("nobody answered", closing["reason"])
 
     async def test_no_answer(self) -> None:
         """What is no answer ends it."""

@@ -15,7 +15,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from teleport_tw.base.errors import TeleportError
-from teleport_tw.web.body import WAITING_BYTES, Body
+from teleport_tw.web.body import GRACE_SECONDS, SILENT_SECONDS, SLOWEST_RATE, WAITING_BYTES, Body
 from teleport_tw.web.channel import LINGER_SECONDS, MAX_BODY_BYTES, BoundedSite
 from tests.web.test_channel import AFTER, Transport
 
@@ -124,6 +124,52 @@ class UploadTests(SynchronousTestCase):
         waiting = Deferred.fromCoroutine(_all(request.body))
         self.channel.connectionLost(Failure(ConnectionDone()))
         self.failureResultOf(waiting, TeleportError)
+
+    def test_nothing_comes(self) -> None:
+        """Whoever waits for a silent client is told so; not a second too early."""
+        request = self.request(10)
+        self.channel.dataReceived(b"abc")
+        waiting = Deferred.fromCoroutine(_all(request.body))
+        self.clock.advance(SILENT_SECONDS - 1)
+        self.assertNoResult(waiting)
+        self.clock.advance(1)
+        error = self.failureResultOf(waiting, TeleportError).value
+        self.assertIn("nothing came for 60 seconds", error.message)
+
+    def test_a_byte_a_minute(self) -> None:
+        """Who sends just enough not to be silent is ended for being slow."""
+        request = self.request(10**6)
+        waiting = Deferred.fromCoroutine(_all(request.body))
+        for _ in range(int(GRACE_SECONDS / 50)):
+            self.clock.advance(50)
+            self.assertNoResult(waiting)
+            self.channel.dataReceived(b"x")
+        self.assertNoResult(waiting)
+        self.clock.advance(50)
+        self.channel.dataReceived(b"x")
+        error = self.failureResultOf(waiting, TeleportError).value
+        self.assertIn("slower than", error.message)
+
+    def test_slow_but_steady(self) -> None:
+        """A poor line gets there."""
+        request = self.request(100 * 10 * SLOWEST_RATE)
+        waiting = Deferred.fromCoroutine(_all(request.body))
+        for _ in range(100):
+            self.clock.advance(10)
+            self.channel.dataReceived(bytes(10 * SLOWEST_RATE))
+        self.assertEqual(len(self.successResultOf(waiting)), 1000 * SLOWEST_RATE)
+
+    def test_a_slow_server(self) -> None:
+        """What the server takes its time for is not held against the client, who may send nothing meanwhile."""
+        request = self.request(10)
+        self.channel.dataReceived(b"abc")
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(request.body.__anext__())), b"abc")
+        self.clock.advance(10 * GRACE_SECONDS)
+        self.assertFalse(self.transport.disconnecting)
+        waiting = Deferred.fromCoroutine(_all(request.body))
+        self.clock.advance(SILENT_SECONDS - 1)
+        self.channel.dataReceived(b"defghij")
+        self.assertEqual(self.successResultOf(waiting), b"defghij")
 
     def test_refused_early(self) -> None:
         """The client may read why, while what it still sends is thrown away; but not for ever."""
