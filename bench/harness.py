@@ -37,12 +37,14 @@ class Row:
     @ivar unit: of the figures.
     @ivar figures: for each contender one figure a round; L{OURS} is ours.
     @ivar more_is_better: False for times and costs.
+    @ivar aim: what it should be, in words; empty for none.
     """
 
     case: str
     unit: str
     figures: Mapping[str, list[float]]
     more_is_better: bool = field(default=True, kw_only=True)
+    aim: str = field(default="", kw_only=True)
 
     def median(self, contender: str) -> float:
         """
@@ -100,7 +102,8 @@ def table(rows: list[Row]) -> str:
     for row in rows:
         others = [name for name in row.figures if name != OURS]
         peers = "   ".join(f"{name} {row.median(name):,.4g} (x{row.ratio(name):.2f})" for name in others)
-        lines.append(f"{row.case:<44} {row.unit:<12} {OURS} {row.median(OURS):>10,.4g}   {peers}")
+        aim = f"aim {row.aim:<8}" if row.aim else ""
+        lines.append(f"{row.case:<44} {row.unit:<12} {OURS} {row.median(OURS):>10,.4g}   {aim:<14}{peers}".rstrip())
     at = machine()
     lines.append(f"{at['processor']}, {at['cores']} cores, {at['system']}, Python {at['python']}, load {at['load']}")
     return "\n".join([*lines, "x is how many times better ours is; below 1, worse."]) + "\n"

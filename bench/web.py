@@ -4,7 +4,7 @@ pages cost before that.
 
 The peer is C{websocketd} from Debian, which gives a page C{ssh -tt} through two C{sshd}: the same hops,
 without sign-in, recording or log. Our client speaks TLS, as browsers do; the peer's does not. What Chromium shows is
-measured where it and Playwright are installed, with the page that the proxy serves.
+measured by L{bench.browsers}.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any, Protocol
+from typing import Protocol
 
 from attrs import define
 
+from bench.browsers import in_chromium, window
 from bench.chains import NODE, Chain, have_openssh, memory_of, openssh, ours
 from bench.harness import OURS, ROOT, Row, free_port, program, several_by_turns, tool, wait_for_port
-from tests.browser.people import is_in, type_password
 from tests.journeys.browser import Browser, Socket, Terminal
 from tests.journeys.cluster import Cluster, Service, until
 
 PEER = "websocketd"
 PATIENCE = 120.0
-CHROMIUM = "in Chromium"
 
 
 class Page(Protocol):
@@ -141,7 +140,7 @@ def run(quick: bool) -> list[Row]:
     """
     if not have_openssh():
         raise SystemExit("OpenSSH's client and server are not installed")
-    rounds = 1 if quick else 5
+    rounds = 1 if quick else 3
     size = 5_000_000 if quick else 50_000_000
     rows: list[Row] = []
     with ExitStack() as stack:
@@ -153,6 +152,9 @@ def run(quick: bool) -> list[Row]:
         file = cluster.folder / "long"
         line = b"".join(b"%c[3%dm%07d " % (27, number % 8, number) for number in range(8)) + b"the quick brown fox\r\n"
         file.write_bytes((line * (size // len(line) + 1))[:size])
+        plain = cluster.folder / "plain"
+        words = b" ".join(b"%07d" % number for number in range(8)) + b" the quick brown fox\n"
+        plain.write_bytes((words * (size // len(words) + 1))[:size])
         pages: dict[str, Open] = {OURS: lambda: Ours(browser.terminal(node, chain.login))}
         if tool("websocketd"):
             pages[PEER] = stack.enter_context(_websocketd(stack.enter_context(openssh(cluster))))
@@ -162,7 +164,7 @@ def run(quick: bool) -> list[Row]:
         rows += _rows("cat, to a client without a screen", pages, lambda each: _cat(each, file, size), rounds)
         rows += _rows("keystroke and its echo", pages, lambda each: _keys(each, 20 if quick else 300), rounds)
         rows.append(_idle(cluster.service, pages[OURS], 10 if quick else 200))
-        rows += _in_chromium(cluster, chain, node, file, size, quick)
+        rows += in_chromium(cluster, chain, node, {"coloured": file, "plain": plain}, quick)
         rows.append(_sent(browser))
     return [*rows, _list(quick)]
 
@@ -234,7 +236,8 @@ def _idle(service: Service, opened: Open, count: int) -> Row:
     grown = (memory_of(service.process.pid) - before) / count / 1024
     for page in warm + pages:
         page.close()
-    return Row(f"memory for each of {count} open terminals, in the proxy", "KiB", {OURS: [grown]}, more_is_better=False)
+    case = f"memory for each of {count} open terminals, in the proxy"
+    return Row(case, "KiB", {OURS: [grown]}, more_is_better=False, aim="<= 300")
 
 
 @contextmanager
@@ -271,137 +274,17 @@ def _sent(browser: Browser) -> Row:
             )
             while data := stream.recv(65536):
                 total += len(data)
-    return Row("first load, compressed, with headers", "KB", {OURS: [total / 1e3]}, more_is_better=False)
+    return Row("first load, compressed, with headers", "KB", {OURS: [total / 1e3]}, more_is_better=False, aim="<= 350")
 
 
 def _first_load(cluster: Cluster) -> list[str]:
     found = ["/web/login"]
-    with _window(cluster) as page:
+    with window(cluster) as page:
         if page is not None:
             page.on("request", lambda request: found.append(request.url.removeprefix(f"https://{cluster.proxy}")))
             page.goto(f"https://{cluster.proxy}/web/login")
             page.wait_for_load_state("networkidle")
     return list(dict.fromkeys(path for path in found if path.startswith("/")))
-
-
-@contextmanager
-def _window(cluster: Cluster) -> Iterator[Any]:
-    """
-    @return: a page of Chromium; None where there is none.
-    """
-    executable = tool("chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        executable = None
-    if executable is None:
-        yield None
-        return
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        try:
-            context = browser.new_context(ignore_https_errors=True, viewport={"width": 1440, "height": 900})
-            context.set_default_timeout(PATIENCE * 1e3)
-            yield context.new_page()
-        finally:
-            browser.close()
-
-
-def _in_chromium(cluster: Cluster, chain: Chain, node: str, file: Path, size: int, quick: bool) -> list[Row]:
-    authenticator = cluster.sign_up("dave", logins=chain.login)
-    code = cluster.next_code(authenticator)
-    with _window(cluster) as page:
-        if page is None:
-            return []
-        origin = f"https://{cluster.proxy}"
-        loads = []
-        for _ in range(2 if quick else 7):
-            page.context.clear_cookies()
-            started = time.perf_counter()
-            page.goto(f"{origin}/web/login")
-            page.locator("input").first.wait_for()
-            loads.append((time.perf_counter() - started) * 1e3)
-        type_password(page, "dave")
-        page.get_by_label("Code of your authenticator app").fill(code)
-        is_in(page, "dave")
-        rows = [Row(f"sign-in page, ready for typing, {CHROMIUM}", "ms", {OURS: loads}, more_is_better=False)]
-        page.goto(f"{origin}/web/cluster/{_cluster_name(page)}/console/node/{node}/{chain.login}")
-        page.locator(".xterm-helper-textarea").wait_for(state="attached")
-        page.evaluate(_WATCH)
-        page.keyboard.type("PS1=; echo re''ady\n")
-        _shown(page, "ready")
-        for number in range(20 if quick else 200):
-            page.keyboard.press("abcdefghij"[number % 10])
-            page.wait_for_timeout(15)
-        taken = page.evaluate("window.bench.taken")
-        page.keyboard.press("Control+u")
-        case = f"keystroke and its echo, {CHROMIUM}"
-        for unit, value in (("ms, half", median(taken)), ("ms, 99 in 100", quantiles(taken, n=100)[98])):
-            rows.append(Row(case, unit, {OURS: [value]}, more_is_better=False))
-        started = time.perf_counter()
-        page.keyboard.type(f"clear; cat {file}; echo; echo all''done\n")
-        _shown(page, "alldone")
-        passed = time.perf_counter() - started
-        longest = page.evaluate("window.bench.longest")
-        rows.append(Row(f"cat, shown {CHROMIUM}", "MB/s", {OURS: [size / passed / 1e6]}))
-        rows.append(
-            Row(f"longest time without a frame meanwhile, {CHROMIUM}", "ms", {OURS: [longest]}, more_is_better=False)
-        )
-        return rows
-
-
-_TERMINAL = """
-    const main = document.querySelector("script[type=module]").src;
-    const { tabs } = await import(new URL("./terminal/tabs.js", main));
-    const { terminal } = tabs.get().find((each) => each.active).screen;
-"""
-
-_WATCH = f"""async () => {{{_TERMINAL}
-    const bench = window.bench = {{ longest: 0, taken: [] }};
-    let last = performance.now();
-    const frame = () => {{
-        const now = performance.now();
-        bench.longest = Math.max(bench.longest, now - last);
-        last = now;
-        requestAnimationFrame(frame);
-    }};
-    requestAnimationFrame(frame);
-    let pressed = 0;
-    document.addEventListener("keydown", () => {{ pressed = performance.now(); }}, true);
-    terminal.onWriteParsed(() => {{
-        if (pressed) bench.taken.push(performance.now() - pressed);
-        pressed = 0;
-    }});
-}}"""
-"""Notes the longest time between two frames, and the time from each key to when the terminal has its echo."""
-
-
-def _shown(page: Any, text: str) -> None:
-    """
-    Wait until the terminal has a line.
-    """
-    page.evaluate(
-        f"""async (text) => {{{_TERMINAL}
-            const there = () => {{
-                const {{ active }} = terminal.buffer;
-                for (let row = Math.max(0, active.length - 200); row < active.length; row++)
-                    if (active.getLine(row).translateToString(true) === text) return true;
-                return false;
-            }};
-            await new Promise((resolve) => {{
-                const look = () => there() ? resolve() : setTimeout(look, 10);
-                look();
-            }});
-        }}""",
-        text,
-    )
-
-
-def _cluster_name(page: Any) -> str:
-    found: str = page.evaluate(
-        "fetch('/webapi/find').then((answer) => answer.json()).then((told) => told.cluster_name)"
-    )
-    return found
 
 
 # --- lists
@@ -433,6 +316,6 @@ def _list(quick: bool) -> Row:
                 browser.json("GET", f"{place}?{query}")
                 taken.append((time.perf_counter() - started) * 1e3)
         case = f"a page of 50 of {count} servers, 99 in 100"
-        return Row(case, "ms", {OURS: [quantiles(taken, n=100)[98]]}, more_is_better=False)
+        return Row(case, "ms", {OURS: [quantiles(taken, n=100)[98]]}, more_is_better=False, aim="<= 100")
     finally:
         cluster.close()
