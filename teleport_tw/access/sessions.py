@@ -79,6 +79,17 @@ def presence(
     )
 
 
+def counts(owner_roles: Sequence[Role], kind: str, participant: Participant) -> bool:
+    """
+    @return: whether any policy asks for such as them, be there enough or not.
+    """
+    return any(
+        participant.mode in policy.modes and _counts(policy.filter, participant)
+        for role in owner_roles
+        for policy in _policies(role, kind)
+    )
+
+
 def _policies(role: Role, kind: str) -> tuple[RequireJoin, ...]:
     if role.version in NEEDS_V5:
         return ()

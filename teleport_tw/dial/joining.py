@@ -20,6 +20,7 @@ REASON = "TELEPORT_SESSION_REASON"
 INVITED = "TELEPORT_SESSION_INVITED_USERS"
 
 FORCE_TERMINATE = "x-teleport-force-terminate"
+FILE_DECISION = "file-transfer-decision@goteleport.com"
 EVENT = "x-teleport-event"
 CURRENT_SESSION = "current-session-id@goteleport.com"
 QUERY = "session-id-query@goteleport.com"

@@ -75,6 +75,62 @@ class SCP(Judged):
         return ("T3004I", "T3004E", "T3005I", "T3005E", "T3010E")
 
 
+@frozen(kw_only=True)
+class _FileTransferAsked(Fact):
+    """
+    @ivar actor: who asks; of an answer, who gives it.
+    @ivar location: the file on the server, with symbolic links followed.
+    @ivar download: from the server; else to it.
+    @ivar requester: who asked.
+    @ivar approvers: who said yes so far.
+    @ivar reason: why it was denied, where nobody said no.
+    """
+
+    actor: Public[Actor]
+    connection: Public[Connection | None] = None
+    server: Public[Server | None] = None
+    session: Public[Session]
+    request_id: Annotated[str, Rating.PUBLIC, Name("requestID")]
+    location: Sensitive[str]
+    download: Public[bool]
+    requester: Public[str]
+    approvers: Public[tuple[str, ...]] = ()
+    reason: Public[str] = ""
+
+
+@frozen(kw_only=True)
+class FileTransferRequest(_FileTransferAsked):
+    """
+    The owner of a session that others must watch asks to copy a file. The codes of these three are ours.
+    """
+
+    NAME: ClassVar[str] = "file_transfer_request"
+    CODE: ClassVar[str] = "TFT00I"
+    SAYS: ClassVar[str] = "User [{requester}] asked in session [{sid}] to copy [{location}]"
+
+
+@frozen(kw_only=True)
+class FileTransferApprove(_FileTransferAsked):
+    """
+    Somebody present approves of it.
+    """
+
+    NAME: ClassVar[str] = "file_transfer_request_approve"
+    CODE: ClassVar[str] = "TFT01I"
+    SAYS: ClassVar[str] = "User [{user}] approved in session [{sid}] of copying [{location}]"
+
+
+@frozen(kw_only=True)
+class FileTransferDeny(_FileTransferAsked):
+    """
+    Somebody present denied it, or nobody answered in time.
+    """
+
+    NAME: ClassVar[str] = "file_transfer_request_deny"
+    CODE: ClassVar[str] = "TFT02I"
+    SAYS: ClassVar[str] = "Copying [{location}] was denied in session [{sid}]"
+
+
 class SFTPAction(Enum):
     """
     The reference's numbers, which JSON shows and codes are made of.

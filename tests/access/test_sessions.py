@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.access.hostusers import HostUser, host_user
 from teleport_tw.access.impersonation import may_impersonate
-from teleport_tw.access.sessions import Participant, join_modes, may_list, moderated, modes_of, presence
+from teleport_tw.access.sessions import Participant, counts, join_modes, may_list, moderated, modes_of, presence
 from teleport_tw.resources.metadata import Metadata, Resource
 from teleport_tw.resources.roles import JoinMode
 from teleport_tw.resources.roles_options import HostUserMode
@@ -152,6 +152,16 @@ class SessionTests(SynchronousTestCase):
         self.assertTrue(moderated([stored("{}"), stored(f"allow: {{require_session_join: [{ANYONE}]}}")], "ssh"))
         self.assertFalse(moderated([stored(f"allow: {{require_session_join: [{ANYONE}]}}")], "k8s"))
         self.assertFalse(moderated([stored(f"allow: {{require_session_join: [{ANYONE}]}}", "old", "v4")], "ssh"))
+
+    def test_who_counts(self) -> None:
+        """
+        By mode and filter, be there enough or not.
+        """
+        owner = stored(f"allow: {{require_session_join: [{TWO}, {NAMED}]}}")
+        for name, mode, wanted in (("a", O, True), ("a", P, False), ("bob", P, True)):
+            [someone] = people((name, mode))
+            self.assertEqual(counts([stored("{}"), owner], "ssh", someone), wanted, (name, mode))
+        self.assertFalse(counts([stored("{}")], "ssh", someone))
 
     def test_the_owner_joins_their_own(self) -> None:
         """

@@ -22,8 +22,9 @@ from zope.interface import implementer
 
 from teleport_tw.agents.ssh import pty
 from teleport_tw.agents.ssh.accounts import Account
+from teleport_tw.agents.ssh.hooks import Hooks
 from teleport_tw.agents.ssh.join import check_unmoderated, current_session
-from teleport_tw.agents.ssh.party import Hooks, Party
+from teleport_tw.agents.ssh.party import Party
 from teleport_tw.agents.ssh.pty import Size, Terminal
 from teleport_tw.agents.ssh.spawn import Ended, Launch, Process
 from teleport_tw.base.errors import Kind, TeleportError

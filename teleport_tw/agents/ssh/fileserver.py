@@ -9,6 +9,7 @@ tell. This module and what it imports need the standard library alone, and impor
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -29,6 +30,9 @@ BACKLOG = 128
 TEMPORARY = b"/tmp"
 
 _FAILED = 1
+
+ALLOWED, DENIED = b"y", b"n"
+"""Answers to what a gate asks."""
 
 
 class Reports:
@@ -53,19 +57,57 @@ class Reports:
             view = view[os.write(self._descriptor, view) :]
 
 
+class Gate:
+    """
+    Has the people who watch a session asked about each file, by a report that is answered on the same socket.
+    """
+
+    def __init__(self, report: Reports, descriptor: int) -> None:
+        self._report, self._descriptor = report, descriptor
+
+    def open(self, path: bytes, flags: int, mode: int) -> int:
+        """
+        As open(2) does, the file that was asked about and no other, to read or to write.
+
+        @raise PermissionError: it is denied.
+        """
+        real = os.path.realpath(path)
+        kind = flags & os.O_ACCMODE
+        if kind == os.O_RDWR or len(real) >= MAX_PATH_BYTES:
+            raise PermissionError(errno.EACCES, "a watched file is read or written, not both")
+        self._report("ask", path=real, upload=kind == os.O_WRONLY)
+        if os.read(self._descriptor, 1) != ALLOWED:
+            raise PermissionError(errno.EACCES, "those who watch the session denied it")
+        opened = os.open(real, flags & ~os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+        try:
+            if os.readlink(b"/proc/self/fd/%d" % opened) != real or not stat.S_ISREG(os.fstat(opened).st_mode):
+                raise PermissionError(errno.EACCES, "it is not the file that was asked about")
+            if flags & os.O_TRUNC:
+                os.ftruncate(opened, 0)
+            os.set_blocking(opened, True)
+        except BaseException:
+            os.close(opened)
+            raise
+        return opened
+
+
 def serve(argv: list[bytes]) -> int:
     """
-    @param argv: C{sftp}; C{scp} and its words; C{connect}, C{listen} or C{unlink} and the path of a socket; C{private}
-        and a name for a socket in a directory that nobody else can enter.
+    @param argv: C{sftp}; C{scp} and its words; C{watched} and one of these, where each file is asked about;
+        C{connect}, C{listen} or C{unlink} and the path of a socket; C{private} and a name for a socket in a
+        directory that nobody else can enter.
     @return: the exit status.
     """
     report = Reports(2)
+    gate: Gate | None = None
+    if argv[:1] == [b"watched"]:
+        argv, gate = argv[1:], Gate(report, 2)
     try:
         match argv:
             case [b"sftp"]:
-                return sftp_server.SFTPServer(0, 1, report).run()
+                return sftp_server.SFTPServer(0, 1, report, gate).run()
             case [b"scp", *words]:
-                return scp_server.run(words, 0, 1, report)
+                return scp_server.run(words, 0, 1, report, gate)
             case [b"connect" | b"listen" as verb, path]:
                 return _socket(verb, path, report)
             case [b"private", name]:

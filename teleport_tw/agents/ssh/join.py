@@ -13,6 +13,7 @@ there. It says which session, and how, by C{env}, asks for a terminal, and then 
 C{TELEPORT_SESSION_JOIN_MODE} is another name of the mode. Further requests on the channel::
 
     x-teleport-force-terminate    from a moderator: end the session for everybody
+    file-transfer-decision@goteleport.com    string id of a request to copy a file; boolean whether it may be
     current-session-id@goteleport.com    from the server, on every channel with a terminal: string id of the session
     x-teleport-event              from the server: the rest is JSON: "session.join", "session.leave" or "resize"
 
@@ -32,8 +33,9 @@ from teleport_tw.agents.ssh.realm import Registry
 from teleport_tw.base.errors import Kind, TeleportError, access_denied, bad_parameter
 from teleport_tw.dial import joining
 from teleport_tw.events.kinds import SessionRejected
-from teleport_tw.protocols.ssh.wire import put_text
+from teleport_tw.protocols.ssh.wire import Reader, put_text
 from teleport_tw.resources.roles import JoinMode
+from teleport_tw.resources.sessions import State
 
 if TYPE_CHECKING:
     from teleport_tw.agents.ssh.realm import SSHUser
@@ -45,6 +47,25 @@ def wanted(channel: SessionChannel) -> str:
     @return: the session that the client wants to join; empty for none.
     """
     return channel.variables.get(joining.SESSION, "")
+
+
+def watched_session(user: SSHUser) -> Party | None:
+    """
+    @return: the user's session that others watch now, where theirs need that; C{None} where they do not.
+    @raise TeleportError: ACCESS_DENIED, there is none, and files would be copied unseen.
+    """
+    if user.target.joins_only or not rules.moderated(user.target.checker.roles, KIND):
+        check_unmoderated(user, "files being copied")
+        return None
+    own = user.target.identity.username, user.target.login
+    for party in reversed(user.realm.parties.values()):
+        owner = party.owner.user.target
+        if party.state is State.RUNNING and (owner.identity.username, owner.login) == own:
+            return party
+    raise access_denied(
+        "your roles require somebody to watch your sessions: copy files while a shell of yours is open on this host "
+        "with everybody required in it, who are asked about each file"
+    )
 
 
 def check_unmoderated(user: SSHUser, what: str) -> None:
@@ -138,6 +159,14 @@ class Joining:
         """
         return self._member is not None and self._member.party.terminate(self._member)
 
+    def decide(self, request: str, approved: bool) -> bool:
+        """
+        @param request: to copy a file.
+        @return: whether it counts.
+        """
+        member = self._member
+        return member is not None and member.party.files.decide(member, approved, request)
+
     def last_words(self, text: str) -> None:
         """
         For them alone.
@@ -170,6 +199,12 @@ def _force_terminate(channel: SessionChannel, payload: bytes) -> bool:
     return isinstance(channel.program, Joining) and channel.program.terminate()
 
 
+def _decide(channel: SessionChannel, payload: bytes) -> bool:
+    reader = Reader(payload)
+    request, approved = reader.text(), reader.boolean()
+    return isinstance(channel.program, Joining) and channel.program.decide(request, approved)
+
+
 async def _query(user: SSHUser, payload: bytes) -> bytes:
     return b""
 
@@ -179,4 +214,5 @@ def install(registry: Registry) -> None:
     Add what is asked for beside the shell.
     """
     registry.session_requests[joining.FORCE_TERMINATE] = _force_terminate
+    registry.session_requests[joining.FILE_DECISION] = _decide
     registry.global_requests[joining.QUERY] = _query

@@ -3,7 +3,8 @@ Several people in one session.
 
 A L{Party} stands between one program at a terminal and everybody who sees it. Its owner began the session; L{Member}s
 joined it (L{teleport_tw.agents.ssh.join}). What the program writes goes to all, what a peer types goes to the program,
-and what an observer or a moderator types goes nowhere: for them Ctrl-C leaves, and C{t} of a moderator ends it all.
+and what an observer or a moderator types goes nowhere: for them Ctrl-C leaves, C{t} of a moderator ends it all, and
+C{f} and C{d} answer L{teleport_tw.agents.ssh.approvals}.
 
  - The owner's client paces the program. A member who does not keep up misses output and is painted the screen as it is
    once they have caught up, so that nobody else waits for them and nothing is kept for them.
@@ -20,18 +21,21 @@ and what an observer or a moderator types goes nowhere: for them Ctrl-C leaves, 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from teleport_tw.access import sessions as rules
+from teleport_tw.agents.ssh.approvals import Approvals
+from teleport_tw.agents.ssh.hooks import Hooks
 from teleport_tw.agents.ssh.pty import Size
 from teleport_tw.agents.ssh.screen import Screen
+from teleport_tw.agents.ssh.words import help_of, plain
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.timing import from_timestamp
 from teleport_tw.dial import joining
@@ -48,32 +52,14 @@ KIND = "ssh"
 MAX_MEMBERS = 32
 """In one session beside its owner: each costs a copy of all output."""
 
+MAX_PLACES = 4
+"""That one user may have of them, so that nobody fills a session alone."""
+
 MAX_TOLD = 64
 """Events that a member who does not keep up is told of; they take no room in a window, and would be kept for them."""
 
 LEAVE = b"\x03"
 TERMINATE = b"t"
-
-
-@frozen
-class Hooks:
-    """
-    What a party asks of the program at the terminal.
-
-    @ivar begin: start it; everybody required is there.
-    @ivar typed: bytes for it.
-    @ivar resized: the terminal's size.
-    @ivar seen: bytes that belong into the recording beside its output.
-    @ivar joined: somebody takes part, by name; for the recording.
-    @ivar terminate: hang up.
-    """
-
-    begin: Callable[[], object]
-    typed: Callable[[bytes], object]
-    resized: Callable[[Size], object]
-    seen: Callable[[bytes], object]
-    joined: Callable[[str], object]
-    terminate: Callable[[], object]
 
 
 @implementer(IPushProducer)
@@ -151,6 +137,7 @@ class Party:
     state: State = field(default=State.PENDING, init=False)
     started: bool = field(default=False, init=False)
     members: dict[str, Member] = field(factory=dict, init=False)
+    files: Approvals = field(init=False)
     screen: Screen = field(init=False)
     _shown: tuple[int, int] = field(init=False)
     _waiting_for: tuple[str, ...] = field(default=(), init=False)
@@ -160,6 +147,7 @@ class Party:
         realm = self.owner.user.realm
         self._shown = (self.size.columns or 80, self.size.rows or 24)
         self.screen = Screen(*self._shown, clock=realm.reactor)
+        self.files = Approvals(self)
 
     @property
     def id(self) -> str:
@@ -240,6 +228,7 @@ class Party:
             self.screen.feed(undone)
             self.say(text)
         self.state = State.TERMINATED
+        self.files.end()
         self.owner.user.realm.parties.pop(self.id, None)
         for member in tuple(self.members.values()):
             if not text:
@@ -261,16 +250,21 @@ class Party:
             raise TeleportError(Kind.NOT_FOUND, "the session has ended")
         if len(self.members) >= MAX_MEMBERS:
             raise TeleportError(Kind.LIMIT_EXCEEDED, f"{MAX_MEMBERS} others are in the session, which is all it takes")
+        username = channel.user.target.identity.username
+        if sum(each.username == username for each in self.members.values()) >= MAX_PLACES:
+            raise TeleportError(
+                Kind.LIMIT_EXCEEDED, f"you are in the session {MAX_PLACES} times, which is all it takes"
+            )
         size = channel.terminal.size if channel.terminal is not None else None
         member = Member(party=self, channel=channel, mode=mode, size=size)
         channel.registerProducer(member, True)
         self.members[member.id] = member
         self.paint(member)
-        channel.write(self._line(_help(mode)))
+        channel.write(self._line(help_of(mode)))
         self.hooks.joined(member.username)
         self._emit(SessionJoin, member)
-        reason = _plain(channel.variables.get(joining.REASON, ""))
-        self.say(f"User {_plain(member.username)} joined the session as {mode.value}{reason and f' ({reason})'}.")
+        reason = plain(channel.variables.get(joining.REASON, ""))
+        self.say(f"User {plain(member.username)} joined the session as {mode.value}{reason and f' ({reason})'}.")
         self._announce()
         self._fit()
         if not member.types:
@@ -288,7 +282,7 @@ class Party:
         self._emit(SessionLeave, member)
         if self.state is State.TERMINATED:
             return
-        self.say(f"User {_plain(member.username)} left the session.")
+        self.say(f"User {plain(member.username)} left the session.")
         self._announce()
         self._fit()
         self._review()
@@ -308,6 +302,8 @@ class Party:
             member.channel.loseConnection()
         elif TERMINATE in data and member.mode is JoinMode.MODERATOR:
             self.terminate(member)
+        elif member.mode is JoinMode.MODERATOR:
+            self.files.key(member, data)
 
     def terminate(self, member: Member) -> bool:
         """
@@ -318,7 +314,7 @@ class Party:
         if member.mode is not JoinMode.MODERATOR or member.id not in self.members:
             return False
         self._log.info("{user} ended session {session}", user=member.username, session=self.id)
-        self.end(f"Moderator {_plain(member.username)} ended the session.")
+        self.end(f"Moderator {plain(member.username)} ended the session.")
         return True
 
     def member_resized(self, member: Member, size: Size) -> None:
@@ -362,7 +358,7 @@ class Party:
     def _review(self) -> None:
         if self.state is State.TERMINATED:
             return
-        found = self._presence()
+        found = self.presence(self.members.values())
         if found.satisfied:
             if self.state is State.RUNNING:
                 return
@@ -399,18 +395,19 @@ class Party:
                 f"They join with: tsh join {self.id}"
             )
 
-    def _presence(self) -> rules.Presence:
-        present = [
-            rules.Participant(
-                username=each.username,
-                roles=each.channel.user.target.checker.role_names,
-                traits=each.channel.user.target.checker.traits,
-                mode=each.mode,
-            )
-            for each in self.members.values()
-        ]
+    def presence(self, members: Iterable[Member]) -> rules.Presence:
+        """
+        @return: what the policies say were these all that are present.
+        """
         owner = self.owner.user.target.identity.username
-        return rules.presence(self.roles, KIND, present, owner=owner)
+        return rules.presence(self.roles, KIND, map(_participant, members), owner=owner)
+
+    def counts(self, member: Member) -> bool:
+        """
+        @return: whether the policies ask for such as them.
+        """
+        owner = self.owner.user.target.identity.username
+        return member.username != owner and rules.counts(self.roles, KIND, _participant(member))
 
     def _fit(self) -> None:
         """
@@ -445,7 +442,12 @@ class Party:
             actor=actor, connection=facts.connection, server=facts.server, session=session, mode=member.mode.value
         )
         self.owner.user.realm.sink.emit(event)
-        told = {"event": kind.NAME, "sid": self.id, "user": member.username, "mode": member.mode.value}
+        self.inform({"event": kind.NAME, "sid": self.id, "user": member.username, "mode": member.mode.value})
+
+    def inform(self, told: dict[str, str]) -> None:
+        """
+        Tell everybody's client.
+        """
         self._notify(self.owner, told)
         for each in self.members.values():
             self._inform(each, told)
@@ -479,15 +481,8 @@ class Party:
         self.owner.user.realm.trackers.change(self.id, self.participants(), self.state)
 
 
-def _plain(name: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in name)[:128]
-
-
-def _help(mode: JoinMode) -> str:
-    match mode:
-        case JoinMode.PEER:
-            return "You joined as peer: what you type goes to the session. Close your terminal, or type ~., to leave."
-        case JoinMode.OBSERVER:
-            return "You joined as observer: you watch. Ctrl-C leaves."
-        case JoinMode.MODERATOR:
-            return "You joined as moderator: you watch. Ctrl-C leaves, t ends the session for everybody."
+def _participant(member: Member) -> rules.Participant:
+    checker = member.channel.user.target.checker
+    return rules.Participant(
+        username=member.username, roles=checker.role_names, traits=checker.traits, mode=member.mode
+    )

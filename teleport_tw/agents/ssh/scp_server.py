@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from teleport_tw.agents.ssh.sftp_server import Report
+from teleport_tw.agents.ssh.sftp_system import Opener
 from teleport_tw.base.errors import RemoteProtocolError
 from teleport_tw.protocols.scp import records
 from teleport_tw.protocols.scp.records import MAX_LINE_BYTES, End, Entry, Times
@@ -93,12 +94,19 @@ class _Copy:
     One run of scp.
     """
 
-    def __init__(self, pipe: _Pipe, report: Report, *, recursive: bool, times: bool) -> None:
+    def __init__(self, pipe: _Pipe, report: Report, *, recursive: bool, times: bool, gate: Opener | None) -> None:
         self.pipe = pipe
         self.report = report
         self.recursive = recursive
         self.times = times
         self.failed = False
+        self._gate = gate
+
+    def open(self, path: bytes, flags: int, mode: int = 0o777) -> int:
+        """
+        @raise OSError: it cannot be, or may not be.
+        """
+        return (os.open if self._gate is None else self._gate.open)(path, flags, mode)
 
     def complain(self, path: bytes, error: OSError | str) -> None:
         """
@@ -133,7 +141,7 @@ class Source(_Copy):
 
     def _send(self, path: bytes, depth: int) -> None:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _OPEN)
+            descriptor = self.open(path, os.O_RDONLY | os.O_NONBLOCK | _OPEN)
         except OSError as error:
             self.told(False, path, 0, error)
             self.complain(path, error)
@@ -285,7 +293,7 @@ class Sink(_Copy):
 
     def _file(self, path: bytes, record: Entry, times: Times | None) -> None:
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | _OPEN, record.mode | stat.S_IWUSR)
+            descriptor = self.open(path, os.O_WRONLY | os.O_CREAT | _OPEN, record.mode | stat.S_IWUSR)
         except OSError as error:
             self.told(True, path, 0, error)
             self.complain(path, error)
@@ -360,7 +368,7 @@ def unquoted(pattern: bytes) -> bytes:
     return pattern
 
 
-def run(words: list[bytes], reading: int, writing: int, report: Report) -> int:
+def run(words: list[bytes], reading: int, writing: int, report: Report, gate: Opener | None = None) -> int:
     """
     @param words: C{t} or C{f} with the letters C{r}, C{p}, C{d}; then patterns.
     @return: the exit status.
@@ -369,17 +377,17 @@ def run(words: list[bytes], reading: int, writing: int, report: Report) -> int:
     pipe = _Pipe(reading, writing)
     report("begin", path=os.getcwdb())
     paths = [path for pattern in words[1 : MAX_PATTERNS + 1] for path in expanded(pattern)]
-    options = {"recursive": b"r" in letters, "times": b"p" in letters}
+    recursive, times = b"r" in letters and gate is None, b"p" in letters
     copy: Sink | Source
     try:
         if b"t" in letters:
-            copy = Sink(pipe, report, **options)
+            copy = Sink(pipe, report, recursive=recursive, times=times, gate=gate)
             if len(paths) != 1:
                 pipe.write(b"\2scp: ambiguous target\n")
                 return 1
             copy.run(paths[0] or b".", b"d" in letters)
         else:
-            copy = Source(pipe, report, **options)
+            copy = Source(pipe, report, recursive=recursive, times=times, gate=gate)
             copy.run(paths)
     except _GaveUp:
         return 1

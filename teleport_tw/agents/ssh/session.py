@@ -37,7 +37,7 @@ MAX_COMMAND_BYTES = 128 * 1024
 _ACCEPTED = frozenset({"LANG", "LANGUAGE", "TZ", "COLORTERM", "TERM", "NO_COLOR", "COLORFGBG"})
 _ACCEPTED_PREFIXES = ("LC_", "TELEPORT_")
 
-_FOR_JOINING = frozenset({"env", "pty-req", "window-change", "shell", joining.FORCE_TERMINATE})
+_FOR_JOINING = frozenset({"env", "pty-req", "window-change", "shell", joining.FORCE_TERMINATE, joining.FILE_DECISION})
 """All that somebody may ask who came to join."""
 
 

@@ -21,6 +21,9 @@ from typing import Any, Protocol
 from teleport_tw.agents.ssh.sftp_listing import Names, entry
 from teleport_tw.agents.ssh.sftp_system import (
     STATUSES,
+    WATCHED,
+    WATCHED_EXTENSIONS,
+    Opener,
     file_attributes,
     file_system,
     known_name,
@@ -28,6 +31,7 @@ from teleport_tw.agents.ssh.sftp_system import (
     one_name,
     open_flags,
     rename,
+    writes_only,
 )
 from teleport_tw.base.errors import RemoteProtocolError
 from teleport_tw.protocols.sftp import attributes, codes
@@ -82,10 +86,11 @@ class SFTPServer:
     See the module.
     """
 
-    def __init__(self, reading: int, writing: int, report: Report) -> None:
+    def __init__(self, reading: int, writing: int, report: Report, gate: Opener | None = None) -> None:
         self._reading = reading
         self._writing = writing
         self._report = report
+        self._gate = gate
         self._handles: dict[int, _Handle] = {}
         self._next_handle = 0
         self._out: list[bytes] = []
@@ -123,6 +128,9 @@ class SFTPServer:
             codes.COPY_DATA: self._copy,
             codes.USERS_GROUPS: self._users_and_groups,
         }
+        if gate is not None:
+            self._requests = {code: serve for code, serve in self._requests.items() if code in WATCHED}
+            self._extensions = {name: serve for name, serve in self._extensions.items() if name in WATCHED_EXTENSIONS}
 
     def run(self) -> int:
         """
@@ -260,7 +268,8 @@ class SFTPServer:
         facts = {"flags": flags, "attributes": told(wanted)}
         with self._told("open", path, **facts):
             self._check_handles()
-            descriptor = os.open(path, open_flags(flags), mode)
+            opened = os.open if self._gate is None else self._gate.open
+            descriptor = opened(path, open_flags(flags), mode)
         return self._keep(_Handle(descriptor, path))
 
     def _check_handles(self) -> None:
@@ -345,6 +354,8 @@ class SFTPServer:
         return self._set(handle.descriptor, handle.path, wanted)
 
     def _set(self, target: bytes | int, path: bytes, wanted: Attributes) -> bytes:
+        if self._gate is not None and (not isinstance(target, int) or not writes_only(target)):
+            raise PermissionError(errno.EACCES, "those who watch the session were not asked")
         with self._told("setstat", path, attributes=told(wanted)):
             if wanted.size is not None:
                 os.truncate(target, wanted.size)

@@ -7,8 +7,10 @@ The standard library is all it needs.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
+from typing import Protocol
 
 from teleport_tw.protocols.sftp import attributes, codes
 from teleport_tw.protocols.sftp.attributes import Attributes
@@ -105,3 +107,38 @@ def file_system(found: os.statvfs_result) -> bytes:
         found.f_favail, found.f_fsid, found.f_flag & 3, found.f_namemax,
     )  # fmt: skip
     return bytes((codes.EXTENDED_REPLY,)) + b"".join((each & _UINT64_MASK).to_bytes(8, "big") for each in fields)
+
+
+class Opener(Protocol):
+    """
+    Opens files in the stead of open(2); see L{teleport_tw.agents.ssh.fileserver.Gate}.
+    """
+
+    def open(self, path: bytes, flags: int, mode: int) -> int:
+        """
+        @raise OSError: it may not be.
+        """
+
+
+def writes_only(descriptor: int) -> bool:
+    """
+    @return: how it was opened.
+    """
+    return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
+
+
+WATCHED = frozenset(
+    {
+        codes.OPEN,
+        codes.CLOSE,
+        codes.LSTAT,
+        codes.STAT,
+        codes.FSTAT,
+        codes.SETSTAT,
+        codes.FSETSTAT,
+        codes.REALPATH,
+        codes.EXTENDED,
+    }
+)
+"""What a session that is watched serves beside reading and writing: nothing that others are not asked about."""
+WATCHED_EXTENSIONS = frozenset({codes.FSYNC, codes.LIMITS, codes.EXPAND_PATH})

@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -20,14 +21,17 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from teleport_tw.agents.ssh.accounts import Account
-from teleport_tw.agents.ssh.fileserver import MAX_REPORT_BYTES
-from teleport_tw.agents.ssh.join import check_unmoderated
+from teleport_tw.agents.ssh.fileserver import ALLOWED, DENIED, MAX_REPORT_BYTES
+from teleport_tw.agents.ssh.join import watched_session
 from teleport_tw.agents.ssh.pty import Size
 from teleport_tw.agents.ssh.spawn import Ended, Launch, Process
 from teleport_tw.base.errors import Kind, TeleportError, access_denied
 from teleport_tw.base.net.files import FileSink, FileSource
+from teleport_tw.conch.channel import STDERR
 
 if TYPE_CHECKING:
+    from teleport_tw.agents.ssh.approvals import Request
+    from teleport_tw.agents.ssh.party import Party
     from teleport_tw.agents.ssh.session import SessionChannel
 
 PIPE_BYTES = 1024 * 1024
@@ -108,6 +112,14 @@ def open_pipe(size: int = 0) -> tuple[int, int]:
     return reading, writing
 
 
+def open_socket() -> tuple[int, int]:
+    """
+    @return: for reading reports and answering them, and for writing them and reading answers.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    return ours.detach(), theirs.detach()
+
+
 class Transfer:
     """
     See the module. Subclasses say what the words are and what reports mean.
@@ -128,6 +140,9 @@ class Transfer:
         self._reports: FileSource | None = None
         self._reader = ReportReader(self._report)
         self._over = False
+        self._party: Party | None = None
+        self._asking: Request | None = None
+        self._detach: Callable[[], object] = lambda: None
         self._leaving: IDelayedCall | None = None
 
     # For subclasses.
@@ -155,7 +170,7 @@ class Transfer:
         """
         See L{teleport_tw.agents.ssh.session.Program.start}.
         """
-        check_unmoderated(self.channel.user, "files being copied")
+        self._party = watched_session(self.channel.user)
         if not allowed(self.channel):
             self.disallowed()
             raise access_denied(DISALLOWED)
@@ -169,14 +184,15 @@ class Transfer:
 
     def _spawn(self, account: Account) -> None:
         realm, channel = self.channel.user.realm, self.channel
+        words = self._words if self._party is None else ("watched", *self._words)
         ours: list[int] = []
         theirs: list[int] = []
         try:
             for incoming, size in ((True, PIPE_BYTES), (False, PIPE_BYTES), (False, 0)):
-                reading, writing = open_pipe(size)
+                reading, writing = open_pipe(size) if size or self._party is None else open_socket()
                 theirs.append(reading if incoming else writing)
                 ours.append(writing if incoming else reading)
-            wanted = launch(account, self._words, account.environment)
+            wanted = launch(account, words, account.environment)
             self._process = realm.spawner.spawn(wanted, theirs, self._process_ended)
         except BaseException:
             for descriptor in ours:
@@ -190,6 +206,8 @@ class Transfer:
         self._reports = FileSource(realm.reactor, ours[2], self._reader.feed, self._perhaps_done)
         channel.registerProducer(self._output, True)
         self._output.resumeProducing()
+        if self._party is not None:
+            self._detach = self._party.files.attach(channel.loseConnection)
         self._reports.resumeProducing()
 
     def received(self, data: bytes) -> None:
@@ -222,10 +240,33 @@ class Transfer:
         There is no recording to put them in.
         """
 
+    def _ask(self, facts: Mapping[str, Any]) -> None:
+        """
+        Those who watch, about one file.
+        """
+        if self._party is None or self._asking is not None:
+            return
+        path = text(facts, "path")
+        self.channel.writeExtended(
+            STDERR, f"Waiting for those who watch your session to approve of {path}\r\n".encode()
+        )
+        self._asking = self._party.files.ask(self.facts, path, facts.get("upload") is True, self._decided)
+
+    def _decided(self, problem: str) -> None:
+        self._asking = None
+        if problem:
+            self.channel.writeExtended(STDERR, f"The transfer is denied: {problem}\r\n".encode())
+        if self._reports is not None and not self._reports.ended:
+            with suppress(OSError):  # the process has ended
+                os.write(self._reports.descriptor, DENIED if problem else ALLOWED)
+
     def closed(self) -> None:
         """
         The process reads the end, reports the last of it, and is hung up on should it not end.
         """
+        self._detach()
+        if self._party is not None and self._asking is not None:
+            self._party.files.withdraw(self._asking)
         if self._input is not None:
             self._input.abort()
         if self._output is not None:
@@ -245,6 +286,8 @@ class Transfer:
         match facts["op"]:
             case "begin":
                 self.folder = str(facts.get("path", ""))
+            case "ask":
+                self._ask(facts)
             case "broken":
                 self._log.info("file transfer ended: {error}", error=facts.get("error"))
             case _:

@@ -480,7 +480,7 @@ class ModeratedTests(PartyTestCase):
         self.assertIn(b"require somebody to watch your sessions", err)
         _, err, code = await self.ssh("sftp", key=key, options=("SessionType=subsystem",))
         self.assertEqual(code, 255)
-        self.assertIn(b"files being copied", err)
+        self.assertIn(b"copy files while a shell of yours is open", err)
         _, err, code = await self.ssh(key=key, options=("StdioForward=127.0.0.1:1",))
         self.assertEqual(code, 255)
         alice = await self.owner("watched", "alice", "echo ran-$((1+1))")

@@ -19,7 +19,7 @@ EXAMPLES = """\
 tsh sessions ls                          sessions you may join
 tsh join SESSION                         watch; Ctrl-C leaves
 tsh join --mode=peer SESSION             watch and type; ~. leaves
-tsh join --mode=moderator SESSION        watch; t ends the session for everybody
+tsh join --mode=moderator SESSION        watch; t ends the session for everybody, f and d answer for files
 """
 
 

@@ -1,0 +1,195 @@
+"""
+Files that are copied while others watch: each is asked about in the session, and they say yes or no.
+
+The file process (L{teleport_tw.agents.ssh.fileserver}) asks before it opens a file, and opens the one that was named,
+in the direction that was named, once. One request is asked about at a time. It is granted when those who said yes would
+by themselves satisfy the owner's C{require_session_join}, and denied by anybody who could have been one of them, by the
+end of the session, or after L{ANSWER_SECONDS}.
+
+@see: docs/protocols/joining.rst
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from attrs import define, evolve, field
+from twisted.internet.interfaces import IDelayedCall
+
+from teleport_tw.agents.ssh.words import escaped, plain
+from teleport_tw.events.kinds import FileTransferApprove, FileTransferDeny, FileTransferRequest
+from teleport_tw.resources.sessions import State
+
+if TYPE_CHECKING:
+    from teleport_tw.agents.ssh.party import Member, Party
+    from teleport_tw.recordings.capture import Facts
+
+APPROVE, DENY = b"f", b"d"
+
+ANSWER_SECONDS = 120.0
+
+LOOK_SECONDS = 1.0
+"""A key counts once its question was there as long: it may have been meant for the one before."""
+
+MAX_WAITING = 16
+"""Requests of one session."""
+
+MAX_SHOWN = 1024
+"""Letters of a path; who cannot read all of it cannot approve of it."""
+
+
+@define(eq=False, kw_only=True)
+class Request:
+    """
+    @ivar path: as the file process found it, escaped for people to read.
+    @ivar upload: to the server.
+    @ivar answer: called once, with what is wrong; empty for yes.
+    """
+
+    facts: Facts
+    path: str
+    upload: bool
+    answer: Callable[[str], object]
+    id: str = field(factory=lambda: str(uuid4()))
+    approvers: list[Member] = field(factory=list)
+
+
+@define(eq=False)
+class Approvals:
+    """
+    Of one session.
+    """
+
+    party: Party
+    _waiting: list[Request] = field(factory=list, init=False)
+    _timer: IDelayedCall | None = field(default=None, init=False)
+    _shown_at: float = field(default=0.0, init=False)
+    _on_end: list[Callable[[], object]] = field(factory=list, init=False)
+
+    def attach(self, stop: Callable[[], object]) -> Callable[[], object]:
+        """
+        @param stop: called when the session ends.
+        @return: to be called when it need not be.
+        """
+        self._on_end.append(stop)
+        return lambda: self._on_end.remove(stop) if stop in self._on_end else None
+
+    def ask(self, facts: Facts, path: str, upload: bool, answer: Callable[[str], object]) -> Request | None:
+        """
+        @param facts: of the channel that copies.
+        @return: what may be withdrawn; C{None} when it is answered already.
+        """
+        path = escaped(path)
+        if self.party.state is not State.RUNNING:
+            answer("nobody watches the session now")
+        elif len(path) > MAX_SHOWN or len(self._waiting) >= MAX_WAITING:
+            answer("its path is too long to be shown" if len(path) > MAX_SHOWN else "too many files are asked for")
+        else:
+            request = Request(facts=facts, path=path, upload=upload, answer=answer)
+            self._waiting.append(request)
+            self._note(FileTransferRequest, request)
+            if len(self._waiting) == 1:
+                self._show()
+            return request
+        return None
+
+    def withdraw(self, request: Request) -> None:
+        """
+        Who asked is gone.
+        """
+        if request in self._waiting:
+            self._remove(request)
+
+    def key(self, member: Member, data: bytes) -> None:
+        """
+        A moderator typed.
+        """
+        now = self.party.owner.user.realm.reactor.seconds()
+        if self._waiting and now - self._shown_at >= LOOK_SECONDS and (APPROVE in data) != (DENY in data):
+            self.decide(member, APPROVE in data, self._waiting[0].id)
+
+    def decide(self, member: Member, approved: bool, id: str) -> bool:
+        """
+        @param id: of the request that is asked about now.
+        @return: whether it counts.
+        """
+        request = self._waiting[0] if self._waiting else None
+        if request is None or request.id != id or member.id not in self.party.members or not self.party.counts(member):
+            return False
+        if not approved:
+            self._deny(request, f"{plain(member.username)} denied it", member)
+            return True
+        if member not in request.approvers:
+            request.approvers.append(member)
+            self._note(FileTransferApprove, request, member)
+        present = [each for each in request.approvers if each.id in self.party.members]
+        if self.party.state is State.RUNNING and self.party.presence(present).satisfied:
+            self.party.say(f"{plain(member.username)} approved: the file is copied.")
+            self._remove(request)
+            request.answer("")
+        else:
+            self.party.say(f"{plain(member.username)} approved; more have to.")
+        return True
+
+    def end(self) -> None:
+        """
+        The session is over, and what is being copied stops.
+        """
+        while self._waiting:
+            self._deny(self._waiting[0], "the session ended")
+        stops, self._on_end = self._on_end, []
+        for stop in stops:
+            stop()
+
+    def _show(self) -> None:
+        realm, request = self.party.owner.user.realm, self._waiting[0]
+        self._shown_at = realm.reactor.seconds()
+        who = plain(request.facts.actor.user)
+        what = f"copy a file to {request.path}" if request.upload else f"copy the file {request.path}"
+        self.party.say(f"User {who} asks to {what}. Moderators: f approves, d denies.")
+        self._timer = realm.reactor.callLater(ANSWER_SECONDS, self._deny, request, "nobody approved of it in time")
+
+    def _deny(self, request: Request, reason: str, member: Member | None = None) -> None:
+        self._note(FileTransferDeny, request, member, reason)
+        self.party.say(f"Copying {request.path} is denied: {reason}.")
+        self._remove(request)
+        request.answer(reason)
+
+    def _remove(self, request: Request) -> None:
+        shown = self._waiting[0] is request
+        self._waiting.remove(request)
+        if shown:
+            if self._timer is not None and self._timer.active():
+                self._timer.cancel()
+            if self._waiting and self.party.state is not State.TERMINATED:
+                self._show()
+
+    def _note(
+        self,
+        kind: type[FileTransferRequest] | type[FileTransferApprove] | type[FileTransferDeny],
+        request: Request,
+        member: Member | None = None,
+        reason: str = "",
+    ) -> None:
+        facts = request.facts if member is None else member.channel.facts
+        owner = self.party.owner.user.target
+        approvers = tuple(each.username for each in request.approvers)
+        self.party.owner.user.realm.sink.emit(
+            kind(
+                actor=evolve(facts.actor, login=owner.login),
+                connection=facts.connection,
+                server=facts.server,
+                session=self.party.owner.facts.session,
+                request_id=request.id,
+                location=request.path,
+                download=not request.upload,
+                requester=request.facts.actor.user,
+                approvers=approvers,
+                reason=reason,
+            )
+        )
+        told = {"event": kind.NAME, "sid": self.party.id, "requestID": request.id, "location": request.path}
+        told |= {"direction": "upload" if request.upload else "download", "requester": request.facts.actor.user}
+        self.party.inform({**told, "approvers": " ".join(approvers), "reason": reason})
