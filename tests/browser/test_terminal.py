@@ -98,13 +98,16 @@ class TerminalPageTests(TerminalTest):
 
     def test_reload(self) -> None:
         """
-        A reload finds the shell again.
+        A reload finds the shell again, and what it had shown.
         """
         page = self.terminal(self.signed_in())
-        self.types(page, "kept=still")
+        self.types(page, "kept=still; printf '\\033[32mgr%s\\033[m\\n' een")
+        self.shows(page, re.compile(r"green\n.*[$#%>] ?$"))
+        before = self.text(page)
         page.reload()
         page.get_by_role("tab", name=re.compile("node-1")).wait_for()
         self.waits_for_life(page)
+        until(lambda: self.text(page) == before, "the terminal to show what it had shown")
         self.types(page, "echo [$kept]")
         self.shows(page, "[still]")
 

@@ -8,6 +8,7 @@ import "./styles.js";
 import { Terminal } from "@xterm/xterm";
 import { FitAddon } from "@xterm/addon-fit";
 import { SearchAddon } from "@xterm/addon-search";
+import { SerializeAddon } from "@xterm/addon-serialize";
 import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { harmless } from "../text.js";
 import { Pace } from "./pace.js";
@@ -18,6 +19,8 @@ const FONT = 'ui-monospace, "SF Mono", "Cascadia Mono", "JetBrains Mono", "DejaV
 const LONGEST_TITLE = 80;
 /** Bytes; xterm goes through them in some tens of milliseconds. */
 const MOST_AT_ONCE = 384 * 1024;
+/** Lines above the screen that a picture of it has. */
+const PICTURED = 500;
 const HIDE_CURSOR = "\x1b[?25l";
 /** Of text and what is behind it, whatever colours a program chooses: WCAG 2.2, 1.4.3. */
 const CONTRAST = 4.5;
@@ -58,9 +61,11 @@ export class Screen {
     });
     this.fit = new FitAddon();
     this.search = new SearchAddon();
+    this.pictures = new SerializeAddon();
     this.pace = new Pace();
     this.terminal.loadAddon(this.fit);
     this.terminal.loadAddon(this.search);
+    this.terminal.loadAddon(this.pictures);
     this.terminal.loadAddon(new Unicode11Addon());
     this.terminal.unicode.activeVersion = "11";
     /** @type {import("@xterm/addon-webgl").WebglAddon | null} */
@@ -118,6 +123,16 @@ export class Screen {
     this.watcher.disconnect();
     this.#unpaint();
     this.element.remove();
+  }
+
+  /** What is shown, with the terminal's modes. */
+  picture() {
+    return this.closed ? "" : this.pictures.serialize({ scrollback: PICTURED });
+  }
+
+  /** Show what was shown before, ahead of all output. @param {string} picture */
+  begin(picture) {
+    this.terminal.write(picture);
   }
 
   /** Nobody types here any more: what was shown stays, without a cursor. */

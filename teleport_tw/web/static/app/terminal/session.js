@@ -77,9 +77,10 @@ export class Session {
   /**
    * @param {(cols: number, rows: number) => string} address Of the WebSocket, with its params.
    * @param {Ways} ways
-   * @param {{resume?: string, cols?: number, rows?: number}} [options]
+   * @param {{resume?: string, cols?: number, rows?: number, taken?: number}} [options] `taken`: of it is shown
+   *   already.
    */
-  constructor(address, ways, { resume = "", cols = 80, rows = 24 } = {}) {
+  constructor(address, ways, { resume = "", cols = 80, rows = 24, taken } = {}) {
     this.address = address;
     this.ways = ways;
     /** @type {State} */
@@ -105,7 +106,7 @@ export class Session {
     this.cols = cols;
     this.rows = rows;
     /** Raw bytes of the proxy that were handed to the terminal. */
-    this.taken = 0;
+    this.taken = taken ?? 0;
     /**
      * Gets output, and calls `done` when the terminal has drawn it.
      * @type {(bytes: Uint8Array, done: () => void) => void}
@@ -121,7 +122,7 @@ export class Session {
     this.attempt = 0;
     this.renewed = false;
     /** Whether this page has seen the session's beginning, so that `taken` means something. */
-    this.known = !resume;
+    this.known = !resume || taken !== undefined;
     /** Whether positions of what is typed are those of the proxy. */
     this.sure = !resume;
     /** Whether the proxy has still to tell what of our input it has. */

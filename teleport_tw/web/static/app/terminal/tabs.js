@@ -13,6 +13,10 @@ import { Session } from "./session.js";
 const NODE_PATH = "/web/cluster/:site/console/node/:server/:login";
 const SESSION_PATH = "/web/cluster/:site/console/session/:sid";
 const STORED = "terminals";
+/** What they showed as the page was left; taken away by who reads it. */
+const SHOWN = "terminals-shown";
+/** Characters of all pictures; browsers keep some millions for a page. */
+const MOST_SHOWN = 1_500_000;
 
 /**
  * @typedef {object} Target Where a terminal leads: to a server as an account, or into somebody's session.
@@ -41,7 +45,7 @@ export function hrefOf({ site, server = "", login = "", sid, mode, copy }) {
 
 /** One terminal and what its tab shows. */
 export class Tab {
-  /** @param {Target} target @param {{resume?: string, cols?: number, rows?: number}} [before] */
+  /** @param {Target} target @param {{resume?: string, cols?: number, rows?: number, taken?: number}} [before] */
   constructor(target, before = {}) {
     /** @type {Target} */
     this.target = { ...target, host: target.host || hostOf(target.server ?? "") };
@@ -211,6 +215,31 @@ function keep() {
   }
 }
 
+/** Write down what is seen, so that a reload shows it again. */
+function keepShown() {
+  /** @type {Record<string, { picture: string, taken: number }>} */
+  const shown = {};
+  let room = MOST_SHOWN;
+  for (const { session, screen } of tabs.get()) {
+    if (!session.resume || session.state === "ended" || !session.known) continue;
+    const picture = screen.picture();
+    room -= picture.length;
+    if (room > 0) shown[session.resume] = { picture, taken: session.outbox.shown };
+  }
+  try {
+    sessionStorage.setItem(SHOWN, JSON.stringify(shown));
+  } catch {
+    // Without it a terminal is empty until something comes.
+  }
+}
+
+/** @returns {Record<string, { picture: string, taken: number }>} By what resumes them. */
+function takeShown() {
+  const said = sessionStorage.getItem(SHOWN);
+  sessionStorage.removeItem(SHOWN);
+  return JSON.parse(said ?? "{}");
+}
+
 let restored = false;
 
 /** Go on with what was open before a reload; once. */
@@ -218,8 +247,11 @@ export function restore() {
   if (restored) return;
   restored = true;
   try {
+    const shown = takeShown();
     for (const { target, title, ...before } of JSON.parse(sessionStorage.getItem(STORED) ?? "[]")) {
-      const tab = new Tab(target, before);
+      const { picture, taken } = shown[before.resume] ?? {};
+      const tab = new Tab(target, { ...before, taken });
+      if (picture) tab.screen.begin(picture);
       tab.title = String(title ?? "");
       tabs.set([...tabs.get(), tab]);
       tab.begin();
@@ -237,7 +269,10 @@ function each(work) {
 addEventListener("online", () => each(({ session }) => session.hurry()));
 addEventListener("offline", () => each(({ session }) => session.hurry()));
 document.addEventListener("visibilitychange", () => each((tab) => tab.seen && tab.looked()));
-addEventListener("pagehide", () => each(({ session }) => session.leave()));
+addEventListener("pagehide", () => {
+  keepShown();
+  each(({ session }) => session.leave());
+});
 theme.subscribe(() => each(({ screen }) => screen.recolour()));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => each(({ screen }) => screen.recolour()));
 signIn.subscribe(({ status }) => {
