@@ -211,6 +211,19 @@ class SharingJourney(unittest.TestCase):
         until(lambda: self.cluster.events("session.upload", sid=session), "the recording")
         self.assertIn("User bob joined", self._tsh("alice", "play", "--format=text", session).stdout)
 
+    @staticmethod
+    def _presses(who: Screen, key: str, until_seen: str) -> None:
+        """
+        Until it counts: a question has to be there for a moment before it can be answered.
+        """
+
+        def pressed() -> bool:
+            if until_seen not in who.seen:
+                who.type(key)
+            return until_seen in who.seen
+
+        until(pressed, until_seen)
+
     def test_a_watched_session(self) -> None:
         """
         It waits for the moderator, who ends it; what nobody can watch is refused.
@@ -232,6 +245,16 @@ class SharingJourney(unittest.TestCase):
         dora.sees("# ")
         dora.type("echo watched-$((40+2))\r")
         bob.sees("watched-42")
+        for key, target, answer in (("f", "approved", "bob approved"), ("d", "denied", "bob denied it")):
+            path = self.cluster.folder / target
+            copying = self._at("dora", *self.cluster.program("tsh"), "scp", str(source), f"root@node-1:{path}")
+            bob.sees(f"User dora asks to copy a file to {path}. Moderators: f approves, d denies.")
+            self._presses(bob, key, answer)
+            self.assertEqual(copying.ends() == 0, key == "f", copying.seen)
+            self.assertEqual(path.exists() and path.read_text() == "x", key == "f")
+        [denied] = until(lambda: self.cluster.events("file_transfer_request_deny", sid=session), "the denial")
+        self.assertEqual((denied["user"], denied["requester"], denied["download"]), ("bob", "dora", False))
+        self.assertEqual(len(self.cluster.events("file_transfer_request_approve", sid=session, user="bob")), 1)
         bob.type("t")
         self.assertEqual(dora.ends(), 255)
         dora.sees("Moderator bob ended the session")
