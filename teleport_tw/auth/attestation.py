@@ -17,7 +17,11 @@ from typing import Any
 from attrs import frozen
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from fido2.attestation import AppleAttestation, Attestation, FidoU2FAttestation, PackedAttestation, TpmAttestation
+from fido2.attestation.apple import AppleAttestation
+from fido2.attestation.base import Attestation
+from fido2.attestation.packed import PackedAttestation
+from fido2.attestation.tpm import TpmAttestation
+from fido2.attestation.u2f import FidoU2FAttestation
 
 from teleport_tw.pki.trust import read_bundle
 

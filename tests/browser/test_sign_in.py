@@ -228,7 +228,9 @@ class SignInTests(PageTest):
         other = page.context.new_page()
         other.goto(self.address("/web/account"))
         other.get_by_role("heading", name="Account settings").wait_for()
+        other.evaluate("sessionStorage.setItem('shown', 'of tab')")
         sign_out(page)
         self.expected_statuses = {401, 403}
         other.reload()
         other.get_by_role("heading", name="Sign in").wait_for()
+        self.assertEqual(other.evaluate("sessionStorage.length"), 0, "what one user saw is not the next one's")

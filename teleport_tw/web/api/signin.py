@@ -60,6 +60,7 @@ class SignIn:
     def routes(self) -> Sequence[Route]:
         """See L{teleport_tw.web.site.Pages}."""
         stranger: dict[str, Any] = {"method": "POST", "who": Who.PUBLIC, "limit": Limit.COSTLY}
+        asks = {**stranger, "limit": Limit.CHEAP}  # nothing can be guessed here, and each view of the page asks
         return (
             Route(
                 path="/mfa/login/begin",
@@ -67,7 +68,7 @@ class SignIn:
                 about="What a user may show beside the password; or a passkey instead of both.",
                 body=Table(members={"user": USER, "passwordless": Flag()}),
                 answer=CHALLENGE,
-                **stranger,
+                **asks,
             ),
             Route(
                 path="/mfa/login/finishsession",

@@ -55,7 +55,7 @@ export function setBearer(value) {
   held = value;
   try {
     if (value) sessionStorage.setItem(BEARER, value);
-    else sessionStorage.removeItem(BEARER);
+    else sessionStorage.clear(); // also what terminals showed: it is not the next user's
   } catch {
     // Kept in this page only.
   }
@@ -214,6 +214,7 @@ export function signedInAs(answer) {
 /** Reads who is signed in; without a session it says so and does not fail. */
 export async function enter() {
   if (!bearer() && !(await renew())) {
+    setBearer("");
     session.set({ status: "out", context: null });
     return;
   }
