@@ -145,6 +145,8 @@ class Starter(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        for host in self.hosts:
+            host.leave()  # a page whose server ends first would take it for lost
         for service in reversed(list(self)):
             await self.remove(service)
         stopped = super().stopService()  # type: ignore[no-untyped-call]

@@ -114,6 +114,14 @@ class Host(MultiService):
             case NodeService():
                 self.serving.reload(configuration.ssh)
 
+    def leave(self) -> None:
+        """
+        Tell whoever is to know why before anything here ends: the pages of a proxy.
+        """
+        leaving = getattr(self.serving, "leaving", None)
+        if leaving is not None:
+            leaving()
+
     async def drain(self, limit: Duration) -> None:
         """
         Take nothing new; return when sessions have ended, or after C{limit}.

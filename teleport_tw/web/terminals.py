@@ -53,6 +53,7 @@ class Terminals(Service):
     still: Callable[[Secret[str], bool], Awaitable[object]]
     _running: dict[str, Terminal] = field(factory=dict, init=False)
 
+    _leaving: bool = field(default=False, init=False)
     _tasks: Tasks = field(factory=Tasks, init=False)
     _log: ClassVar[Logger] = Logger()
 
@@ -141,6 +142,8 @@ class Terminals(Service):
             ended=self._ended,
         )
         self._running[terminal.id] = terminal
+        if self._leaving:
+            terminal.close(RESTART)
         return terminal
 
     def _ended(self, terminal: Terminal) -> None:
@@ -158,8 +161,9 @@ class Terminals(Service):
 
     def farewell(self) -> None:
         """
-        The proxy goes; every page is told.
+        The proxy goes; every page is told, and who comes meanwhile.
         """
+        self._leaving = True
         for terminal in tuple(self._running.values()):
             terminal.close(RESTART)
             terminal.finish()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field
+from twisted.application.service import Service
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
@@ -59,6 +60,39 @@ class HeardAuth:
 
     async def reload(self, section: Any) -> None:
         self.told.append(section)
+
+
+class Going(Service):
+    """
+    A host that says in what order it is asked things.
+    """
+
+    def __init__(self, name: str, said: list[str]) -> None:
+        self.tag, self.said = name, said
+
+    def leave(self) -> None:
+        self.said.append(f"{self.tag} leaves")
+
+    def stopService(self) -> None:
+        super().stopService()  # type: ignore[no-untyped-call]
+        self.said.append(f"{self.tag} stops")
+
+
+class GoingTests(SynchronousTestCase):
+    """
+    The end of a process that is proxy and server.
+    """
+
+    def test_pages_are_told_before_servers_end(self) -> None:
+        """Whose server ends first would take it for lost."""
+        starter, said = Starter(load_text(FIRST), Clock()), list[str]()
+        for name in ("proxy", "node"):
+            host: Any = Going(name, said)
+            host.setServiceParent(starter)
+            starter.hosts.append(host)
+        starter.running = 1
+        self.successResultOf(starter.stopService())
+        self.assertEqual(said, ["proxy leaves", "node leaves", "node stops", "proxy stops"])
 
 
 class SignalsTests(SynchronousTestCase):

@@ -16,6 +16,7 @@ from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientPr
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
+from teleport_tw.agents.ssh.service import SSHAgentService
 from teleport_tw.api.contract import IssueRequest
 from teleport_tw.api.factors import Challenge, MfaNeed
 from teleport_tw.api.websessions import WebSession
@@ -64,14 +65,12 @@ class UserApi:
         return getattr(self.inner, name)
 
 
-async def signed_in(world: World, name: str, id: str = "s" * 40) -> WebSession:
+async def signed_in(world: World, name: str, id: str = "s" * 40, ttl: timedelta = timedelta(hours=1)) -> WebSession:
     """
     @return: as auth makes it.
     """
     keys = Keys()
-    certificates = await world.cluster.local().issue(
-        IssueRequest(keys=keys.public, username=name, ttl=timedelta(hours=1))
-    )
+    certificates = await world.cluster.local().issue(IssueRequest(keys=keys.public, username=name, ttl=ttl))
     now = utc_now()
     return WebSession(
         id=Secret(id),
@@ -194,7 +193,7 @@ class Pages:
     session: WebSession
     api: UserApi
     proxy_api: ProxyApi
-    node: str
+    agent: SSHAgentService
     terminals: Terminals
     files: Files
     site: WebSite = field(init=False)
@@ -221,12 +220,19 @@ class Pages:
             session,
             UserApi(world.cluster.local()),
             proxy_api,
-            agent.realm.host.id,
+            agent,
             Terminals(reach=reach, clock=clock, still=lambda id, active: pages.still(id, active)),
             Files(reach=reach, clock=clock),
         )
         await pages.serve()
         return pages
+
+    @property
+    def node(self) -> str:
+        """
+        Id of the server.
+        """
+        return self.agent.realm.host.id
 
     async def serve(self) -> None:
         """
