@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import define
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, TimeoutError
 
 from teleport_tw.agents.db.mysql.login import Connected, Listener, approach
 from teleport_tw.agents.db.target import Targets

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from attrs import evolve
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger

@@ -13,7 +13,7 @@ from collections import deque
 from typing import Any, ClassVar
 
 from attrs import define
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -446,5 +446,5 @@ class TargetSide(Protocol):
 
 
 def _unclear(fault: Exception) -> TeleportError:
-    text = str(fault) or "it takes too long to answer"
+    text = "it takes too long to answer" if isinstance(fault, TimeoutError) else str(fault)
     return TeleportError(Kind.CONNECTION_PROBLEM, f"the Redis server cannot be signed in to: {text}")

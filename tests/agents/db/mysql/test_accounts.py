@@ -4,7 +4,9 @@ Who gets in as whom: refusals, passwords, users made for a session.
 
 from __future__ import annotations
 
+import socket
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -77,6 +79,30 @@ class RefusalTests(ServerTestCase):
         code, text = await self.in_thread(work)
         self.assertEqual(code, 1429)
         self.assertIn("cannot be reached", text)
+
+    async def test_the_server_is_silent(self) -> None:
+        """
+        So is that, and when nobody greeted.
+        """
+        self.role("access", allow={"db_users": ["alice"]})
+        for name, module in (("GREETING_SECONDS", "session"), ("LOGIN_SECONDS", "login")):
+            patched = mock.patch(f"teleport_tw.agents.db.mysql.{module}.{name}", 0.3)
+            patched.start()
+            self.addCleanup(patched.stop)
+        silent = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(silent.close)
+        await self.serve(MySQLEngine(), "mysql", silent.getsockname()[1])
+        port = await self.listen()
+
+        def work() -> Any:
+            with self.assertRaises(pymysql.err.OperationalError) as caught:
+                connect(port)
+            return caught.exception.args
+
+        code, text = await self.in_thread(work)
+        self.assertEqual(code, 1429)
+        self.assertIn("it is silent", text)
+        self.assertEqual(self.flushLoggedErrors(), [])
 
 
 class PasswordTests(ServerTestCase):

@@ -10,11 +10,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from twisted.internet.defer import Deferred
 
 from teleport_tw.agents.db.policy import Keeping, Policy
 from teleport_tw.agents.db.redis.session import RedisEngine
@@ -572,6 +574,20 @@ class EndingTests(RedisCase):
             peer.start()
             with_password = await self.wired(lambda our: our.ask("PING"), port=port)
             self.assertEqual(with_password, "SimpleString(text=b'PONG')")
+
+    async def test_a_server_that_is_silent(self) -> None:
+        """
+        When it is to take our password.
+        """
+        port = await self.there()
+
+        async def login(*_: Any) -> Any:
+            await Deferred()
+
+        session = "teleport_tw.agents.db.redis.session"
+        with mock.patch(f"{session}.login", login), mock.patch(f"{session}.LOGIN_SECONDS", 0.3):
+            said = await self.wired(lambda our: our.ask("AUTH", "alice", PASSWORDS["alice"]), user="", port=port)
+        self.assertIn("it takes too long to answer", said)
 
     async def test_quit(self) -> None:
         """
