@@ -7,7 +7,9 @@ C{TELEPORT_TW_TEST_LOOP=asyncio} puts it on asyncio's own loop, as on a machine 
 import asyncio
 import os
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -36,3 +38,17 @@ def _folder_of_its_own() -> Iterator[None]:
         os.chdir(folder)
         yield
         os.chdir(before)
+
+
+PYENV_LOCK = Path.home() / ".pyenv" / "shims" / ".pyenv-shim"
+
+
+@pytest.fixture(autouse=True)
+def _logins_wait_for_nobody() -> None:
+    """
+    Logins of tests read the profile of whoever runs them. Where that sets up pyenv, a login that was killed in the middle
+    of it leaves a lock behind, at which every later one waits for a minute.
+    """
+    with suppress(OSError):
+        if time.time() - PYENV_LOCK.stat().st_mtime > 5:
+            PYENV_LOCK.unlink()
