@@ -46,8 +46,8 @@ PYENV_LOCK = Path.home() / ".pyenv" / "shims" / ".pyenv-shim"
 @pytest.fixture(autouse=True)
 def _logins_wait_for_nobody() -> None:
     """
-    Logins of tests read the profile of whoever runs them. Where that sets up pyenv, a login that was killed in the middle
-    of it leaves a lock behind, at which every later one waits for a minute.
+    Logins of tests read the profile of whoever runs them. Where that sets up pyenv, a login that was killed in the
+    middle of it leaves a lock behind, at which every later one waits for a minute.
     """
     with suppress(OSError):
         if time.time() - PYENV_LOCK.stat().st_mtime > 5:
