@@ -22,7 +22,7 @@ export const GROUPS = {
       "session.recording.access", "exec", "port", "subsystem", "x11-forward",
     ],
   },
-  files: { label: "Files", names: ["sftp", "sftp_summary", "scp"] },
+  files: { label: "Files", names: ["sftp", "sftp_summary", "scp", "file_transfer_request", "file_transfer_request_approve", "file_transfer_request_deny"] },
   databases: {
     label: "Databases",
     names: [
@@ -73,6 +73,13 @@ const whom = (event) => (event.user_kind === 3 ? "the cluster" : who(event));
 /** @param {Event} event */
 const where = (event) => say(event.server_hostname ?? event.server_id ?? "a server");
 
+/** What is done with a file over SFTP, by the number of the action. @type {Record<number, string>} */
+const DONE = {
+  1: "opened", 2: "closed", 3: "read", 4: "wrote", 7: "changed the attributes of", 8: "changed the attributes of",
+  9: "opened the folder", 10: "listed", 11: "deleted", 12: "made the folder", 13: "deleted the folder", 16: "renamed",
+  17: "followed the link", 18: "linked", 19: "linked",
+};
+
 /** @type {Record<string, (event: Event) => string>} */
 const SAID = {
   "user.login": (event) => (event.success === false ? `${who(event)} could not sign in: ${say(event.error ?? event.message ?? "refused", 160)}` : `${who(event)} signed in`),
@@ -97,8 +104,18 @@ const SAID = {
   "session.upload": (event) => `The recording of session ${say(String(event.sid ?? "").slice(0, 8))} was stored`,
   "session.recording.access": (event) => `${who(event)} opened the recording of session ${say(String(event.sid ?? "").slice(0, 8))}`,
   exec: (event) => `${who(event)} ran ${say(event.command, 160)} on ${where(event)}${event.exitCode && event.exitCode !== "0" ? `, exit code ${say(event.exitCode)}` : ""}`,
+  resize: (event) => `The terminal of ${who(event)} on ${where(event)} became ${say(String(event.size ?? "").replace(":", " × "))}`,
+  subsystem: (event) => `${who(event)} asked for ${say(event.name)} on ${where(event)}`,
+  file_transfer_request: (event) => `${say(event.requester ?? event.user)} asked to copy ${say(event.location ?? "a file", 160)} in a watched session`,
+  file_transfer_request_approve: (event) => `${who(event)} approved of copying ${say(event.location ?? "a file", 160)}`,
+  file_transfer_request_deny: (event) => `Copying ${say(event.location ?? "a file", 160)} was denied`,
   port: (event) => `${who(event)} forwarded a port by way of ${where(event)}`,
-  sftp: (event) => `${who(event)}: ${say(event.action ?? "file access")} of ${say(event.path ?? "", 160)} on ${where(event)}`,
+  sftp: (event) => {
+    const path = say(event.path ?? "files", 160);
+    return event.success === false || event.error
+      ? `${who(event)} could not reach ${path} on ${where(event)}: ${say(event.error ?? "refused", 160)}`
+      : `${who(event)} ${DONE[event.action] ?? "looked at"} ${path} on ${where(event)}`;
+  },
   scp: (event) => `${who(event)} copied ${say(event.path ?? "files", 160)} on ${where(event)}`,
   "client.disconnect": (event) => `${who(event)} was disconnected: ${say(event.reason ?? "", 160)}`,
   auth: (event) => `${who(event)} was refused on ${where(event)}: ${say(event.error ?? "", 160)}`,
