@@ -72,7 +72,7 @@ export default function Player({ params: { site, sid }, query }) {
       ${isDatabase
         ? html`<${Transcript} pieces=${made.pieces} done=${playback.ended} live=${playback.live} />`
         : html`<div class="player-box" ref=${box}>
-            <div class="player-room" ref=${room} role="group" aria-label=${`The terminal at ${duration(playback.position / 1000)}`} onClick=${() => playback.toggle()}></div>
+            <div class="player-room" ref=${room} role="group" tabindex="0" aria-label=${`The terminal at ${duration(playback.position / 1000)}`} onClick=${() => playback.toggle()}></div>
             <${Controls} playback=${playback} hits=${made.hits} lost=${lost} box=${box} onJump=${made.jump} chosen=${made.chosen} />
           </div>`}
       <${Aside} playback=${playback} stream=${stream} made=${made} searchable=${!isDatabase} redraw=${redraw}>
