@@ -71,7 +71,7 @@ class AccountTests(PageTest):
         page.get_by_role("button", name="Add", exact=True).click()
         self.looks_right(page, where="sorts of factors")
         page.get_by_role("button", name="Authenticator app").click()
-        page.get_by_label("Name").fill("Old phone")
+        page.get_by_label("Name", exact=True).fill("Old phone")
         page.get_by_role("button", name="Continue").click()
         page.get_by_role("dialog", name="Confirm that it is you").wait_for()
         self.looks_right(page, where="confirmation")
