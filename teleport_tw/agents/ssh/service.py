@@ -249,8 +249,8 @@ class SSHAgentService(Service):
         realm.lifetimes.stopService()
         await realm.recordings.settled()
         await realm.trackers.stop()
+        realm.tasks.cancel()  # before the programs that they wait for are gone
         realm.spawner.stopService()
-        realm.tasks.cancel()
 
 
 class _Factory(Factory):
