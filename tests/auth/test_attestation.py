@@ -5,6 +5,7 @@ Security keys of certain makers alone.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class Makers(KeyCase):
         self.api = await self.sign_in(self.alice)
         self.tries = 0
 
-    async def lists(self, allowed: list[Maker] = [], denied: list[Maker] = []) -> None:  # noqa: B006 only read
+    async def lists(self, allowed: Sequence[Maker] = (), denied: Sequence[Maker] = ()) -> None:
         webauthn = {
             "attestation_allowed_cas": [each.pem for each in allowed],
             "attestation_denied_cas": [each.pem for each in denied],

@@ -154,9 +154,12 @@ class RecordingProxyTests(unittest.TestCase):
         self.assertNotEqual(wrong.returncode, 0)
         done = self.ssh(second, "web2", "echo there", answer=phone.at(int(time.time()) + 30))
         self.assertEqual(done.stdout, "there\n", done.stderr)
-        events = lambda: cluster.events("session.start", user="tess")  # noqa: E731 -- asked until they have arrived
-        until(lambda: len(events()) >= 3, "what the log hears")
-        self.assertEqual([bool(event["with_mfa"]) for event in events()], [True] * 3)
+
+        def begun() -> list[dict[str, Any]]:
+            return cluster.events("session.start", user="tess")
+
+        until(lambda: len(begun()) >= 3, "what the log hears")
+        self.assertEqual([bool(event["with_mfa"]) for event in begun()], [True] * 3)
 
     def guarded(self, user: str) -> pyotp.TOTP:
         """

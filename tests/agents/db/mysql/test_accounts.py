@@ -29,18 +29,20 @@ class RefusalTests(ServerTestCase):
     Who does not get in.
     """
 
+    def refused(self, port: int, user: str = "alice") -> tuple[Any, ...]:
+        """
+        @return: code and text of the error.
+        """
+        with self.assertRaises(pymysql.err.OperationalError) as caught:
+            connect(port, user=user)
+        return caught.exception.args
+
     async def test_another_user(self) -> None:
         """
         The certificate is for one.
         """
         port = await self.there()
-
-        def work() -> Any:
-            with self.assertRaises(pymysql.err.OperationalError) as caught:
-                connect(port, user="root")
-            return caught.exception.args
-
-        code, text = await self.in_thread(work)
+        code, text = await self.in_thread(self.refused, port, "root")
         self.assertEqual(code, 1045)
         self.assertIn("certificate is for database user 'alice'", text)
         [start] = self.sink.named("db.session.start")
@@ -53,13 +55,7 @@ class RefusalTests(ServerTestCase):
         self.role("access", allow={"db_users": ["nobody-there"]})
         await self.serve(MySQLEngine(), "mysql", server().port)
         port = await self.listen(user="nobody-there")
-
-        def work() -> Any:
-            with self.assertRaises(pymysql.err.OperationalError) as caught:
-                connect(port, user="nobody-there")
-            return caught.exception.args
-
-        code, text = await self.in_thread(work)
+        code, text = await self.in_thread(self.refused, port, "nobody-there")
         self.assertEqual(code, 1429)
         self.assertIn("does not take us: 1045 (28000)", text)
 
@@ -70,13 +66,7 @@ class RefusalTests(ServerTestCase):
         self.role("access", allow={"db_users": ["alice"]})
         await self.serve(MySQLEngine(), "mysql", 1)
         port = await self.listen()
-
-        def work() -> Any:
-            with self.assertRaises(pymysql.err.OperationalError) as caught:
-                connect(port)
-            return caught.exception.args
-
-        code, text = await self.in_thread(work)
+        code, text = await self.in_thread(self.refused, port)
         self.assertEqual(code, 1429)
         self.assertIn("cannot be reached", text)
 
@@ -93,13 +83,7 @@ class RefusalTests(ServerTestCase):
         self.addCleanup(silent.close)
         await self.serve(MySQLEngine(), "mysql", silent.getsockname()[1])
         port = await self.listen()
-
-        def work() -> Any:
-            with self.assertRaises(pymysql.err.OperationalError) as caught:
-                connect(port)
-            return caught.exception.args
-
-        code, text = await self.in_thread(work)
+        code, text = await self.in_thread(self.refused, port)
         self.assertEqual(code, 1429)
         self.assertIn("it is silent", text)
         self.assertEqual(self.flushLoggedErrors(), [])
