@@ -25,6 +25,7 @@ from teleport_tw.agents.ssh.fileserver import ALLOWED, DENIED, MAX_REPORT_BYTES
 from teleport_tw.agents.ssh.join import watched_session
 from teleport_tw.agents.ssh.pty import Size
 from teleport_tw.agents.ssh.spawn import Ended, Launch, Process
+from teleport_tw.agents.ssh.words import escaped
 from teleport_tw.base.errors import Kind, TeleportError, access_denied
 from teleport_tw.base.net.files import FileSink, FileSource
 from teleport_tw.conch.channel import STDERR
@@ -248,7 +249,7 @@ class Transfer:
             return
         path = text(facts, "path")
         self.channel.writeExtended(
-            STDERR, f"Waiting for those who watch your session to approve of {path}\r\n".encode()
+            STDERR, f"Waiting for those who watch your session to approve of {escaped(path)}\r\n".encode()
         )
         self._asking = self._party.files.ask(self.facts, path, facts.get("upload") is True, self._decided)
 
