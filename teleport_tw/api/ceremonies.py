@@ -13,6 +13,7 @@ from teleport_tw.api.contract import (
     DatabaseCertRequest,
     HostIssueRequest,
     IssueRequest,
+    Joined,
     JoinRequest,
     LoginRequest,
     OpenSSHIssueRequest,
@@ -273,6 +274,27 @@ def issue_host_from_pb(message: auth_pb2.IssueHostRequest) -> HostIssueRequest:
         keys=keys_from_pb(message.keys),
         ttl=duration_from_pb(message.ttl),
         authority=message.authority or "host",
+    )
+
+
+def joined_to_pb(joined: Joined) -> auth_pb2.Joined:
+    """
+    @return: the message.
+    """
+    return auth_pb2.Joined(
+        host_id=joined.host_id, node_name=joined.node_name, role=joined.role.value, at=time_to_pb(joined.at)
+    )
+
+
+def joined_from_pb(message: auth_pb2.Joined) -> Joined:
+    """
+    @raise TeleportError: BAD_PARAMETER.
+    """
+    return Joined(
+        host_id=message.host_id,
+        node_name=message.node_name,
+        role=system_role(message.role),
+        at=time_from_pb(message.at),
     )
 
 

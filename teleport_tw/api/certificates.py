@@ -69,6 +69,20 @@ class JoinRequest:
 
 
 @frozen(kw_only=True)
+class Joined:
+    """
+    A host that a token let in.
+
+    @ivar at: aware UTC, the last time.
+    """
+
+    host_id: str
+    node_name: str
+    role: SystemRole
+    at: datetime
+
+
+@frozen(kw_only=True)
 class LoginRequest:
     """
     Password and second factor; or, with neither user name nor password, a passkey alone.
@@ -211,6 +225,15 @@ class Ceremonies(Protocol):
         Anybody with a good token.
 
         @raise TeleportError: ACCESS_DENIED, the same text for every reason.
+        """
+        ...
+
+    async def who_joined(self, handle: str) -> tuple[Joined, ...]:
+        """
+        For whoever may create tokens, or read them.
+
+        @param handle: of the token, see L{teleport_tw.resources.tokens.handle_of}.
+        @return: who joined by it within the last day, oldest first, at most a thousand.
         """
         ...
 

@@ -22,6 +22,7 @@ from teleport_tw.api.contract import (
     Hit,
     HostIssueRequest,
     IssueRequest,
+    Joined,
     JoinRequest,
     LoginRequest,
     MfaAnswer,
@@ -180,6 +181,12 @@ class RpcApi(RpcFactors):
         """See the contract."""
         stub = self.channel.stub(AuthServiceStub)
         return ceremonies.certificates_from_pb(await self.channel.call(stub.Join, ceremonies.join_to_pb(request)))
+
+    async def who_joined(self, handle: str) -> tuple[Joined, ...]:
+        """See the contract."""
+        request = auth_pb2.WhoJoinedRequest(handle=handle)
+        found = await self.channel.call(self.channel.stub(AuthServiceStub).WhoJoined, request)
+        return tuple(map(ceremonies.joined_from_pb, found.hosts))
 
     async def renew_host(self, keys: PublicKeys, addresses: Sequence[str] = ()) -> Certificates:
         """See the contract."""

@@ -179,6 +179,10 @@ class AuthCalls:
         """See the contract."""
         return self._answer(await api.join(ceremonies.join_from_pb(request)))
 
+    async def WhoJoined(self, request: auth_pb2.WhoJoinedRequest, api: Api) -> auth_pb2.WhoJoinedResponse:
+        """See the contract."""
+        return auth_pb2.WhoJoinedResponse(hosts=map(ceremonies.joined_to_pb, await api.who_joined(request.handle)))
+
     async def RenewHost(self, request: auth_pb2.RenewHostRequest, api: Api) -> bytes:
         """See the contract."""
         certificates = await api.renew_host(ceremonies.keys_from_pb(request.keys), tuple(request.addresses))

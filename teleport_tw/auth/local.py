@@ -20,6 +20,7 @@ from teleport_tw.api.contract import (
     Hit,
     HostIssueRequest,
     IssueRequest,
+    Joined,
     JoinRequest,
     LoginRequest,
     MfaAnswer,
@@ -36,6 +37,7 @@ from teleport_tw.api.contract import (
 from teleport_tw.audit.actor import actor_of
 from teleport_tw.auth import builtin, delivery, filtering, issuance, vouching
 from teleport_tw.auth.gate import Gate
+from teleport_tw.auth.joining import hosts
 from teleport_tw.auth.joining.names import CertifiedNames
 from teleport_tw.auth.local_web import LocalFactors
 from teleport_tw.auth.watch import Watching
@@ -217,6 +219,13 @@ class LocalApi(LocalFactors):
             and not request.remote_address
         )
         return await self._parts.joining.join(request, own=own)
+
+    async def who_joined(self, handle: str) -> tuple[Joined, ...]:
+        """See the contract."""
+        gate = self._admit()
+        if not any(gate.may("token", verb) for verb in (builtin.CREATE, builtin.READ)):
+            raise gate.refuse("neither creates nor reads tokens", "who joined is told to those who may create tokens")
+        return await hosts.joined_by(self._core.backend, handle)
 
     async def renew_host(self, keys: PublicKeys, addresses: Sequence[str] = ()) -> Certificates:
         """See the contract."""

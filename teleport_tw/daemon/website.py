@@ -18,7 +18,6 @@ from teleport_tw.web.api.tokens import Tokens
 from teleport_tw.web.api.users import Users
 from teleport_tw.web.catalogue import Catalogue
 from teleport_tw.web.facts import PublicFacts
-from teleport_tw.web.joined import Joined
 from teleport_tw.web.people import People
 from teleport_tw.web.site import Pages, WebSite
 
@@ -36,7 +35,7 @@ def website(host: Host, facts: PublicFacts, groups: Sequence[Pages] = ()) -> Web
     catalogue.follow(host.copy)
     cluster = host.identity.cluster
     people = People(View(host.copy, cluster), host.reactor)
-    clock, joined = host.reactor, Joined()
+    clock = host.reactor
     own: tuple[Pages, ...] = (
         Cluster(facts, people, catalogue),
         Lists(catalogue, people),
@@ -44,9 +43,9 @@ def website(host: Host, facts: PublicFacts, groups: Sequence[Pages] = ()) -> Web
         Events(clock),
         Users(facts),
         Roles(),
-        Tokens(facts=facts, clock=clock, joined=joined, catalogue=catalogue),
+        Tokens(facts=facts, clock=clock, catalogue=catalogue),
         Locks(clock),
     )
-    site = WebSite(host.api, facts, clock, host.users, groups=(*own, *groups), cluster=cluster, joined=joined)
+    site = WebSite(host.api, facts, clock, host.users, groups=(*own, *groups), cluster=cluster)
     host.assets = site.assets
     return site

@@ -7,11 +7,13 @@ that works once. The field is ours; the reference has none.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 
 from attrs import field, frozen
 
+from teleport_tw.base.secret import Secret
 from teleport_tw.resources.fields import Fields, without_empty
 from teleport_tw.resources.metadata import Metadata, Resource
 
@@ -106,6 +108,13 @@ class Token:
         )
         metadata = Metadata(name=self.name, labels=self.labels, expires=self.expires, revision=self.revision)
         return Resource(kind=KIND, version=VERSION, metadata=metadata, spec=spec)
+
+
+def handle_of(token: Secret[str]) -> str:
+    """
+    @return: what a page calls a token by, of no use to join.
+    """
+    return hashlib.sha256(b"token " + token.reveal().encode("utf-8", "replace")).hexdigest()[:32]
 
 
 MIN_SECRET = 8

@@ -194,6 +194,20 @@ def known_host_key(host_id: str) -> Key:
     return make_key((SECRETS, "known_host", host_id))
 
 
+def joined_prefix(handle: str) -> Key:
+    """
+    @return: what those lie below that joined by a token of late.
+    """
+    return make_key((SECRETS, "joined", handle))
+
+
+def joined_key(handle: str, host_id: str, role: str) -> Key:
+    """
+    @return: of one of them.
+    """
+    return make_key((SECRETS, "joined", handle, f"{host_id}.{role}"))
+
+
 def certified_name_key(name_hash: str) -> Key:
     """
     @return: of which hosts are certified for a name, under its hash.

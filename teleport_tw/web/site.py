@@ -39,7 +39,6 @@ from teleport_tw.web.api.signin import SignIn
 from teleport_tw.web.api.taps import WaitingLogins
 from teleport_tw.web.assets import Assets
 from teleport_tw.web.facts import PublicFacts
-from teleport_tw.web.joined import Joined
 from teleport_tw.web.openapi import describe
 from teleport_tw.web.refusal import Refusal
 from teleport_tw.web.routes import Answer, Call, Limit, Reply, Route, Who
@@ -100,7 +99,6 @@ class WebSite:
     groups: Sequence[Pages] = ()
     cluster: str = ""
     assets: Assets = field(factory=Assets)
-    joined: Joined = field(factory=Joined)
     sessions: Sessions = field(init=False)
     routes: tuple[Route, ...] = field(init=False)
     _limits: Mapping[Limit, RateLimit] = field(init=False)
@@ -114,7 +112,7 @@ class WebSite:
         }
         self.sessions = Sessions(self.api, self.clock, self._signed_out)
         groups: list[Pages] = [
-            Public(self.api, self.facts, self.clock, self.joined),
+            Public(self.api, self.facts),
             Setup(self.api, self.sessions if self.users is not None else None),
             *self.groups,
         ]

@@ -95,6 +95,7 @@ CALLS: Mapping[str, tuple[Callable[[Api], Any], tuple[str, ...]]] = {
         lambda api: api.issue_database(DatabaseCertRequest(key=KEYS.tls, username="orders")),
         ("Db",),
     ),
+    "who_joined": (lambda api: api.who_joined("0" * 32), ("Admin", "editor")),
     "create_setup": (lambda api: api.create_setup("bob", SetupPurpose.INVITE, NEVER), ("Admin", "editor")),
     "get_setup": (lambda api: api.get_setup(Secret("x")), ("Admin", "Proxy")),
     "complete_setup": (

@@ -12,11 +12,14 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from teleport_tw.api.contract import Api, Certificates, EventQuery, JoinRequest
+from teleport_tw.auth.joining.hosts import REMEMBERED
 from teleport_tw.auth.joining.token import REFUSAL
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.secret import Secret
 from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.resources.metadata import Metadata, Resource
+from teleport_tw.resources.tokens import handle_of
+from teleport_tw.stores.layout import joined_prefix
 from tests.auth.cluster import Cluster, Keys
 
 MINUTE = timedelta(minutes=1)
@@ -71,6 +74,27 @@ class Takeover(TestCase):
         await self.cluster.auth.core.events.flush()  # type: ignore[attr-defined]  # the emitter's
         page = await admin.search(EventQuery(types=("instance.forget",)))
         self.assertEqual([event["name"] for event in page.events], [host])
+
+    async def test_who_joined(self) -> None:
+        """Whoever may make tokens is told whom one let in, by its handle, for a day; nobody else is."""
+        one, two = str(uuid.uuid4()), str(uuid.uuid4())
+        await self.join(one)
+        await self.join(two, node_name="n2")
+        await self.join(two, node_name="n2", role="App")
+        await self.refused(self.join(one, "two"))
+        admin, handle = self.cluster.local(), handle_of(Secret("token-one"))
+        found = {(each.host_id, each.node_name, each.role.value) for each in await admin.who_joined(handle)}
+        self.assertEqual(found, {(one, "n1", "Node"), (two, "n2", "Node"), (two, "n2", "App")})
+        self.assertEqual(await admin.who_joined(handle_of(Secret("token-two"))), ())
+        self.assertNotIn("token", handle)
+        for role in (SystemRole.NODE, SystemRole.PROXY):
+            error = await self.refused(self.cluster.local(role).who_joined(handle))
+            self.assertIs(error.kind, Kind.ACCESS_DENIED)
+        self.assertIs((await self.refused(admin.who_joined(""))).kind, Kind.BAD_PARAMETER)
+        assert self.cluster.auth.core is not None
+        for item in (await self.cluster.auth.core.backend.range(joined_prefix(handle))).items:
+            assert item.expires is not None
+            self.assertLessEqual(item.expires, self.cluster.auth.core.now() + REMEMBERED)
 
     async def test_a_host_that_is_away_stays_itself(self) -> None:
         """Nobody joins under the id of a host that is offline; not even with its own token, nor after a restart."""

@@ -46,6 +46,11 @@ class AuthServiceStub:
                 request_serializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.JoinRequest.SerializeToString,
                 response_deserializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.Certificates.FromString,
                 _registered_method=True)
+        self.WhoJoined = channel.unary_unary(
+                '/teleport_tw.v1.AuthService/WhoJoined',
+                request_serializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.WhoJoinedRequest.SerializeToString,
+                response_deserializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.WhoJoinedResponse.FromString,
+                _registered_method=True)
         self.RenewHost = channel.unary_unary(
                 '/teleport_tw.v1.AuthService/RenewHost',
                 request_serializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.RenewHostRequest.SerializeToString,
@@ -103,6 +108,12 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Join(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WhoJoined(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -175,6 +186,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.Join,
                     request_deserializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.JoinRequest.FromString,
                     response_serializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.Certificates.SerializeToString,
+            ),
+            'WhoJoined': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhoJoined,
+                    request_deserializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.WhoJoinedRequest.FromString,
+                    response_serializer=teleport__tw_dot_api_dot_proto_dot_auth__pb2.WhoJoinedResponse.SerializeToString,
             ),
             'RenewHost': grpc.unary_unary_rpc_method_handler(
                     servicer.RenewHost,
@@ -276,6 +292,33 @@ class AuthService:
             '/teleport_tw.v1.AuthService/Join',
             teleport__tw_dot_api_dot_proto_dot_auth__pb2.JoinRequest.SerializeToString,
             teleport__tw_dot_api_dot_proto_dot_auth__pb2.Certificates.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhoJoined(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/teleport_tw.v1.AuthService/WhoJoined',
+            teleport__tw_dot_api_dot_proto_dot_auth__pb2.WhoJoinedRequest.SerializeToString,
+            teleport__tw_dot_api_dot_proto_dot_auth__pb2.WhoJoinedResponse.FromString,
             options,
             channel_credentials,
             insecure,

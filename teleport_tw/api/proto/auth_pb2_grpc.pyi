@@ -35,6 +35,7 @@ class AuthServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AuthServiceAsyncStub: ...
     Ping: _grpc.UnaryUnaryMultiCallable[_empty_pb2.Empty, _auth_pb2.PingResponse]
     Join: _grpc.UnaryUnaryMultiCallable[_auth_pb2.JoinRequest, _auth_pb2.Certificates]
+    WhoJoined: _grpc.UnaryUnaryMultiCallable[_auth_pb2.WhoJoinedRequest, _auth_pb2.WhoJoinedResponse]
     RenewHost: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RenewHostRequest, _auth_pb2.Certificates]
     Login: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.Certificates]
     Issue: _grpc.UnaryUnaryMultiCallable[_auth_pb2.IssueRequest, _auth_pb2.Certificates]
@@ -51,6 +52,7 @@ class AuthServiceAsyncStub(AuthServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Ping: _aio.UnaryUnaryMultiCallable[_empty_pb2.Empty, _auth_pb2.PingResponse]  # type: ignore[assignment]
     Join: _aio.UnaryUnaryMultiCallable[_auth_pb2.JoinRequest, _auth_pb2.Certificates]  # type: ignore[assignment]
+    WhoJoined: _aio.UnaryUnaryMultiCallable[_auth_pb2.WhoJoinedRequest, _auth_pb2.WhoJoinedResponse]  # type: ignore[assignment]
     RenewHost: _aio.UnaryUnaryMultiCallable[_auth_pb2.RenewHostRequest, _auth_pb2.Certificates]  # type: ignore[assignment]
     Login: _aio.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.Certificates]  # type: ignore[assignment]
     Issue: _aio.UnaryUnaryMultiCallable[_auth_pb2.IssueRequest, _auth_pb2.Certificates]  # type: ignore[assignment]
@@ -76,6 +78,13 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.JoinRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.Certificates, _abc.Awaitable[_auth_pb2.Certificates]]: ...
+
+    @_abc_1.abstractmethod
+    def WhoJoined(
+        self,
+        request: _auth_pb2.WhoJoinedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.WhoJoinedResponse, _abc.Awaitable[_auth_pb2.WhoJoinedResponse]]: ...
 
     @_abc_1.abstractmethod
     def RenewHost(

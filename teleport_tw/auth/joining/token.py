@@ -12,11 +12,11 @@ import uuid
 
 from attrs import define
 
-from teleport_tw.api.contract import Certificates, JoinRequest
+from teleport_tw.api.contract import Certificates, Joined, JoinRequest
 from teleport_tw.auth import builtin, issuance
 from teleport_tw.auth.core import Core
 from teleport_tw.auth.gate import Gate
-from teleport_tw.auth.joining.hosts import KNOWN, KnownHosts
+from teleport_tw.auth.joining.hosts import KNOWN, KnownHosts, note
 from teleport_tw.auth.joining.names import CertifiedNames
 from teleport_tw.base.errors import Kind, TeleportError, access_denied
 from teleport_tw.events.kinds import Connection, InstanceJoin
@@ -77,6 +77,8 @@ class TokenJoining:
             reason = error.details or error.message
             self._tell(request, method, reason)
             raise access_denied(REFUSAL, details=reason) from error
+        joined = Joined(host_id=request.host_id, node_name=request.node_name, role=request.role, at=now)
+        await note(core.backend, request.token, joined)
         self._tell(request, method, "")
         return certificates
 

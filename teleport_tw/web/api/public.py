@@ -8,20 +8,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.interfaces import IReactorTime
 
 from teleport_tw import __version__
 from teleport_tw.api import joining, signin
 from teleport_tw.api.contract import Api, ClusterInfo
 from teleport_tw.base.addresses import host_of
 from teleport_tw.base.errors import not_found
-from teleport_tw.base.timing import from_timestamp
 from teleport_tw.pki.authority import Authority
 from teleport_tw.pki.export import authority_of, export
 from teleport_tw.resources.clusters import AUTH_PREFERENCE, SINGLETONS, AuthPreference
 from teleport_tw.resources.metadata import Metadata, Resource
 from teleport_tw.web.facts import PublicFacts
-from teleport_tw.web.joined import Joined, Joining
 from teleport_tw.web.routes import Answer, Call, Limit, Reply, Route, Who
 from teleport_tw.web.shapes import FREE, Table, Text
 
@@ -34,8 +31,6 @@ class Public:
 
     api: Api
     facts: PublicFacts
-    clock: IReactorTime
-    joined: Joined
 
     def routes(self) -> Sequence[Route]:
         """See L{teleport_tw.web.site.Pages}."""
@@ -117,17 +112,7 @@ class Public:
         C{POST /webapi/host/credentials}.
         """
         asked = joining.request_from_json(call.raw(joining.MAX_REQUEST), call.address)
-        let_in = await self.api.join(asked)
-        self.joined.note(
-            asked.token,
-            Joining(
-                host_id=let_in.host_id,
-                node_name=asked.node_name,
-                role=asked.role.value,
-                at=from_timestamp(self.clock.seconds()),
-            ),
-        )
-        return joining.answer_to_json(let_in)
+        return joining.answer_to_json(await self.api.join(asked))
 
     async def certificates(self, call: Call) -> Reply:
         """

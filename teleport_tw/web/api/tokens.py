@@ -16,14 +16,14 @@ from teleport_tw.api.contract import Query
 from teleport_tw.base.errors import Kind, TeleportError, not_found
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import from_timestamp, parse_duration
+from teleport_tw.pki.identity import SystemRole
 from teleport_tw.resources.metadata import Json, Metadata, Resource
-from teleport_tw.resources.tokens import KIND, VERSION, mask
+from teleport_tw.resources.tokens import KIND, VERSION, handle_of, mask
 from teleport_tw.web.answers import when
 from teleport_tw.web.api.admin import MFA, all_of
 from teleport_tw.web.api.roles import ITEMS
 from teleport_tw.web.catalogue import Catalogue
 from teleport_tw.web.facts import PublicFacts
-from teleport_tw.web.joined import Joined, handle_of
 from teleport_tw.web.routes import Call, Reply, Route
 from teleport_tw.web.shapes import FREE, Flag, Many, Shape, Table, Text
 
@@ -40,13 +40,10 @@ TTL = "30m"
 class Tokens:
     """
     All calls run as the user.
-
-    @ivar joined: who joined through this proxy.
     """
 
     facts: PublicFacts
     clock: IReactorTime
-    joined: Joined
     catalogue: Catalogue
 
     def routes(self) -> Sequence[Route]:
@@ -78,7 +75,7 @@ class Tokens:
                 method="GET",
                 path="/token/<handle>/joined",
                 handler=self.who_joined,
-                about="The hosts that joined by a token through this proxy.",
+                about="The hosts that joined by a token within the last day.",
                 passive=True,
                 answer=ITEMS,
             ),
@@ -129,18 +126,18 @@ class Tokens:
 
     async def who_joined(self, call: Call) -> Reply:
         """
-        C{GET /webapi/token/:handle/joined}: whoever has the handle made the token, or may read it.
+        C{GET /webapi/token/:handle/joined}.
         """
         index = self.catalogue.indices["node"]
         items = [
             {
                 "hostId": each.host_id,
                 "hostname": each.node_name,
-                "role": each.role,
+                "role": each.role.value,
                 "at": when(each.at),
-                "online": each.role != "Node" or each.host_id in index.entries,
+                "online": each.role is not SystemRole.NODE or each.host_id in index.entries,
             }
-            for each in self.joined.by(call.path["handle"])
+            for each in await call.api.who_joined(call.path["handle"])
         ]
         return {"items": items}
 
