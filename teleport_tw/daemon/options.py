@@ -12,9 +12,9 @@ from typing import Any
 from twisted.python import usage
 
 from teleport_tw.base.errors import TeleportError
+from teleport_tw.base.garbage import keep_freed
 from teleport_tw.base.logs import Logs, logs
 from teleport_tw.base.loop import install
-from teleport_tw.base.memory import keep_freed
 from teleport_tw.config.load import load
 from teleport_tw.config.overrides import Overrides, parse_labels, parse_roles
 from teleport_tw.config.sections import Configuration

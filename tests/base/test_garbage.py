@@ -43,7 +43,7 @@ class KeepingTests(SynchronousTestCase):
         """
         if libc_ver()[0] != "glibc":
             raise SkipTest("this is about glibc")
-        code = "from tests.base.test_memory import *; keep_freed(); faults(); print(faults())"
+        code = "from tests.base.test_garbage import *; keep_freed(); faults(); print(faults())"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         self.assertLess(int(done.stdout), 2 * PIECE // 4096)
 
