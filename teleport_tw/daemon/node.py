@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from attrs import define, evolve
 
 import teleport_tw
-from teleport_tw.agents.service import Announcer, CommandLabels
+from teleport_tw.agents.labels import CommandLabels
+from teleport_tw.agents.service import Announcer
 from teleport_tw.agents.ssh.service import SSHAgentService
 from teleport_tw.base.tasks import Threads
 from teleport_tw.config.sections import Configuration, SSHService

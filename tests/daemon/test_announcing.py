@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.base.timing import Duration
-from teleport_tw.daemon.announcing import AGAIN_SECONDS, HEARTBEAT, ServerAnnouncer
+from teleport_tw.daemon.announcing import HEARTBEAT, ServerAnnouncer
+from teleport_tw.dial.heartbeats import AGAIN_SECONDS, SPREAD
 from teleport_tw.resources import kinds
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.resources.servers import PROXY, Server
@@ -52,9 +53,9 @@ class AnnouncerTests(SynchronousTestCase):
         """At once, then every now and then, and off the list at the end."""
         self.announcer.startService()
         self.assertEqual(len(self.auth.told), 1)
-        self.clock.advance(HEARTBEAT.total_seconds() - 1)
+        self.clock.advance(HEARTBEAT.total_seconds() * (1 - SPREAD) - 1)
         self.assertEqual(len(self.auth.told), 1)
-        self.clock.advance(1)
+        self.clock.advance(HEARTBEAT.total_seconds() * 2 * SPREAD + 2)
         self.assertEqual(len(self.auth.told), 2)
         self.successResultOf(self.announcer.stopService())
         self.assertEqual(self.auth.left, [(PROXY, "id-1")])

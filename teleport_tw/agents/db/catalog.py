@@ -9,32 +9,27 @@ Commands for labels come from the agent's own file alone: a resource, which some
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any, ClassVar, Protocol
 
 from attrs import define, evolve, field
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 import teleport_tw
 from teleport_tw.access.labels import Chooser, chooser
-from teleport_tw.agents.service import HEARTBEAT, LEASE, CommandLabels, canceller
+from teleport_tw.agents.labels import CommandLabels
 from teleport_tw.api.contract import Presence, Watched
 from teleport_tw.base.errors import TeleportError
 from teleport_tw.base.tasks import Tasks
 from teleport_tw.base.timing import Duration
 from teleport_tw.config.sections import CommandLabel, DatabaseTarget, DbService
+from teleport_tw.dial.heartbeats import HEARTBEAT, LEASE, Heartbeats, goodbye
 from teleport_tw.dial.view import Copy
 from teleport_tw.resources.databases import KIND, SERVER_KIND, VERSION, Database, DatabaseServer, TargetHealth
 from teleport_tw.resources.metadata import Metadata, Resource
 from teleport_tw.resources.roles import Selector
-
-GOODBYE_SECONDS = 3.0
-"""How long a stopping agent waits until auth has heard that it leaves."""
 
 _UNKNOWN = TargetHealth()
 
@@ -88,12 +83,12 @@ class Catalog(Service):
     _labels: dict[str, CommandLabels] = field(factory=dict, init=False)
     _announced: set[str] = field(factory=set, init=False)
     _tasks: Tasks = field(factory=Tasks, init=False)
-    _poke: Deferred[None] | None = field(default=None, init=False)
-    _stale: bool = field(default=False, init=False)
+    _beats: Heartbeats = field(init=False)
     _end: Callable[[], None] | None = field(default=None, init=False)
     _log: ClassVar[Logger] = Logger()
 
     def __attrs_post_init__(self) -> None:
+        self._beats = Heartbeats(tell=self._tell, clock=self.clock, what="the databases", every=self.every)
         self._static = configured(self.section.databases)
         self._choosers = tuple(
             chooser(Selector(labels=matcher.labels), {}, deny=False) for matcher in self.section.resources
@@ -118,7 +113,7 @@ class Catalog(Service):
             labels.startService()
         self._end = self.copy.subscribe(self._changed)
         self.refresh()
-        self._tasks.spawn("heartbeats of databases", self._beat())
+        self._tasks.spawn("heartbeats of databases", self._beats.run())
 
     def stopService(self) -> Deferred[None]:
         """
@@ -131,7 +126,7 @@ class Catalog(Service):
         for labels in self._labels.values():
             labels.stopService()
         self._tasks.cancel()
-        return Deferred.fromCoroutine(self._leave(sorted(self._announced)))
+        return Deferred.fromCoroutine(goodbye(self.api, SERVER_KIND, sorted(self._announced), self.clock))
 
     def _changed(self, news: Watched) -> None:
         if news.resource is None or news.resource.kind == KIND:
@@ -180,10 +175,7 @@ class Catalog(Service):
         """
         Something has changed that the cluster should know before the next heartbeat.
         """
-        self._stale = True
-        poke, self._poke = self._poke, None
-        if poke is not None:
-            poke.callback(None)
+        self._beats.soon()
 
     def servers(self) -> list[Resource]:
         """
@@ -200,24 +192,6 @@ class Catalog(Service):
             for name, database in sorted(self.served.items())
         ]
 
-    async def _beat(self) -> None:
-        while self.running:
-            self._stale = False
-            wait = self.every.total_seconds() * (0.9 + 0.2 * random.random())  # noqa: S311  # spreads load, hides nothing
-            try:
-                await self._tell()
-            except TeleportError as error:
-                self._log.warn("auth did not hear of the databases: {error}", error=error.message)
-                wait = min(wait, 5.0)
-            if self._stale:
-                continue
-            self._poke = Deferred()
-            pause = deferLater(self.clock, wait, lambda: None)
-            self._poke.addCallback(canceller(pause))
-            with suppress(CancelledError):
-                await pause
-            self._poke = None
-
     async def _tell(self) -> None:
         told = self.servers()
         for resource in told:
@@ -226,12 +200,3 @@ class Catalog(Service):
         for name in sorted(self._announced - {each.name for each in told}):
             await self.api.goodbye(SERVER_KIND, name)
             self._announced.discard(name)
-
-    async def _leave(self, names: list[str]) -> None:
-        try:
-            for name in names:
-                await Deferred.fromCoroutine(self.api.goodbye(SERVER_KIND, name)).addTimeout(
-                    GOODBYE_SECONDS, self.clock
-                )
-        except Exception as error:
-            self._log.debug("auth did not hear that we leave: {error}", error=repr(error))
