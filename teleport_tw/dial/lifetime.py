@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from teleport_tw.access import locks
 from teleport_tw.access.locks import Subject
 from teleport_tw.api.contract import SemaphoreRequest, Watched
-from teleport_tw.base.errors import Kind, TeleportError
+from teleport_tw.base.errors import Kind, TeleportError, access_denied
 from teleport_tw.base.tasks import Tasks
 from teleport_tw.base.timing import NEVER, Duration, format_duration, format_time, from_timestamp, steady, steady_of
 from teleport_tw.dial.view import View
@@ -262,6 +262,27 @@ class Lifetimes(Service):
         lease = Lease(request, await self.leases.acquire(request), self.leases, self.clock, self._tasks)
         lease.start()
         return lease
+
+    async def count(self, user: str, limit: int, refused: Callable[[str], object]) -> Lease | None:
+        """
+        Take one of the connections that C{user} may have at a time.
+
+        @param limit: C{max_connections} of the user's roles; zero for no limit.
+        @param refused: told why when there are as many already, for the audit log.
+        @return: no lease where there is no limit.
+        @raise TeleportError: ACCESS_DENIED, as to be shown to the user.
+        """
+        if not limit:
+            return None
+        try:
+            return await self.lease(user, limit, self.view.networking().session_control_timeout)
+        except TeleportError as error:
+            if error.kind is Kind.LIMIT_EXCEEDED:
+                refused("max_connections limit reached")
+                text = f"too many connections: {limit} allowed at a time"
+            else:
+                text = "your connections cannot be counted now; try again"
+            raise access_denied(text, details=error.message) from error
 
     def refusal(self, terms: Terms) -> str:
         """

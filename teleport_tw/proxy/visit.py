@@ -174,19 +174,12 @@ class Visit:
 
         @raise TeleportError: there are as many already, or nobody can tell.
         """
-        limit = self.target.options.max_connections
-        if not limit:
-            return
-        ttl = self.shared.view.networking().session_control_timeout
-        try:
-            self._lease = await self.shared.lifetimes.lease(self.target.identity.username, limit, ttl)
-        except TeleportError as error:
-            if error.kind is Kind.LIMIT_EXCEEDED:
-                self.emit(SessionRejected(**self.common, reason="max_connections limit reached", maximum=limit))
-                text = f"too many connections: {limit} allowed at a time"
-            else:
-                text = "your connections cannot be counted now; try again"
-            raise access_denied(text, details=error.message) from error
+        limit, user = self.target.options.max_connections, self.target.identity.username
+
+        def refused(reason: str) -> None:
+            self.emit(SessionRejected(**self.common, reason=reason, maximum=limit))
+
+        self._lease = await self.shared.lifetimes.count(user, limit, refused)
 
     def _check_sessions(self) -> None:
         limit = self.target.options.max_sessions

@@ -245,19 +245,8 @@ class SSHUser:
 
         @raise TeleportError: there are as many already, or nobody can tell.
         """
-        limit = self.target.options.max_connections
-        if not limit:
-            return
-        ttl = self.realm.view.networking().session_control_timeout
-        try:
-            self._lease = await self.realm.lifetimes.lease(self.target.identity.username, limit, ttl)
-        except TeleportError as error:
-            if error.kind is Kind.LIMIT_EXCEEDED:
-                self._reject("max_connections limit reached", limit)
-                text = f"too many connections: {limit} allowed at a time"
-            else:
-                text = "your connections cannot be counted now; try again"
-            raise TeleportError(Kind.ACCESS_DENIED, text, details=error.message) from error
+        limit, user = self.target.options.max_connections, self.target.identity.username
+        self._lease = await self.realm.lifetimes.count(user, limit, lambda reason: self._reject(reason, limit))
 
     def _reject(self, reason: str, limit: int) -> None:
         self.realm.sink.emit(
