@@ -13,17 +13,17 @@ def main() -> None:
     """
     from twisted.scripts.twistd import run
 
-    from teleport_tw.agents.db import flow
+    from teleport_tw.agents.db import telling
 
-    untold = flow.Running("", (), None, 0.0)
+    untold = telling.Running("", (), None, 0.0)
 
-    def query(self: flow.Session, *_: Any, **__: Any) -> flow.Running:
+    def query(self: telling.Telling, *_: Any, **__: Any) -> telling.Running:
         self.queries += 1
         return untold
 
-    flow.Session.query = query  # type: ignore[method-assign]
-    flow.Session.tell = lambda self, *_, **__: None  # type: ignore[method-assign]
-    flow.Session.result = lambda self, *_, **__: None  # type: ignore[method-assign, assignment]
+    telling.Telling.query = query  # type: ignore[method-assign]
+    telling.Telling.tell = lambda self, *_, **__: None  # type: ignore[method-assign]
+    telling.Telling.result = lambda self, *_, **__: None  # type: ignore[method-assign]
     run()
 
 

@@ -2,7 +2,7 @@
 The order that every database session keeps, whatever its protocol.
 
 Identify (before the protocol is made), authorize and open the recording (L{Session.begin}), dial (L{Session.dial}),
-say that it stands (L{Session.started}), relay and tell of statements (L{Session.query}, L{Session.result}), end
+say that it stands (L{Session.started}), relay and tell of statements (L{Session.telling}), end
 (L{Session.end}). A protocol only words the messages: whatever is raised here is a L{TeleportError} that it shows to
 its client as an error of its own kind. It sets L{Session.ending}, which says goodbye in its own words when a lock,
 idleness or the certificate's end closes the session.
@@ -14,14 +14,15 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
-from attrs import define, evolve, field
+from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
 from twisted.logger import Logger
 
 from teleport_tw.access.options import MergedOptions
 from teleport_tw.agents.db.admit import AuthorizedDatabase, Caller, DatabaseAdmission, Permit
-from teleport_tw.agents.db.policy import MAX_QUERY, Policy
+from teleport_tw.agents.db.policy import Policy
 from teleport_tw.agents.db.target import Targets
+from teleport_tw.agents.db.telling import Telling
 from teleport_tw.agents.db.transcript import Transcript
 from teleport_tw.agents.db.users import Provisioned, Users
 from teleport_tw.agents.tracking import Trackers
@@ -35,21 +36,14 @@ from teleport_tw.base.timing import Duration, format_time, from_timestamp
 from teleport_tw.dial.lifetime import Ending, Lease, Life, Lifetimes
 from teleport_tw.dial.view import View
 from teleport_tw.events.kinds import (
-    Actor,
     Connection,
-    DatabaseQuery,
-    DatabaseQueryFailed,
-    DatabaseResult,
     DatabaseSessionEnd,
     DatabaseSessionStart,
     DatabaseTarget,
-    Event,
-    Fact,
     Recorded,
 )
 from teleport_tw.events.kinds import Session as SessionFacts
 from teleport_tw.events.sink import EventSink
-from teleport_tw.events.worded import worded, words_of
 from teleport_tw.pki.identity import Identity, RouteToDatabase
 from teleport_tw.recordings.capture import Recordings
 from teleport_tw.recordings.recorder import Recorder
@@ -109,26 +103,7 @@ class Commons:
         """
         before = self.reactor.seconds() - LONG_SECONDS
         for session in tuple(self.sessions):
-            session.look(before)
-
-
-@define(eq=False)
-class Running:
-    """
-    A statement that was sent to the database.
-
-    @ivar length: of the whole text, where it was cut.
-    @ivar at: seconds of the clock.
-    @ivar told: an event was sent already.
-    @ivar event: what to tell at the end in place of L{DatabaseQuery}: takes outcome facts as keywords.
-    """
-
-    text: str
-    parameters: tuple[str | None, ...]
-    length: int | None
-    at: float
-    event: Callable[..., Event] | None = None
-    told: bool = False
+            session.telling.look(before)
 
 
 @define(eq=False)
@@ -138,7 +113,8 @@ class Session:
 
     @ivar id: in events and recordings.
     @ivar ending: called once when we end the session: say goodbye as the protocol does, and close.
-    @ivar name: the logical database now; a protocol with a command that changes it sets it.
+    @ivar telling: takes what the audit log is to know; a protocol with a command that changes the logical database says
+        so to it.
     @ivar sent: bytes to the user; the protocol counts.
     @ivar received: bytes from the user.
     @ivar startup: settings that the client asked for when it connected.
@@ -151,18 +127,14 @@ class Session:
     ending: Callable[[Ending], object] = field(default=lambda ending: None)
     sent: int = field(default=0, init=False)
     received: int = field(default=0, init=False)
-    queries: int = field(default=0, init=False)
     permit: Permit | None = field(default=None, init=False)
     protocol: IProtocol | None = field(default=None, init=False)
     touch: Callable[[], object] = field(default=lambda: None, init=False)
     transcript: Transcript = field(init=False)
+    telling: Telling = field(init=False)
     tasks: Tasks = field(factory=Tasks, init=False)
     startup: Mapping[str, str] = field(factory=dict, init=False)
     _agent: str = field(default="", init=False)
-    _facts: dict[str, Any] = field(init=False)
-    _words: str = field(default="", init=False)
-    _worded_of: object = field(default=None, init=False)
-    _running: list[Running] = field(factory=list, init=False)
     _life: Life | None = field(default=None, init=False)
     _lease: Lease | None = field(default=None, init=False)
     _recorder: Recorder | None = field(default=None, init=False)
@@ -179,7 +151,7 @@ class Session:
     def __attrs_post_init__(self) -> None:
         self.transcript = Transcript(self.commons.reactor)
         database = self.caller.database
-        self._facts = {
+        facts = {
             "actor": actor_of(self.caller.identity),
             "session": SessionFacts(id=self.id, with_mfa=self.caller.identity.mfa_device),
             "database": DatabaseTarget(
@@ -192,6 +164,8 @@ class Session:
                 type="rds" if database.aws.iam else "gcp" if database.gcp.instance_id else "self-hosted",
             ),
         }
+        commons = self.commons
+        self.telling = Telling(self.id, facts, commons.reactor, commons.policy, commons.sink, self.transcript)
 
     # --- who and where -------------------------------------------------------------------------------------------
 
@@ -230,25 +204,6 @@ class Session:
         """
         return self.commons.reactor
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """
-        C{actor}, C{session} and C{database}, as every event of the session takes them.
-        """
-        return self._facts
-
-    @property
-    def name(self) -> str:
-        """
-        The logical database that the user is in.
-        """
-        target: DatabaseTarget = self._facts["database"]
-        return target.name
-
-    @name.setter
-    def name(self, name: str) -> None:
-        self._facts = {**self._facts, "database": evolve(self._facts["database"], name=name)}
-
     # --- in this order -------------------------------------------------------------------------------------------
 
     async def begin(self, *, user: str, name: str = "", agent: str = "") -> Permit:
@@ -262,13 +217,11 @@ class Session:
         @raise TeleportError: no; the refusal is in the audit log already, show it to the client and close.
         """
         self._agent = agent
-        target: DatabaseTarget = self._facts["database"]
-        self._facts = {**self._facts, "database": evolve(target, user=user, name=name)}
+        self.telling.know(user=user, name=name)
         try:
             permit = self.commons.admission.admit(self.caller, user, name)
             if permit.grants is not None:
-                target = self._facts["database"]
-                self._facts = {**self._facts, "database": evolve(target, roles=permit.grants.roles)}
+                self.telling.know(roles=permit.grants.roles)
             limit = self.options.max_connections
             if limit:
                 self._lease = await self.commons.lifetimes.lease(self.identity.username, limit, LEASE_TTL)
@@ -335,15 +288,16 @@ class Session:
         @param facts: further fields of L{DatabaseSessionStart}, such as C{postgres_pid}.
         """
         self._stands = True
-        self.emit(self._start(**facts))
+        self.telling.emit(self._start(**facts))
         self._track()
+        target = self.telling.target
         self.transcript.note(
             f"{self.identity.username} is connected to {self.database.name}"
-            f"{f', database {self.name}' if self.name else ''} as {self._facts['database'].user}"
+            f"{f', database {target.name}' if target.name else ''} as {target.user}"
         )
 
     def _track(self) -> None:
-        user, account = self.identity.username, self._facts["database"].user
+        user, account = self.identity.username, self.telling.target.user
         self.commons.trackers.begin(
             Tracked(
                 name=self.id,
@@ -376,7 +330,7 @@ class Session:
         The client's very first words cannot be served: it is refused before L{begin}, and the audit log knows.
         """
         if not self._began:
-            self.emit(self._start(success=False, error=str(error), message=str(error)))
+            self.telling.emit(self._start(success=False, error=str(error), message=str(error)))
         else:
             self.end(str(error))
 
@@ -394,147 +348,11 @@ class Session:
             self._log.failure("a database session could not say goodbye")
             self._kill()
 
-    # --- what is told --------------------------------------------------------------------------------------------
-
-    def emit(self, event: Event) -> None:
-        """
-        Tell the audit log.
-        """
-        self.commons.sink.emit(event)
-
-    def tell(self, kind: type[Fact], **own: Any) -> None:
-        """
-        Tell the audit log of something that happens often: faster than L{emit}, and just the same.
-
-        @param kind: of event, one that has the session's facts.
-        @param own: further fields of it, of plain JSON types.
-        """
-        self.commons.sink.emit(self.worded(kind, own))
-
-    def worded(self, kind: type[Fact], own: Mapping[str, Any]) -> Event:
-        """
-        @return: the event that L{tell} tells.
-        """
-        if self._worded_of is not self._facts:
-            self._worded_of = self._facts
-            self._words = words_of(self._facts.values())
-        return worded(kind)(self._words, self.id, own)
-
-    def query(
-        self,
-        text: str,
-        parameters: tuple[str | None, ...] = (),
-        *,
-        event: Callable[..., Event] | None = None,
-        length: int | None = None,
-    ) -> Running:
-        """
-        A statement goes to the database. Have L{result} follow; statements may overlap.
-
-        @param text: cut here where it is too long to keep.
-        @param parameters: as text, binary ones as base64, C{None} for NULL; the policy decides what is kept of them.
-        @param event: what to tell in place of L{DatabaseQuery}: is called with C{error}, C{success}, C{duration_ms},
-            C{affected}.
-        @param length: of the whole text, where the caller has cut it already.
-        """
-        self.queries += 1
-        text, length = self.cut(text, length)
-        if parameters:
-            parameters = self.kept(parameters)
-        running = Running(text, parameters, length, self.commons.reactor.seconds(), event)
-        self._running.append(running)
-        if self._recorder is not None:
-            self.transcript.statement(self.name, text)
-            if parameters:
-                self.transcript.note(
-                    "parameters: " + ", ".join("NULL" if each is None else each for each in parameters)
-                )
-        return running
-
-    def cut(self, text: str, length: int | None = None) -> tuple[str, int | None]:
-        """
-        @param length: of the whole text, where the caller has cut it already.
-        @return: what is kept of a statement, with a mark where it was cut, and then its whole length.
-        """
-        if length is None and len(text) <= MAX_QUERY:
-            return text, None
-        return f"{text[:MAX_QUERY]}… [truncated]", length or len(text)
-
-    def kept(self, parameters: tuple[str | None, ...]) -> tuple[str | None, ...]:
-        """
-        @return: what the policy keeps of parameters.
-        """
-        return self.commons.policy.kept(parameters)
-
-    def result(
-        self, running: Running, *, affected: int | None = None, error: str = "", message: str = "", ended: bool = True
-    ) -> None:
-        """
-        A statement has ended.
-
-        @param affected: rows, as far as they can be known.
-        @param error: the database's, with its code.
-        @param message: what the database says of success, for the transcript.
-        @param ended: false where its end cannot be known.
-        """
-        took = round((self.commons.reactor.seconds() - running.at) * 1000, 3) if ended else None
-        try:
-            self._running.remove(running)
-        except ValueError:
-            return
-        if running.told:
-            self.emit(
-                DatabaseResult(
-                    **self._facts,
-                    success=not error,
-                    error=error,
-                    affected=affected,
-                    user_message=message,
-                    duration_ms=took,
-                    query=running.text[:256],
-                )
-            )
-        else:
-            self._tell(running, affected, error, took)
-        if self._recorder is not None:
-            self.transcript.outcome(message or "done", error, took)
-
-    def refused(self, text: str, error: TeleportError, parameters: tuple[str | None, ...] = ()) -> None:
-        """
-        A statement that we did not let through.
-        """
-        running = self.query(text, parameters)
-        self.result(running, error=error.details or error.message, ended=False)
-
-    def look(self, before: float) -> None:
-        """
-        Tell of statements that run since before C{before}.
-        """
-        for running in self._running:
-            if not running.told and running.at <= before:
-                running.told = True
-                self._tell(running, None, "", None)
-
     # --- inside --------------------------------------------------------------------------------------------------
-
-    def _tell(self, running: Running, affected: int | None, error: str, took: float | None) -> None:
-        if running.event is not None:
-            self.emit(running.event(success=not error, error=error, duration_ms=took, affected=affected))
-            return
-        self.tell(
-            DatabaseQueryFailed if error else DatabaseQuery,
-            success=not error,
-            query=running.text,
-            parameters=running.parameters,
-            length=running.length,
-            error=error,
-            duration_ms=took,
-            affected=affected,
-        )
 
     def _start(self, **facts: Any) -> DatabaseSessionStart:
         return DatabaseSessionStart(
-            **self._facts,
+            **self.telling.facts,
             connection=self._connection(),
             server=self.commons.host_id,
             agent=self._agent,
@@ -556,7 +374,7 @@ class Session:
             self.end(error)
         else:
             self._let_go()
-            self.emit(self._failure(error))
+            self.telling.emit(self._failure(error))
 
     def _failure(self, error: TeleportError | str) -> DatabaseSessionStart:
         if isinstance(error, str):
@@ -568,11 +386,10 @@ class Session:
         if mode == "off":
             return
         self._mode = mode
-        actor: Actor = self._facts["actor"]
-        target: DatabaseTarget = self._facts["database"]
+        target = self.telling.target
         metadata = {
             "sid": self.id,
-            "user": actor.user,
+            "user": self.identity.username,
             "proto": "db",
             "server_id": self.commons.host_id,
             "db_service": target.service,
@@ -618,10 +435,10 @@ class Session:
     async def _end(self, error: TeleportError | str) -> None:
         self._let_go()
         self.commons.trackers.end(self.id)
-        for running in tuple(self._running):
-            self.result(running, error="the session ended before the statement did", ended=True)
+        for running in tuple(self.telling.running):
+            self.telling.result(running, error="the session ended before the statement did", ended=True)
         if not self._stands:
-            self.emit(self._failure(error))
+            self.telling.emit(self._failure(error))
             self.transcript.note(f"refused: {error}")
         elif self._reason:
             self.transcript.note(f"ended: {self._reason}")
@@ -631,14 +448,14 @@ class Session:
             recorded = await self._recorder.close()
             self.commons.recordings.on_closed()
         if self._stands:
-            self.emit(
+            self.telling.emit(
                 DatabaseSessionEnd(
-                    **self._facts,
+                    **self.telling.facts,
                     connection=self._connection(),
                     started=from_timestamp(self._started_at),
                     stopped=from_timestamp(self.clock.seconds()),
                     reason=self._reason,
-                    queries=self.queries,
+                    queries=self.telling.queries,
                     sent=self.sent,
                     received=self.received,
                     recorded=recorded,
@@ -651,4 +468,4 @@ class Session:
             self.commons.on_idle()
 
 
-__all__ = ["AuthorizedDatabase", "Commons", "Engine", "Permit", "Running", "Session"]
+__all__ = ["AuthorizedDatabase", "Commons", "Engine", "Permit", "Session"]

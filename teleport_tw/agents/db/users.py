@@ -142,9 +142,9 @@ class Users:
             standing.sessions += 1
             return standing
         except TeleportError as error:
-            session.emit(
+            session.telling.emit(
                 DatabaseUserCreate(
-                    **session.facts,
+                    **session.telling.facts,
                     username=grants.user,
                     roles=grants.roles,
                     success=False,
@@ -176,9 +176,9 @@ class Users:
             lock.release()
             if not lock.locked and key not in self._standing:
                 self._locks.pop(key, None)
-        session.emit(
+        session.telling.emit(
             DatabaseUserDeactivate(
-                **session.facts, username=grants.user, delete=grants.drop, success=not error, error=error
+                **session.telling.facts, username=grants.user, delete=grants.drop, success=not error, error=error
             )
         )
 
@@ -257,13 +257,15 @@ class Users:
         return problem
 
     def _tell(self, session: Session, grants: Grants, made: Provisioning) -> None:
-        session.emit(DatabaseUserCreate(**session.facts, username=grants.user, roles=grants.roles))
+        session.telling.emit(DatabaseUserCreate(**session.telling.facts, username=grants.user, roles=grants.roles))
         if grants.permissions:
             affected: dict[str, int] = {}
             for each in made.objects:
                 for kind, count in each.get("counts", {}).items():
                     affected[kind] = affected.get(kind, 0) + count
-            session.emit(DatabasePermissionsUpdate(**session.facts, summary=made.objects, affected=affected))
+            session.telling.emit(
+                DatabasePermissionsUpdate(**session.telling.facts, summary=made.objects, affected=affected)
+            )
 
     def _note(self, standing: Provisioned, name: str) -> _Note:
         return _Note(

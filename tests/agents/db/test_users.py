@@ -69,6 +69,11 @@ class OneSession:
     )
     events: list[Any] = field(factory=list)
 
+    @property
+    def telling(self) -> OneSession:
+        """It tells itself."""
+        return self
+
     def emit(self, event: Any) -> None:
         """Noted."""
         self.events.append(event)

@@ -19,11 +19,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from teleport_tw.agents.db.flow import Permit, Running, Session
+from teleport_tw.agents.db.flow import Permit, Session
 from teleport_tw.agents.db.mongodb import faults
 from teleport_tw.agents.db.mongodb.login import login, proof_of
 from teleport_tw.agents.db.mongodb.talk import Talk
 from teleport_tw.agents.db.policy import MAX_QUERY
+from teleport_tw.agents.db.telling import Running
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, access_denied
 from teleport_tw.dial.lifetime import Ending
 from teleport_tw.events.kinds import DatabaseMalformedPacket
@@ -104,7 +105,7 @@ class UserSide(Protocol):
             for each in self._decoder.feed(data):
                 self._take(each)
         except RemoteProtocolError as error:
-            self.session.emit(DatabaseMalformedPacket(**self.session.facts, error=str(error)))
+            self.session.telling.emit(DatabaseMalformedPacket(**self.session.telling.facts, error=str(error)))
             self._log.info("{user}: {error}", user=self.session.identity.username, error=str(error))
             self._close()
 
@@ -186,7 +187,7 @@ class UserSide(Protocol):
             for each in opening:
                 self._take(each)
         except RemoteProtocolError as error:
-            self.session.emit(DatabaseMalformedPacket(**self.session.facts, error=str(error)))
+            self.session.telling.emit(DatabaseMalformedPacket(**self.session.telling.facts, error=str(error)))
             self._close()
             return
         transport: Any = self.transport
@@ -206,8 +207,8 @@ class UserSide(Protocol):
             self._forward(incoming, None, incoming.raw)
             return
         session.touch()
-        if asked.databases and asked.databases[0] != session.name:
-            session.name = asked.databases[0]
+        if asked.databases and asked.databases[0] != session.telling.target.name:
+            session.telling.know(name=asked.databases[0])
         text, length = commands.render(request, asked, MAX_QUERY)
         try:
             if asked.key in commands.AUTHENTICATION:
@@ -219,10 +220,10 @@ class UserSide(Protocol):
             if len(self.waiting) >= MAX_WAITING:
                 raise TeleportError(Kind.LIMIT_EXCEEDED, "too many requests without an answer")
         except TeleportError as error:
-            session.refused(text, error)
+            session.telling.refused(text, error)
             self._answer(faults.reply(request, faults.document(error), self._next()))
             return
-        self._forward(incoming, session.query(text, length=length), incoming.raw)
+        self._forward(incoming, session.telling.query(text, length=length), incoming.raw)
 
     def _forward(self, incoming: wire.Incoming, running: Running | None, raw: bytes) -> None:
         assert self.target is not None
@@ -233,10 +234,10 @@ class UserSide(Protocol):
             displaced = self.waiting.get(request.header.request_id)
             if displaced is not None and displaced.running is not None:
                 # two of one number: which of them an answer is for cannot be known
-                self.session.result(displaced.running, ended=False)
+                self.session.telling.result(displaced.running, ended=False)
             self.waiting[request.header.request_id] = _Waiting(request, running)
         elif running is not None:
-            self.session.result(running, ended=False)
+            self.session.telling.result(running, ended=False)
         self.target.write(raw)
 
     def _refuse(self, request: Request, asked: Command, error: TeleportError) -> None:
@@ -274,7 +275,7 @@ class UserSide(Protocol):
         if waiting.running is not None:
             verdict = commands.verdict(answer.document)
             error = f"{verdict.code_name or verdict.code}: {verdict.error}" if verdict.error else ""
-            self.session.result(waiting.running, affected=verdict.rows, error=error)
+            self.session.telling.result(waiting.running, affected=verdict.rows, error=error)
 
     def target_lost(self) -> None:
         """

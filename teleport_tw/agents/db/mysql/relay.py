@@ -15,10 +15,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from teleport_tw.agents.db.flow import Running, Session
+from teleport_tw.agents.db.flow import Session
 from teleport_tw.agents.db.mysql import faults
 from teleport_tw.agents.db.mysql.audit import Audit, Told, name_of, refusal, refusal_packet
 from teleport_tw.agents.db.mysql.login import Connected
+from teleport_tw.agents.db.telling import Running
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 from teleport_tw.events.kinds import DatabaseMalformedPacket
 from teleport_tw.protocols.mysql.capabilities import Capability, Status, compression
@@ -145,7 +146,7 @@ class Relay:
         self._commands = Commands()
         self._answers = Answers(connected.capabilities)
         named = bool(connected.capabilities & Capability.QUERY_ATTRIBUTES)
-        self._audit = Audit(named, lambda: session.facts, session.commons.policy.kept)
+        self._audit = Audit(named, lambda: session.telling.facts, session.commons.policy.kept)
         self._audit.escapes = not connected.ok.status & Status.NO_BACKSLASH_ESCAPES
         self._told: Told | None = None
         self._running: Running | None = None
@@ -262,9 +263,11 @@ class Relay:
             self._malformed(piece, fault)
             return
         if told.fact is not None:
-            self._session.emit(told.fact)
+            self._session.telling.emit(told.fact)
         if told.text is not None:
-            self._running = self._session.query(told.text, told.parameters, event=told.event, length=told.length)
+            self._running = self._session.telling.query(
+                told.text, told.parameters, event=told.event, length=told.length
+            )
         self._told = told
         if not self._answers.expect(piece.code):
             self._told = None
@@ -290,7 +293,7 @@ class Relay:
 
     def _refused(self, piece: Piece) -> None:
         why, self._refusing = self._refusing, ""
-        self._session.refused(name_of(piece.code), TeleportError(Kind.NOT_IMPLEMENTED, why))
+        self._session.telling.refused(name_of(piece.code), TeleportError(Kind.NOT_IMPLEMENTED, why))
         if piece.code == Command.COM_STMT_PREPARE:
             payload = error(Errno.MAX_PREPARED_STMT_COUNT_REACHED, f"Teleport: {why}")
         else:
@@ -298,8 +301,8 @@ class Relay:
         self._reply(packets(payload, piece.sequence + 1))
 
     def _malformed(self, piece: Piece, fault: RemoteProtocolError) -> None:
-        self._session.emit(
-            DatabaseMalformedPacket(**self._session.facts, payload=piece.raw[:MAX_PAYLOAD], error=str(fault))
+        self._session.telling.emit(
+            DatabaseMalformedPacket(**self._session.telling.facts, payload=piece.raw[:MAX_PAYLOAD], error=str(fault))
         )
         self._reply(packets(faults.refusal(fault), piece.sequence + 1))
 
@@ -372,7 +375,7 @@ class Relay:
                 self._commands.file(sequence)
                 self._file = True
                 self._content_bytes = 0
-                self._content = self._session.query(f"-- the client's file {name!r} is sent")
+                self._content = self._session.telling.query(f"-- the client's file {name!r} is sent")
                 if self._to_target is not None and self._from_target is not None:
                     self._to_target.sequence = self._from_target.sequence + 1 & 0xFF
             case Farewell(error):
@@ -391,17 +394,17 @@ class Relay:
         if running is not None:
             rows = done.affected if done.rows is None else done.rows + done.affected
             message = f"{rows} rows" if done.rows is not None else f"OK, {rows} rows affected"
-            self._session.result(running, affected=rows, error=text, message=message)
+            self._session.telling.result(running, affected=rows, error=text, message=message)
         if done.error is None:
             schema = done.schema if done.schema is not None else self._audit.schema
             if schema is not None:
-                self._session.name = schema
+                self._session.telling.know(name=schema)
 
     def _content_ended(self, error: str) -> None:
         content, self._content = self._content, None
         if content is not None:
             message = f"{self._content_bytes} bytes sent"
-            self._session.result(content, error=error, message=message)
+            self._session.telling.result(content, error=error, message=message)
 
     def _reply(self, data: bytes) -> None:
         """
@@ -475,7 +478,9 @@ class Relay:
         """
         The user does not keep to the protocol.
         """
-        self._session.emit(DatabaseMalformedPacket(**self._session.facts, payload=b"", error=str(fault)))
+        self._session.telling.emit(
+            DatabaseMalformedPacket(**self._session.telling.facts, payload=b"", error=str(fault))
+        )
         self._farewell = faults.refusal(fault)
         self._say_farewell(told=self._answers.missing == 0)
 

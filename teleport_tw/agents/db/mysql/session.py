@@ -149,8 +149,8 @@ class UserSide(Protocol):
         try:
             self._listen(data)
         except RemoteProtocolError as fault:
-            self.session.emit(
-                DatabaseMalformedPacket(**self.session.facts, payload=data[:MAX_PAYLOAD], error=str(fault))
+            self.session.telling.emit(
+                DatabaseMalformedPacket(**self.session.telling.facts, payload=data[:MAX_PAYLOAD], error=str(fault))
             )
             self._refuse(fault)
 

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 from attrs import define, field
 
-from teleport_tw.agents.db.flow import Running
 from teleport_tw.agents.db.policy import MAX_QUERY
 from teleport_tw.agents.db.postgres import texts
+from teleport_tw.agents.db.telling import Running
 from teleport_tw.events.kinds import (
     DatabaseQueryFailed,
     Event,
@@ -47,7 +47,7 @@ SKIPPED = "not executed: a statement before it failed"
 
 class Teller(Protocol):
     """
-    The part of L{teleport_tw.agents.db.flow.Session} that takes what is told.
+    The part of L{teleport_tw.agents.db.telling.Telling} that takes what is told.
     """
 
     def tell(self, kind: type[Fact], **own: Any) -> None:

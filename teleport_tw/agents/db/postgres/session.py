@@ -72,7 +72,7 @@ class UserSide(Protocol):
         self._login: Deferred[None] | None = None
         self._database: DatabaseSide | None = None
         self._standing: Standing | None = None
-        self._audit = Audit(session)
+        self._audit = Audit(session.telling)
         self._held_back = False
         self._gone = False
         session.ending = self._end
@@ -323,7 +323,9 @@ class UserSide(Protocol):
 
     def _malformed(self, error: RemoteProtocolError, data: bytes) -> None:
         if self._session.permit is not None:
-            self._session.emit(DatabaseMalformedPacket(**self._session.facts, payload=data[:64], error=str(error)))
+            self._session.telling.emit(
+                DatabaseMalformedPacket(**self._session.telling.facts, payload=data[:64], error=str(error))
+            )
         if self._database is not None:
             self._database.goodbye(self._machine.send(faults.error_of(error)))
         else:
@@ -421,7 +423,9 @@ class DatabaseSide(Protocol):
         try:
             told = self._walker.feed(data)
         except RemoteProtocolError as error:
-            self._log.error("the database {name} broke its protocol: {error}", name=session.name, error=str(error))
+            self._log.error(
+                "the database {name} broke its protocol: {error}", name=session.telling.target.name, error=str(error)
+            )
             self._close()
             return
         if told:

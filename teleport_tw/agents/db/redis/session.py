@@ -20,9 +20,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from teleport_tw.agents.db.flow import Permit, Running, Session
+from teleport_tw.agents.db.flow import Permit, Session
 from teleport_tw.agents.db.redis import audit, faults, signing
 from teleport_tw.agents.db.redis.login import DEFAULT, login, sign_in
+from teleport_tw.agents.db.telling import Running
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, access_denied
 from teleport_tw.base.held import Held
 from teleport_tw.base.secret import Secret
@@ -142,8 +143,8 @@ class UserSide(Protocol):
         try:
             items = self._reader.feed(data)
         except RemoteProtocolError as fault:
-            self.session.emit(
-                DatabaseMalformedPacket(**self.session.facts, payload=data[:MAX_PAYLOAD], error=str(fault))
+            self.session.telling.emit(
+                DatabaseMalformedPacket(**self.session.telling.facts, payload=data[:MAX_PAYLOAD], error=str(fault))
             )
             self.close(f"{faults.CODE} {fault}")
             return
@@ -272,11 +273,11 @@ class UserSide(Protocol):
         if not policy.audit:
             return None
         text, length = audit.text(request, policy.parameters)
-        return self.session.query(text, length=length)
+        return self.session.telling.query(text, length=length)
 
     def _denied(self, request: Request, ledger: Ledger, line: str, problem: TeleportError) -> list[bytes]:
         text, _ = audit.text(request, self.session.commons.policy.parameters)
-        self.session.refused(text, problem)
+        self.session.telling.refused(text, problem)
         self._dropping = not request.is_whole
         if ledger.is_copying:
             self.close()
@@ -290,7 +291,7 @@ class UserSide(Protocol):
         Replies have passed: tell of the ends of their commands, and go on with what waited for them.
         """
         answered, ledger.answered = ledger.answered, []
-        result = self.session.result
+        result = self.session.telling.result
         for asked, fault in answered:
             about = asked.about
             if type(about) is _Pending:

@@ -42,7 +42,7 @@ class Pipe(StringTransport):
 
 class SessionDouble:
     """
-    What a relay asks of a session, noted.
+    What a relay asks of a session, and of what it tells, noted.
     """
 
     def __init__(self) -> None:
@@ -50,6 +50,7 @@ class SessionDouble:
         self.results: list[tuple[str, str]] = []
         self.sent = 0
         self.name = ""
+        self.telling = self
         self.facts = {"actor": Actor(user="alice"), "session": Session(id="s"), "database": DatabaseTarget(service="d")}
         self.commons = SimpleNamespace(policy=SimpleNamespace(kept=lambda values: values))
         self.database = SimpleNamespace(name="d")
@@ -78,6 +79,12 @@ class SessionDouble:
         Its end.
         """
         self.results.append((running, error))
+
+    def know(self, name: str) -> None:
+        """
+        The logical database.
+        """
+        self.name = name
 
     def refused(self, text: str, error: Any) -> None:
         """

@@ -241,7 +241,7 @@ class EndingTests(ServerTestCase):
             return idle, busy, full
 
         wires = await self.in_thread(begin)
-        await self.until(lambda: sum(session.queries for session in self.agent.commons.sessions) == 2)
+        await self.until(lambda: sum(session.telling.queries for session in self.agent.commons.sessions) == 2)
         self.cluster.copy.put(lock("l", "holiday", user="alice"))
         answers = await self.in_thread(lambda: [wire.until_end() for wire in wires])
         for wire in wires:
@@ -269,7 +269,7 @@ class EndingTests(ServerTestCase):
             return wire
 
         wire = await self.in_thread(begin)
-        await self.until(lambda: sum(session.queries for session in self.agent.commons.sessions))
+        await self.until(lambda: sum(session.telling.queries for session in self.agent.commons.sessions))
         rows = self.peer.sql("select id from information_schema.processlist where user = 'alice'").split()
         for row in rows:
             self.peer.sql(f"kill {row}")

@@ -10,10 +10,10 @@ from typing import Any
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_tw.agents.db.flow import Running
 from teleport_tw.agents.db.policy import Policy
 from teleport_tw.agents.db.postgres import audit
 from teleport_tw.agents.db.postgres.audit import SKIPPED, Audit
+from teleport_tw.agents.db.telling import Running
 from teleport_tw.events.kinds import Event, Fact
 from teleport_tw.protocols.postgres import messages as m
 
