@@ -16,25 +16,23 @@ from contextlib import suppress
 from typing import Any, ClassVar
 
 from attrs import asdict, define, field
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from teleport_tw.api.contract import Api
-from teleport_tw.api.factors import Challenge, MfaAnswer
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 from teleport_tw.base.tasks import Tasks
 from teleport_tw.base.timing import format_time, from_timestamp, steady
 from teleport_tw.conch.connection import KEEPALIVE, Connection
 from teleport_tw.dial import joining
 from teleport_tw.dial.session import Terminal as Size
+from teleport_tw.protocols.ssh.wire import put_boolean, put_text
 from teleport_tw.resources.metadata import Json
-from teleport_tw.web.answers import challenge_json
 from teleport_tw.web.envelope import (
     AUDIT,
     CLOSED,
     ERROR,
-    FACTOR,
     LATENCY,
     RAW,
     RESIZE,
@@ -44,17 +42,16 @@ from teleport_tw.web.envelope import (
     size,
 )
 from teleport_tw.web.greeting import Greeting
-from teleport_tw.web.reach import Reach, answer_from
+from teleport_tw.web.question import Question
+from teleport_tw.web.reach import Reach
 from teleport_tw.web.sessions import Session
 from teleport_tw.web.shell import TERM, Closing, Place, Shell, Wanted, find
-from teleport_tw.web.websocket import GOING_AWAY, NORMAL, TAKEN_OVER, Socket
+from teleport_tw.web.standing import Standing
+from teleport_tw.web.websocket import GOING_AWAY, NORMAL, TAKEN_OVER, Conversation, Socket
 from teleport_tw.web.window import Incoming, Outgoing
 
 KEPT_SECONDS = 120.0
 """How long a session waits for its page to come back."""
-
-ANSWER_SECONDS = 180.0
-"""To answer a challenge of a second factor."""
 
 MEASURE_SECONDS = 15.0
 """Between reports of how long the ways are."""
@@ -62,38 +59,7 @@ MEASURE_SECONDS = 15.0
 ACKNOWLEDGE_SECONDS = 0.05
 """After which the page is told that its input was taken, where no output tells it sooner."""
 
-
-@define(eq=False, repr=False)
-class Attachment:
-    """
-    One WebSocket of a terminal: a L{teleport_tw.web.websocket.Conversation}.
-    """
-
-    terminal: Terminal
-    greeting: Greeting
-
-    def opened(self, socket: Socket) -> None:
-        """See L{Conversation.opened}."""
-        self.terminal.attached(self, socket, self.greeting)
-
-    def text(self, text: str) -> None:
-        """See L{Conversation.text}."""
-        raise RemoteProtocolError("envelopes are binary messages")
-
-    def binary(self, data: bytes) -> None:
-        """See L{Conversation.binary}."""
-        if self.terminal.attachment is self:
-            self.terminal.heard(Envelope.decode(data))
-
-    def flow(self) -> None:
-        """See L{Conversation.flow}."""
-        if self.terminal.attachment is self:
-            self.terminal.flow()
-
-    def lost(self, code: int) -> None:
-        """See L{Conversation.lost}."""
-        if self.terminal.attachment is self:
-            self.terminal.detached(code)
+MAX_REQUEST_ID = 64
 
 
 @define(eq=False, kw_only=True, repr=False)
@@ -116,20 +82,19 @@ class Terminal:
     address: str
     clock: IReactorTime
     ended: Callable[[Terminal], object]
-    attachment: Attachment | None = field(default=None, init=False)
+    attachment: Conversation | None = field(default=None, init=False)
     output: Outgoing = field(factory=Outgoing, init=False)
     input: Incoming = field(factory=Incoming, init=False)
     _socket: Socket | None = field(default=None, init=False)
     _connection: Connection | None = field(default=None, init=False)
     _shell: Shell | None = field(default=None, init=False)
-    _standing: Json | None = field(default=None, init=False)
-    _sid: str = field(default="", init=False)
+    _standing: Standing | None = field(default=None, init=False)
+    _stands: bool = field(default=False, init=False)
     _size: Size = field(init=False)
     _typed: deque[bytes] = field(factory=deque, init=False)
     _input_paused: bool = field(default=False, init=False)
     _acknowledged: int = field(default=0, init=False)
-    _answer: Deferred[MfaAnswer] | None = field(default=None, init=False)
-    _challenge: Json = field(factory=dict, init=False)
+    _question: Question = field(init=False)
     _timers: dict[str, IDelayedCall] = field(factory=dict, init=False)
     _closing: Closing | None = field(default=None, init=False)
     _used: bool = field(default=True, init=False)
@@ -139,6 +104,7 @@ class Terminal:
 
     def __attrs_post_init__(self) -> None:
         self._size = self.wanted.size
+        self._question = Question(self.clock, self._send)
 
     # --- the session ------------------------------------------------------------------------------------------------
 
@@ -165,6 +131,7 @@ class Terminal:
 
     async def _open(self) -> Shell:
         place = await find(self.wanted, self.api)
+        self._standing = self._standing_at(place)
         self._connection = connection = await self.reach.connect(
             self.session,
             self.api,
@@ -172,34 +139,38 @@ class Terminal:
             login=place.login,
             names=(place.hostname,),
             address=self.address,
-            ask=self._ask,
+            ask=self._question.ask,
             responder=self,
         )
         self._shell = shell = Shell(self._shown, self._said)
         await connection.open(shell)
         await shell.begin(terminal=self._size, variables=place.variables)
-        self._stand(place)
+        self._stands = True
+        self._tell_standing(resumed=False)
         shell.registerProducer(self, True)
         self._flow_in()
         self._measure()
         return shell
 
-    def _stand(self, place: Place) -> None:
-        self._standing = {
-            "id": self._sid,
-            "kind": "ssh",
-            "cluster_name": self.session.certificates.cluster,
-            "created": format_time(from_timestamp(self.clock.seconds())),
-            "participants": [{"user": self.session.username, "mode": "peer"}],
-            **place.shown,
-        }
-        self._tell_standing(resumed=False)
+    def _standing_at(self, place: Place) -> Standing:
+        return Standing(
+            {
+                "kind": "ssh",
+                "cluster_name": self.session.certificates.cluster,
+                "created": format_time(from_timestamp(self.clock.seconds())),
+                "participants": [{"user": self.session.username, "mode": "peer"}],
+                **place.shown,
+            }
+        )
 
     def _tell_standing(self, *, resumed: bool) -> None:
-        if self._standing is None:
+        if self._standing is None or not self._stands:
             return
-        value = {"session": self._standing, "resume": self.id, "window": self.input.window, "resumed": resumed}
+        shown = {"id": "", **self._standing.shown}
+        value = {"session": shown, "resume": self.id, "window": self.input.window, "resumed": resumed}
         self._send(Envelope.of(SESSION, value))
+        if self._standing.asked is not None:
+            self._send(Envelope.of(AUDIT, self._standing.asked))
         if resumed:
             self._acknowledge()
 
@@ -225,14 +196,18 @@ class Terminal:
         return None
 
     def _said(self, what: str, text: str) -> None:
+        standing = self._standing
+        if standing is None:
+            return
         if what == SESSION:
-            self._sid = text
-            if self._standing is not None:
-                self._standing = {**self._standing, "id": text}
+            standing.shown = {**standing.shown, "id": text}
             return
         try:
             event = parse_object(text)
         except RemoteProtocolError:
+            return
+        standing.heard(event)
+        if not self._stands:  # the page reads of it in what it is told first
             return
         self._send(Envelope.of(AUDIT, event))
         terminal_size = event.get("size")
@@ -268,7 +243,7 @@ class Terminal:
 
     def _flow_in(self) -> None:
         shell = self._shell
-        if shell is None or self._standing is None:
+        if shell is None or not self._stands:
             return
         while self._typed and not self._input_paused:
             piece = self._typed.popleft()
@@ -284,7 +259,7 @@ class Terminal:
 
     # --- the page ---------------------------------------------------------------------------------------------------
 
-    def attached(self, attachment: Attachment, socket: Socket, greeting: Greeting) -> None:
+    def attached(self, attachment: Conversation, socket: Socket, greeting: Greeting) -> None:
         """
         Another WebSocket; the one before is not needed any more.
         """
@@ -301,14 +276,10 @@ class Terminal:
                 self.output.acknowledged(greeting.received)
             self.output.again()
             self._tell_standing(resumed=True)
-            self._catch_up()
+            self._question.again()
             self.flow()
         else:
             self._tasks.spawn("a terminal in a page", self._run()).addCallback(self._ran)
-
-    def _catch_up(self) -> None:
-        if self._answer is not None:  # the question is asked again
-            self._send(Envelope.of(FACTOR, self._challenge))
 
     def detached(self, code: int) -> None:
         """
@@ -318,7 +289,7 @@ class Terminal:
         self._stop("acknowledge")
         if self._over:
             return
-        if self._closing is not None or code == NORMAL or self._standing is None:
+        if self._closing is not None or code == NORMAL or not self._stands:
             self.finish()
         else:
             self._later("wait", KEPT_SECONDS, self.finish)
@@ -333,7 +304,9 @@ class Terminal:
             case "w":
                 self._resized(*size(message.text()))
             case "n":
-                self._answered(message.json())
+                self._question.answered(message.json())
+            case "t":
+                self._decided(message.json())
             case "l":
                 self._send(message)
             case "c":
@@ -359,7 +332,7 @@ class Terminal:
 
     def _resized(self, columns: int, rows: int) -> None:
         self._size = Size(kind=TERM, columns=columns, rows=rows)
-        if self._shell is not None and self._standing is not None and not self._shell.localClosed:
+        if self._shell is not None and self._stands and not self._shell.localClosed:
             self._shell.resized(self._size)
 
     def _asked_to_close(self, told: Json) -> None:
@@ -368,25 +341,12 @@ class Terminal:
             return
         self.close(Closing("closed"))
 
-    async def _ask(self, challenge: Challenge) -> MfaAnswer:
-        self._challenge = challenge_json(challenge)
-        self._answer = Deferred()
-        self._send(Envelope.of(FACTOR, self._challenge))
-        try:
-            return await self._answer.addTimeout(ANSWER_SECONDS, self.clock)
-        except TimeoutError as error:
-            raise TeleportError(Kind.ACCESS_DENIED, "nobody answered the question for a second factor") from error
-        finally:
-            self._answer = None
-
-    def _answered(self, told: dict[str, Any]) -> None:
-        if self._answer is None or self._answer.called:
-            raise RemoteProtocolError("nothing was asked")
-        try:
-            answer = answer_from(told)
-        except TeleportError as error:
-            raise RemoteProtocolError(error.message) from error
-        self._answer.callback(answer)
+    def _decided(self, told: Json) -> None:
+        request, approved = told.get("requestId"), told.get("approved")
+        if not isinstance(request, str) or len(request) > MAX_REQUEST_ID or not isinstance(approved, bool):
+            raise RemoteProtocolError("a decision has requestId, a text, and approved, true or false")
+        if self._shell is not None:
+            self._shell.conn.notify(self._shell, joining.FILE_DECISION, put_text(request) + put_boolean(approved))
 
     def flow(self) -> None:
         """
@@ -468,8 +428,7 @@ class Terminal:
         for name in tuple(self._timers):
             self._stop(name)
         self.attachment = self._socket = None
-        if self._answer is not None and not self._answer.called:
-            self._answer.cancel()
+        self._question.cancel()
         self._hang_up()
         self._tasks.cancel()
         self.ended(self)

@@ -16,9 +16,10 @@ from twisted.logger import Logger
 
 from teleport_tw.api.contract import Api
 from teleport_tw.api.streams import address_text
-from teleport_tw.base.errors import Kind, TeleportError, not_found
+from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, not_found
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.tasks import Tasks
+from teleport_tw.web.envelope import Envelope
 from teleport_tw.web.greeting import Greeting, Threshold
 from teleport_tw.web.reach import Reach
 from teleport_tw.web.refusal import Refusal
@@ -26,7 +27,7 @@ from teleport_tw.web.routes import Call, Reply, Route, Who
 from teleport_tw.web.sessions import Session
 from teleport_tw.web.shapes import Text
 from teleport_tw.web.shell import RESTART, SIGNED_OUT, Wanted
-from teleport_tw.web.terminal import Attachment, Terminal
+from teleport_tw.web.terminal import Terminal
 from teleport_tw.web.websocket import Conversation, Socket, Upgrade, check_upgrade
 
 MAX_OF_ONE = 250
@@ -37,6 +38,39 @@ SWEEP_SECONDS = 30.0
 
 MAX_PARAMS = 2048
 """Characters of what a page asks for."""
+
+
+@define(eq=False, repr=False)
+class Attachment:
+    """
+    One WebSocket of a terminal: a L{teleport_tw.web.websocket.Conversation}.
+    """
+
+    terminal: Terminal
+    greeting: Greeting
+
+    def opened(self, socket: Socket) -> None:
+        """See L{Conversation.opened}."""
+        self.terminal.attached(self, socket, self.greeting)
+
+    def text(self, text: str) -> None:
+        """See L{Conversation.text}."""
+        raise RemoteProtocolError("envelopes are binary messages")
+
+    def binary(self, data: bytes) -> None:
+        """See L{Conversation.binary}."""
+        if self.terminal.attachment is self:
+            self.terminal.heard(Envelope.decode(data))
+
+    def flow(self) -> None:
+        """See L{Conversation.flow}."""
+        if self.terminal.attachment is self:
+            self.terminal.flow()
+
+    def lost(self, code: int) -> None:
+        """See L{Conversation.lost}."""
+        if self.terminal.attachment is self:
+            self.terminal.detached(code)
 
 
 @define(eq=False, kw_only=True, repr=False)

@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 from teleport_tw.api.factors import Challenge, MfaAnswer, MfaNeed, MfaTarget
 from teleport_tw.base.secret import Secret
 from teleport_tw.base.timing import utc_now
-from teleport_tw.web import terminal as terminal_module
+from teleport_tw.web import question
 from teleport_tw.web.envelope import CLOSED, FACTOR, RAW, SESSION, Envelope
 from teleport_tw.web.terminal import KEPT_SECONDS
 from teleport_tw.web.window import WINDOW_BYTES
@@ -277,7 +277,7 @@ class FactorTests(TestCase):
 
     async def test_nobody_answers(self) -> None:
         """The page reads what was waited for."""
-        self.patch(terminal_module, "ANSWER_SECONDS", 0.05)
+        self.patch(question, "ANSWER_SECONDS", 0.05)
         _, page = await self.asked()
         await until(lambda: page.of(CLOSED))
         (closing,) = page.of(CLOSED)

@@ -4,7 +4,7 @@ Files that are copied while others watch: each is asked about in the session, an
 The file process (L{teleport_tw.agents.ssh.fileserver}) asks before it opens a file, and opens the one that was named,
 in the direction that was named, once. One request is asked about at a time. It is granted when those who said yes would
 by themselves satisfy the owner's C{require_session_join}, and denied by anybody who could have been one of them, by the
-end of the session, or after L{ANSWER_SECONDS}.
+end of the session, or after L{ANSWER_SECONDS}. People read of it on the screen, their programs by C{x-teleport-event}.
 
 @see: docs/protocols/joining.rst
 """
@@ -12,7 +12,7 @@ end of the session, or after L{ANSWER_SECONDS}.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from attrs import define, evolve, field
@@ -23,8 +23,11 @@ from teleport_tw.events.kinds import FileTransferApprove, FileTransferDeny, File
 from teleport_tw.resources.sessions import State
 
 if TYPE_CHECKING:
-    from teleport_tw.agents.ssh.party import Member, Party
+    from teleport_tw.agents.ssh.member import Member
+    from teleport_tw.agents.ssh.party import Party
     from teleport_tw.recordings.capture import Facts
+
+_FileEvent = FileTransferRequest | FileTransferApprove | FileTransferDeny
 
 APPROVE, DENY = b"f", b"d"
 
@@ -89,7 +92,7 @@ class Approvals:
         else:
             request = Request(facts=facts, path=path, upload=upload, answer=answer)
             self._waiting.append(request)
-            self._note(FileTransferRequest, request)
+            self._record(FileTransferRequest, request)
             if len(self._waiting) == 1:
                 self._show()
             return request
@@ -100,7 +103,15 @@ class Approvals:
         Who asked is gone.
         """
         if request in self._waiting:
-            self._remove(request)
+            self._refuse(request, "who asked has gone")
+
+    def joined(self, member: Member) -> None:
+        """
+        Who comes later is asked as well.
+        """
+        if self._waiting:
+            member.channel.write(self.party.line(self._question))
+            self.party.inform_member(member, self._asked_of(member))
 
     def key(self, member: Member, data: bytes) -> None:
         """
@@ -123,14 +134,17 @@ class Approvals:
             return True
         if member not in request.approvers:
             request.approvers.append(member)
-            self._note(FileTransferApprove, request, member)
+            self._record(FileTransferApprove, request, member)
         present = [each for each in request.approvers if each.id in self.party.members]
-        if self.party.state is State.RUNNING and self.party.presence(present).satisfied:
-            self.party.say(f"{plain(member.username)} approved: the file is copied.")
+        found = self.party.presence(present)
+        granted = self.party.state is State.RUNNING and found.satisfied
+        who = plain(member.username)
+        self.party.say(f"{who} approved: the file is copied." if granted else f"{who} approved; more have to.")
+        told = self._facts(FileTransferApprove, request)
+        self.party.inform({**told, "granted": granted, "missing": "" if granted else "; ".join(found.required)})
+        if granted:
             self._remove(request)
             request.answer("")
-        else:
-            self.party.say(f"{plain(member.username)} approved; more have to.")
         return True
 
     def end(self) -> None:
@@ -143,19 +157,34 @@ class Approvals:
         for stop in stops:
             stop()
 
-    def _show(self) -> None:
-        realm, request = self.party.owner.user.realm, self._waiting[0]
-        self._shown_at = realm.reactor.seconds()
+    @property
+    def _question(self) -> str:
+        request = self._waiting[0]
         who = plain(request.facts.actor.user)
         what = f"copy a file to {request.path}" if request.upload else f"copy the file {request.path}"
-        self.party.say(f"User {who} asks to {what}. Moderators: f approves, d denies.")
-        self._timer = realm.reactor.callLater(ANSWER_SECONDS, self._deny, request, "nobody approved of it in time")
+        return f"User {who} asks to {what}. Moderators: f approves, d denies."
+
+    def _asked_of(self, member: Member) -> dict[str, Any]:
+        return {**self._facts(FileTransferRequest, self._waiting[0]), "counts": self.party.counts(member)}
+
+    def _show(self) -> None:
+        reactor, request = self.party.owner.user.realm.reactor, self._waiting[0]
+        self._shown_at = reactor.seconds()
+        self.party.say(self._question)
+        self.party.inform_owner({**self._facts(FileTransferRequest, request), "counts": False})
+        for member in self.party.members.values():
+            self.party.inform_member(member, self._asked_of(member))
+        self._timer = reactor.callLater(ANSWER_SECONDS, self._deny, request, "nobody approved of it in time")
 
     def _deny(self, request: Request, reason: str, member: Member | None = None) -> None:
-        self._note(FileTransferDeny, request, member, reason)
-        self.party.say(f"Copying {request.path} is denied: {reason}.")
-        self._remove(request)
+        self._refuse(request, reason, member)
         request.answer(reason)
+
+    def _refuse(self, request: Request, reason: str, member: Member | None = None) -> None:
+        self._record(FileTransferDeny, request, member, reason)
+        self.party.say(f"Copying {request.path} is denied: {reason}.")
+        self.party.inform({**self._facts(FileTransferDeny, request), "reason": reason})
+        self._remove(request)
 
     def _remove(self, request: Request) -> None:
         shown = self._waiting[0] is request
@@ -166,16 +195,15 @@ class Approvals:
             if self._waiting and self.party.state is not State.TERMINATED:
                 self._show()
 
-    def _note(
+    def _record(
         self,
-        kind: type[FileTransferRequest] | type[FileTransferApprove] | type[FileTransferDeny],
+        kind: type[_FileEvent],
         request: Request,
         member: Member | None = None,
         reason: str = "",
     ) -> None:
         facts = request.facts if member is None else member.channel.facts
         owner = self.party.owner.user.target
-        approvers = tuple(each.username for each in request.approvers)
         self.party.owner.user.realm.sink.emit(
             kind(
                 actor=evolve(facts.actor, login=owner.login),
@@ -186,10 +214,18 @@ class Approvals:
                 location=request.path,
                 download=not request.upload,
                 requester=request.facts.actor.user,
-                approvers=approvers,
+                approvers=tuple(each.username for each in request.approvers),
                 reason=reason,
             )
         )
-        told = {"event": kind.NAME, "sid": self.party.id, "requestID": request.id, "location": request.path}
-        told |= {"direction": "upload" if request.upload else "download", "requester": request.facts.actor.user}
-        self.party.inform({**told, "approvers": " ".join(approvers), "reason": reason})
+
+    def _facts(self, kind: type[_FileEvent], request: Request) -> dict[str, Any]:
+        return {
+            "event": kind.NAME,
+            "sid": self.party.id,
+            "requestID": request.id,
+            "location": request.path,
+            "direction": "upload" if request.upload else "download",
+            "requester": request.facts.actor.user,
+            "approvers": [each.username for each in request.approvers],
+        }

@@ -27,7 +27,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from teleport_tw.access import sessions as rules
-from teleport_tw.agents.ssh.party import KIND, Member, Party
+from teleport_tw.agents.ssh.member import Member
+from teleport_tw.agents.ssh.party import KIND, Party
 from teleport_tw.agents.ssh.pty import Size
 from teleport_tw.agents.ssh.realm import Registry
 from teleport_tw.base.errors import Kind, TeleportError, access_denied, bad_parameter

@@ -23,16 +23,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from attrs import define, evolve, field
-from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from teleport_tw.access import sessions as rules
 from teleport_tw.agents.ssh.approvals import Approvals
 from teleport_tw.agents.ssh.hooks import Hooks
+from teleport_tw.agents.ssh.member import Member
 from teleport_tw.agents.ssh.pty import Size
 from teleport_tw.agents.ssh.screen import Screen
 from teleport_tw.agents.ssh.words import help_of, plain
@@ -41,6 +39,7 @@ from teleport_tw.base.timing import from_timestamp
 from teleport_tw.dial import joining
 from teleport_tw.events.kinds import Actor, SessionJoin, SessionLeave
 from teleport_tw.events.kinds import Session as SessionGroup
+from teleport_tw.resources.metadata import Json
 from teleport_tw.resources.roles import JoinMode
 from teleport_tw.resources.sessions import Participant, State
 
@@ -60,63 +59,6 @@ MAX_TOLD = 64
 
 LEAVE = b"\x03"
 TERMINATE = b"t"
-
-
-@implementer(IPushProducer)
-@define(eq=False, kw_only=True)
-class Member:
-    """
-    Somebody who joined.
-
-    @ivar channel: theirs.
-    @ivar size: of their terminal; C{None} for none.
-    @ivar behind: they do not keep up, and are left out until they do.
-    @ivar told: events since.
-    """
-
-    party: Party
-    channel: SessionChannel
-    mode: JoinMode
-    size: Size | None
-    id: str = field(factory=lambda: str(uuid4()))
-    behind: bool = False
-    told: int = 0
-
-    @property
-    def username(self) -> str:
-        """
-        Of the cluster.
-        """
-        return self.channel.user.target.identity.username
-
-    @property
-    def types(self) -> bool:
-        """
-        Whether what they type reaches the program.
-        """
-        return self.mode is JoinMode.PEER
-
-    def pauseProducing(self) -> None:
-        """
-        Their connection has no more room.
-        """
-        self.behind = True
-
-    def resumeProducing(self) -> None:
-        """
-        It has.
-        """
-        if self.behind:
-            self.behind, self.told = False, 0
-            self.party.paint(self)
-            if not self.types:
-                self.party.tell_size(self)
-
-    def stopProducing(self) -> None:
-        """
-        They are gone; the channel says so as well.
-        """
-        self.behind = True
 
 
 @define(eq=False, kw_only=True)
@@ -260,7 +202,7 @@ class Party:
         channel.registerProducer(member, True)
         self.members[member.id] = member
         self.paint(member)
-        channel.write(self._line(help_of(mode)))
+        channel.write(self.line(help_of(mode)))
         self.hooks.joined(member.username)
         self._emit(SessionJoin, member)
         reason = plain(channel.variables.get(joining.REASON, ""))
@@ -269,6 +211,7 @@ class Party:
         self._fit()
         if not member.types:
             self.tell_size(member)
+        self.files.joined(member)
         self._review()
         return member
 
@@ -337,7 +280,7 @@ class Party:
         """
         A line for everybody, and in the recording.
         """
-        line = self._line(text)
+        line = self.line(text)
         if not self.screen.alternate:
             self.screen.feed(line)
         self.hooks.seen(line)
@@ -346,10 +289,10 @@ class Party:
             if not member.behind:
                 member.channel.write(line)
 
-    def _line(self, text: str) -> bytes:
+    def line(self, text: str) -> bytes:
         """
-        Between the program's lines, with what stood before the cursor again below; in a program that has the whole
-        screen, at its bottom until that is painted anew.
+        @return: it, between the program's lines, with what stood before the cursor again below; in a program that has
+            the whole screen, at its bottom until that is painted anew.
         """
         if self.screen.alternate:
             return f"\x1b7\x1b[{self._shown[1]};1H\x1b[0;7m{text[: self._shown[0]]}\x1b[K\x1b[m\x1b8".encode()
@@ -400,14 +343,14 @@ class Party:
         @return: what the policies say were these all that are present.
         """
         owner = self.owner.user.target.identity.username
-        return rules.presence(self.roles, KIND, map(_participant, members), owner=owner)
+        return rules.presence(self.roles, KIND, (each.participant for each in members), owner=owner)
 
     def counts(self, member: Member) -> bool:
         """
         @return: whether the policies ask for such as them.
         """
         owner = self.owner.user.target.identity.username
-        return member.username != owner and rules.counts(self.roles, KIND, _participant(member))
+        return member.username != owner and rules.counts(self.roles, KIND, member.participant)
 
     def _fit(self) -> None:
         """
@@ -432,7 +375,7 @@ class Party:
         Who only watches has to know how large the picture is.
         """
         columns, rows = self._shown
-        self._inform(member, {"event": "resize", "sid": self.id, "size": f"{columns}:{rows}"})
+        self.inform_member(member, {"event": "resize", "sid": self.id, "size": f"{columns}:{rows}"})
 
     def _emit(self, kind: type[SessionJoin] | type[SessionLeave], member: Member) -> None:
         facts, owner = member.channel.facts, self.owner.user.target
@@ -444,22 +387,31 @@ class Party:
         self.owner.user.realm.sink.emit(event)
         self.inform({"event": kind.NAME, "sid": self.id, "user": member.username, "mode": member.mode.value})
 
-    def inform(self, told: dict[str, str]) -> None:
+    def inform(self, told: Json) -> None:
         """
         Tell everybody's client.
         """
-        self._notify(self.owner, told)
+        self.inform_owner(told)
         for each in self.members.values():
-            self._inform(each, told)
+            self.inform_member(each, told)
 
-    def _inform(self, member: Member, told: dict[str, str]) -> None:
+    def inform_owner(self, told: Json) -> None:
+        """
+        Tell the owner's client.
+        """
+        self._notify(self.owner, told)
+
+    def inform_member(self, member: Member, told: Json) -> None:
+        """
+        Tell one's client.
+        """
         if member.behind:
             member.told += 1
         if member.told <= MAX_TOLD:
             self._notify(member.channel, told)
 
     @staticmethod
-    def _notify(channel: SessionChannel, told: dict[str, str]) -> None:
+    def _notify(channel: SessionChannel, told: Json) -> None:
         if not channel.localClosed:
             channel.conn.notify(channel, joining.EVENT, json.dumps(told).encode())
 
@@ -479,10 +431,3 @@ class Party:
 
     def _announce(self) -> None:
         self.owner.user.realm.trackers.change(self.id, self.participants(), self.state)
-
-
-def _participant(member: Member) -> rules.Participant:
-    checker = member.channel.user.target.checker
-    return rules.Participant(
-        username=member.username, roles=checker.role_names, traits=checker.traits, mode=member.mode
-    )
