@@ -48,6 +48,9 @@ START_SECONDS = 30.0
 MAX_SAID = 1024
 """Bytes of what a server says beside SFTP."""
 
+WATCHERS_DENY = "those who watch the session denied it"
+"""What our servers say of a file that was asked about; whatever else says ACCESS_DENIED is worded by us."""
+
 _KINDS = {2: Kind.NOT_FOUND, 3: Kind.ACCESS_DENIED, 8: Kind.NOT_IMPLEMENTED}
 _TEXTS = {2: "no such file or folder", 3: "permission denied", 4: "failure", 8: "not supported by the server"}
 
@@ -283,7 +286,7 @@ def _problem(path: str, error: Exception) -> TeleportError:
     code = error.code if isinstance(error, SFTPError) else 8
     text = _TEXTS.get(code) or "failure"
     said = str(error.message) if isinstance(error, SFTPError) else ""
-    if code not in (2, 3) and said:
+    if (code not in (2, 3) and said) or (code == 3 and said == WATCHERS_DENY):
         text = "".join(letter for letter in said[:256] if letter.isprintable())
     return TeleportError(_KINDS.get(code, Kind.BAD_PARAMETER), f"{path}: {text}")
 

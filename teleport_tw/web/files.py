@@ -173,9 +173,14 @@ class Files(Service):
         asked = call.query.get("path", ".")
         async with self._sftp(call) as sftp:
             path = await sftp.real(_from_home(asked))
-            found = await sftp.list(path)
+            try:
+                found = await sftp.list(path)
+            except TeleportError as error:
+                if error.kind is not Kind.NOT_IMPLEMENTED:  # as while others are asked about each file
+                    raise
+                return {"path": _shown(path), "items": [], "truncated": False, "listed": False}
         items = [_item(name, said) for name, said in found[:MAX_LISTED]]
-        return {"path": _shown(path), "items": items, "truncated": len(found) > MAX_LISTED}
+        return {"path": _shown(path), "items": items, "truncated": len(found) > MAX_LISTED, "listed": True}
 
     async def download(self, call: Call) -> Reply:
         """
@@ -255,14 +260,16 @@ class Files(Service):
 
         try:
             said = _a_file(path, await sftp.stat(path))
+            pieces = sftp.read(path)
+            first = await anext(pieces, b"")  # what is denied can still be said
         except BaseException:
             done()
             raise
         headers = {b"Content-Disposition": disposition(path.rpartition("/")[2]), b"Content-Security-Policy": b"sandbox"}
         if said.size:
             headers[b"Content-Length"] = b"%d" % said.size
-        pieces = _exactly(sftp.read(path), said.size, call.request, done)
-        return Answer(body=pieces, content_type=OCTETS, headers=headers)
+        body = _exactly(first, pieces, said.size, call.request, done)
+        return Answer(body=body, content_type=OCTETS, headers=headers)
 
     # --- connections ------------------------------------------------------------------------------------------------
 
@@ -353,7 +360,7 @@ def _answered(request: Any) -> Callable[[Challenge], Any]:
 
 
 async def _exactly(
-    pieces: AsyncIterator[bytes], size: int, request: Any, done: Callable[[], None]
+    first: bytes, rest: AsyncIterator[bytes], size: int, request: Any, done: Callable[[], None]
 ) -> AsyncIterator[bytes]:
     """
     As many bytes as were announced; a client whose file breaks off sees its connection break, and not a shorter file.
@@ -362,7 +369,7 @@ async def _exactly(
     """
     sent = 0
     try:
-        async for piece in pieces:
+        async for piece in _joined(first, rest):
             part = piece[: size - sent] if size else piece
             sent += len(part)
             if part:
@@ -374,8 +381,14 @@ async def _exactly(
     except TeleportError:
         _break_off(request)
     finally:
-        await pieces.aclose()  # type: ignore[attr-defined]  # it is a generator
+        await rest.aclose()  # type: ignore[attr-defined]  # it is a generator
         done()
+
+
+async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
 
 
 def _break_off(request: Any) -> None:

@@ -12,6 +12,8 @@ from teleport_tw.events.files import FileTransferApprove, FileTransferDeny, File
 from teleport_tw.events.kinds import SessionJoin, SessionLeave
 from teleport_tw.resources.metadata import Json
 
+_ASKED = {"event": FileTransferRequest.NAME}
+
 
 @define(eq=False)
 class Standing:
@@ -40,7 +42,7 @@ class Standing:
             case FileTransferRequest.NAME:
                 self.asked = event
             case FileTransferApprove.NAME:
-                self.asked = None if event.get("granted") else event
+                self.asked = None if event.get("granted") else {**(self.asked or {}), **event, **_ASKED}
             case FileTransferDeny.NAME:
                 self.asked = None
 

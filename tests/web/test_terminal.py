@@ -247,6 +247,32 @@ class AttackTests(TestCase):
             self.assertEqual((closing["code"], bool(closing["reason"])), ("refused", True), closing)
 
 
+class DecisionTests(TestCase):
+    """
+    Whether a file may be copied, said by pages that may not say so.
+    """
+
+    async def test_not_theirs(self) -> None:
+        """The server takes no answer of who asks for the file, or to nothing; the session goes on."""
+        pages = await Pages.start(self)
+        page = await pages.shell()
+        for told in ({"requestId": "x", "approved": True}, {"requestId": "y" * 64, "approved": False}):
+            page.say(Envelope.of("t", told))
+        page.type(b"echo $((6*7)); exit\r")
+        await until(lambda: page.of(CLOSED))
+        self.assertIn(b"42", page.shown)
+
+    async def test_no_decision(self) -> None:
+        """What is no decision ends it."""
+        pages = await Pages.start(self)
+        for wrong in ({}, {"requestId": 1, "approved": True}, {"requestId": "x" * 65, "approved": True},
+                      {"requestId": "x"}, {"requestId": "x", "approved": "yes"}):  # fmt: skip
+            page = await pages.shell()
+            page.say(Envelope.of("t", wrong))
+            await until(lambda page=page: page.closed)
+            self.assertEqual(page.closed, 1008, wrong)
+
+
 class FactorTests(TestCase):
     """
     A server that wants a second factor for each session.

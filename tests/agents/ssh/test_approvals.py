@@ -120,6 +120,27 @@ class ApprovalTests(PartyTestCase):
         _, err, code = await copied
         self.assertEqual(code, 0, err)
 
+    async def test_who_comes_later(self) -> None:
+        """
+        Reads the question as well; that whoever asked is gone is told to all, and nothing can be approved then.
+        """
+        alice, bob = await self.begin()
+        source, target = self.files()
+        copied = self.copy(str(source), f"HOST:{target}")
+        await self.until(lambda: self.party.files._waiting)
+        [request] = self.party.files._waiting
+        late = self.joiner("moderator", "bob")
+        await self.until(lambda: late.seen.count(b"f approves, d denies") > 1)
+        bob_here = next(iter(self.party.members.values()))
+        self.party.files.withdraw(request)
+        await self.until(lambda: late.sees("who asked has gone") and alice.sees("who asked has gone"))
+        self.assertFalse(self.party.files.decide(bob_here, True, request.id))
+        [denied] = self.sink.named("file_transfer_request_deny")
+        self.assertEqual(denied["reason"], "who asked has gone")
+        bob.type("t")
+        await copied
+        self.assertFalse(target.exists())
+
     async def test_the_end_of_the_session(self) -> None:
         """
         Is a no.

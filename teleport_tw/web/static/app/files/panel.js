@@ -6,7 +6,7 @@ import { useLoad } from "../load.js";
 import { useStore } from "../state.js";
 import { stylesheet } from "../stylesheet.js";
 import { harmless } from "../text.js";
-import { Button, ErrorState, Icon, Skeleton, bytes, exactTime } from "../ui/index.js";
+import { Button, ErrorState, Field, Icon, Skeleton, bytes, exactTime } from "../ui/index.js";
 import { above, joined, trail } from "./paths.js";
 import { download, list, tidy, transfers, upload } from "./transfers.js";
 
@@ -70,7 +70,9 @@ export function Files({ tab, onClose }) {
         ? html`<${ErrorState} error=${listed.error} onRetry=${listed.reload} />
             ${wanted && html`<p class="files-back"><${Button} onClick=${() => setWanted("")}>To the start<//></p>`}`
         : listed.data
-          ? html`<${Entries} entries=${listed.data.items} path=${path} place=${place} onGo=${setWanted} />
+          ? listed.data.listed === false
+            ? html`<${Named} path=${path} place=${place} />`
+            : html`<${Entries} entries=${listed.data.items} path=${path} place=${place} onGo=${setWanted} />
               ${listed.data.truncated && html`<p class="files-empty soft">Only the first ${listed.data.items.length.toLocaleString()} are shown.</p>`}`
           : html`<${Skeleton} lines=${6} />`}
     </div>
@@ -126,6 +128,25 @@ function Entries({ entries, path, place, onGo }) {
     ${sorted.map((entry) => html`<${Line} key=${entry.name} entry=${entry} path=${joined(path, entry.name)} place=${place} onGo=${onGo} />`)}
     ${!entries.length && html`<li class="files-empty soft">This folder is empty. Drop files here to upload them.</li>`}
   </ul>`;
+}
+
+/**
+ * Where those who watch a session are asked about each file, folders are not shown: files are named.
+ * @param {{ path: string, place: import("./transfers.js").Place }} props
+ */
+function Named({ path, place }) {
+  const [name, setName] = useState("");
+  return html`<form
+    class="files-named"
+    onSubmit=${(/** @type {Event} */ event) => {
+      event.preventDefault();
+      if (name) download(place, /^(\/|~\/)/.test(name) ? name : joined(path, name));
+    }}
+  >
+    <p class="soft">Those who watch this session are asked about each file, so folders are not shown. Files that you upload go to <code>${harmless(path)}</code>.</p>
+    <${Field} label="File to download" value=${name} onInput=${setName} hint="Its name in this folder, or its whole path." spellcheck=${false} autocomplete="off" />
+    <${Button} type="submit" icon="download" disabled=${!name}>Download<//>
+  </form>`;
 }
 
 /** @param {Entry} entry */

@@ -12,6 +12,7 @@ import { Factor } from "../terminal/factor.js";
 import { Finder } from "../terminal/finder.js";
 import { KeyBar } from "../terminal/keys.js";
 import { Ended, Waiting } from "../terminal/notes.js";
+import { FileQuestion } from "../terminal/file-question.js";
 import { People } from "../terminal/people.js";
 import { Picker } from "../terminal/picker.js";
 import { preferences } from "../terminal/preferences.js";
@@ -91,6 +92,7 @@ export default function Console({ params, query }) {
           <div class="console-body">
             <${Pane} key=${tab.key} tab=${tab} panel=${panel}>
               <${Waiting} tab=${tab} />
+              <${FileQuestion} tab=${tab} />
               ${open === "find" && html`<${Finder} screen=${tab.screen} onClose=${shut} />`}
             <//>
             ${files && tab.session.facts && html`<${Files} key=${tab.key} tab=${tab} onClose=${() => setFiles(false)} />`}

@@ -11,7 +11,7 @@ import { Badge, Button, Confirm, Icon } from "../ui/index.js";
 export const MODES = {
   observer: { label: "Watch", about: "You see everything and type nothing.", icon: "eye" },
   peer: { label: "Work along", about: "You type into the same shell.", icon: "terminal" },
-  moderator: { label: "Moderate", about: "You watch, and may end the session.", icon: "shield" },
+  moderator: { label: "Moderate", about: "You watch, answer when files are to be copied, and may end the session.", icon: "shield" },
 };
 
 /** @param {{ tab: Tab }} props */

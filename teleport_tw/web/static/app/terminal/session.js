@@ -8,6 +8,7 @@
  * The rules of the conversation are in docs/protocols/terminal.rst.
  */
 
+import { NOTHING, heard } from "./asked.js";
 import { Outbox, decode, encode, json } from "./envelope.js";
 import { pause } from "./backoff.js";
 
@@ -95,6 +96,8 @@ export class Session {
     this.latency = { page: null, server: null };
     /** A challenge of a second factor that waits for an answer. @type {any} */
     this.challenge = null;
+    /** A file that is asked about, and what became of the last. @type {import("./asked.js").Files} */
+    this.files = NOTHING;
     /** Warnings and news, newest last; for people. @type {string[]} */
     this.notices = [];
     /** Whether something typed had to be refused. */
@@ -194,6 +197,22 @@ export class Session {
     this.challenge = null;
     this.#become("connecting");
     this.#send(encode("n", proof));
+  }
+
+  /** Whether a file may be copied. @param {string} requestId @param {boolean} approved */
+  decide(requestId, approved) {
+    const { asked } = this.files;
+    if (this.state !== "live" || asked?.id !== requestId) return;
+    this.#send(encode("t", { requestId, approved }));
+    this.files = { ...this.files, asked: { ...asked, said: approved } };
+    this.#changed();
+  }
+
+  /** What became of a file was read. @param {string} requestId */
+  forget(requestId) {
+    if (this.files.outcome?.id !== requestId) return;
+    this.files = { ...this.files, outcome: null };
+    this.#changed();
   }
 
   /** Try now rather than at `retryAt`. */
@@ -329,6 +348,7 @@ export class Session {
       mode: session.mode || "peer",
     };
     this.participants = participants(session.participants);
+    this.files = NOTHING;
     this.resume = resume;
     this.window = window;
     this.attempt = 0;
@@ -354,14 +374,17 @@ export class Session {
   }
 
   /** @param {{event: string, user?: string, mode?: string, participants?: unknown}} said */
-  #event({ event, user = "", mode = "peer" }) {
+  #event(said) {
+    const { event, user = "", mode = "peer" } = said;
     if (event === "session.join") {
       this.participants = [...this.participants, { user, mode }];
     } else if (event === "session.leave") {
       const gone = this.participants.findIndex((each) => each.user === user);
       this.participants = this.participants.filter((_each, index) => index !== gone);
     } else {
-      return;
+      const files = heard(this.files, said);
+      if (files === this.files) return;
+      this.files = files;
     }
     this.#changed();
   }

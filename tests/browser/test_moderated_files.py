@@ -1,0 +1,155 @@
+"""
+Files of a session that others must watch: asked about in one window, answered in another.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.terminals import ME, TerminalTest
+from tests.journeys.cluster import until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+_JOINS = {"name": "all", "roles": ["access", "watched"], "kinds": ["ssh"], "modes": ["*"]}
+_NEEDS = {"name": "eyes", "filter": 'contains(user.spec.roles, "guard")', "kinds": ["ssh"], "modes": ["moderator"]}
+ROLES = {
+    "watched": {"logins": [ME], "node_labels": {"*": "*"}, "require_session_join": [_NEEDS]},
+    "guard": {"join_sessions": [_JOINS]},
+}
+
+
+@pytest.mark.servers
+class ModeratedFilesTests(TerminalTest):
+    """
+    Alice copies, Bob is asked, Carol looks on.
+    """
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """
+        Roles of theirs.
+        """
+        super().setUpClass()
+        for name, allow in ROLES.items():
+            path = Path(cls.cluster.folder) / f"{name}.yaml"
+            role = {"kind": "role", "version": "v7", "metadata": {"name": name}, "spec": {"allow": allow}}
+            path.write_text(json.dumps(role))
+            cls.cluster.tctl("create", "-f", str(path))
+
+    def setUp(self) -> None:
+        """
+        A folder on the server.
+        """
+        super().setUp()
+        self.folder = Path(tempfile.mkdtemp(prefix="tw-files-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def begun(self) -> tuple[Page, Page]:
+        """
+        @return: windows of the owner and of the moderator.
+        """
+        owner = self.signed_in("alice", roles="watched")
+        owner.get_by_role("link", name=re.compile("^Connect to node-1")).click()
+        self.shows(owner, "Waiting for participants")
+        guard = self.signed_in("bob", roles="access,guard")
+        self.joins(guard, "Moderate")
+        self.shows(owner, "Everybody required is here")
+        return owner, guard
+
+    def joins(self, page: Page, how: str) -> None:
+        """
+        @param how: the beginning of the choice.
+        """
+        page.get_by_role("link", name="Active sessions").click()
+        page.get_by_role("button", name=re.compile("^Join ")).first.click()
+        page.get_by_role("menuitem", name=re.compile(f"^{how}")).click()
+
+    def opens_files(self, owner: Page) -> None:
+        """
+        The owner's panel, at the folder.
+        """
+        owner.get_by_role("button", name="Files", exact=True).click()
+        owner.get_by_label("File to download").wait_for()
+        owner.get_by_role("button", name="Type a path").click()
+        owner.get_by_label("Path of a folder").fill(str(self.folder))
+        owner.keyboard.press("Enter")
+        owner.get_by_role("navigation", name="Folder").get_by_text(self.folder.name).wait_for()
+
+    def sends(self, owner: Page, name: str, text: str) -> None:
+        """
+        An upload.
+        """
+        owner.set_input_files("input[type=file]", [{"name": name, "mimeType": "text/plain", "buffer": text.encode()}])
+
+    def test_answered(self) -> None:
+        """
+        One yes is good for one file in one direction, and a no for it; each reads what became of it.
+        """
+        self.expected_statuses = {403}
+        owner, guard = self.begun()
+        self.opens_files(owner)
+        self.looks_right(owner, where="files that are named")
+        self.sends(owner, "given.txt", "by Alice")
+        asked = guard.get_by_role("status", name="A file is asked about")
+        asked.get_by_text("alice wants to copy a file to the server").wait_for()
+        owner.get_by_text("Waiting for those who watch to approve").wait_for()
+        self.assertFalse((self.folder / "given.txt").exists())
+        self.looks_right(guard, where="a moderator is asked")
+        self.looks_right(owner, where="an owner waits")
+        self.assertIn("/given.txt", asked.inner_text())
+        guard.keyboard.press("Tab")
+        guard.keyboard.press("Tab")
+        guard.keyboard.press("Enter")
+        owner.get_by_text("Approved: the file is copied.", exact=True).wait_for()
+        until(lambda: (self.folder / "given.txt").exists(), "the file")
+        until(lambda: (self.folder / "given.txt").read_text() == "by Alice", "all of the file")
+        owner.get_by_label("File to download").fill("given.txt")
+        owner.keyboard.press("Enter")
+        asked.get_by_text("alice wants to copy a file from the server").wait_for()
+        with owner.expect_download() as waiting:
+            asked.get_by_role("button", name="Approve").click()
+        self.assertEqual(Path(waiting.value.path()).read_text(), "by Alice")
+        self.sends(owner, "denied.txt", "x")
+        asked.get_by_text("/denied.txt").wait_for()
+        asked.get_by_role("button", name="Deny").click()
+        owner.get_by_text("It was denied: bob denied it.").wait_for()
+        owner.get_by_text("those who watch the session denied it").wait_for()
+        self.looks_right(owner, where="a file is denied")
+        self.assertFalse((self.folder / "denied.txt").exists())
+        for kind, names in (
+            ("", ("given", "given", "denied")),
+            ("_approve", ("given", "given")),
+            ("_deny", ("denied",)),
+        ):
+            told = self.cluster.events(f"file_transfer_request{kind}")
+            self.assertEqual([Path(event["location"]).stem for event in told], list(names), kind)
+
+    def test_who_comes_later(self) -> None:
+        """
+        A page that joins while a file is asked about, or comes back, is asked as well; who does not count only reads.
+        """
+        owner, guard = self.begun()
+        self.opens_files(owner)
+        self.sends(owner, "<img src=x onerror=alert(1)>", "x")
+        asked = guard.get_by_role("status", name="A file is asked about")
+        asked.get_by_text("onerror").wait_for()
+        guard.reload()
+        asked.get_by_text("onerror").wait_for()
+        self.assertEqual(guard.locator("img").count(), 0)
+        other = self.signed_in("carol", roles="access,guard")
+        self.joins(other, "Watch")
+        seen = other.get_by_role("status", name="A file is asked about")
+        seen.get_by_text("A moderator answers.").wait_for()
+        self.assertEqual(seen.get_by_role("button").count(), 0)
+        owner.get_by_role("button", name=re.compile("^Stop ")).click()
+        guard.get_by_text("It was denied: who asked has gone.").wait_for()
+        self.assertEqual(list(self.folder.iterdir()), [])
