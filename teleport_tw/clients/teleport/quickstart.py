@@ -45,6 +45,8 @@ auth_service:
   enabled: yes
   cluster_name: quickstart
   listen_addr: 127.0.0.1:{auth}
+  authentication:
+    second_factors: [otp, webauthn]
 proxy_service:
   enabled: yes
   web_listen_addr: 127.0.0.1:{web}

@@ -125,6 +125,9 @@ function shared(credential) {
   };
 }
 
+const UNTRUSTED =
+  "The browser lets keys answer only where it trusts the site's certificate. Have it trust this cluster's, or choose an authenticator app.";
+
 /**
  * What the browser says when a key does not answer, for people.
  * @param {unknown} error
@@ -135,5 +138,6 @@ export function refusal(error) {
   if (error.name === "InvalidStateError") return "This key is registered already.";
   if (error.name === "SecurityError") return "Keys of this cluster work only at its own address.";
   if (error.name === "AbortError") return "";
+  if (/certificate/i.test(error.message)) return UNTRUSTED;
   return "No key answered. Try again, or choose another way.";
 }

@@ -120,7 +120,7 @@ function Steps({ path, ping, ticket }) {
   const total = kinds.length ? 3 : 1;
 
   if (step === "codes") {
-    return html`<${Gate} cluster=${cluster} wide title="Recovery codes" lead="For the day your key or phone is gone.">
+    return html`<${Gate} cluster=${cluster} wide title="Recovery codes" lead=${`${count(3, total)}. For the day your key or phone is gone.`}>
       <${RecoveryCodes} codes=${codes} user=${user} cluster=${cluster} done="Go to the cluster" onDone=${() => go(inside)} />
     <//>`;
   }
