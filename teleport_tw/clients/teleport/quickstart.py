@@ -266,7 +266,7 @@ def tell(place: Place, user: str, link: str) -> None:
     step = 1
     if link and pending(link):
         print(f"{step}. Open this link in a browser (it will warn: the certificate is the cluster's own),")
-        print(f"   choose a password and scan the code with an authenticator:\n\n   {link}\n")
+        print(f"   choose a password, and an authenticator app or a key:\n\n   {link}\n")
         step += 1
     elif link:
         print(f"If {user} has not signed up yet, this prints a new link: {program('tctl')} -c", end=" ")
