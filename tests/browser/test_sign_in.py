@@ -189,7 +189,8 @@ class SignInTests(PageTest):
 
     def test_way_back(self) -> None:
         """
-        Who is sent to sign in comes back to where they were; another site's address is no way back.
+        Who is sent to sign in comes back to where they were; who left on purpose begins at the start; another site's
+        address is no way back.
         """
         page = self.window()
         self.authenticator(page)
@@ -205,6 +206,7 @@ class SignInTests(PageTest):
         page.get_by_role("heading", name="Account settings").wait_for()
         self.assertTrue(page.url.endswith("/web/account?from=test"))
         sign_out(page)
+        self.assertEqual(page.url, self.address("/web/login"))
         for evil in ("https://evil.example/web", "//evil.example/web", "/\\evil.example/web", "javascript:alert(1)"):
             page.goto(self.address("/web/login") + "?redirect_uri=" + evil)
             page.get_by_role("button", name="Sign in with a passkey").click()
@@ -234,3 +236,26 @@ class SignInTests(PageTest):
         other.reload()
         other.get_by_role("heading", name="Sign in").wait_for()
         self.assertEqual(other.evaluate("sessionStorage.length"), 0, "what one user saw is not the next one's")
+
+    def test_locked(self) -> None:
+        """
+        Who is locked reads so, and leaves the browser to the next person.
+        """
+        page = self.window()
+        self.authenticator(page)
+        page.goto(self.address(link(self.cluster, "kay")))
+        choose_password(page)
+        page.get_by_role("button", name="Passkey").click()
+        keep_codes(page)
+        is_in(page, "kay")
+        self.cluster.tctl("lock", "--user=kay", "--message=<b>holiday</b>", "--ttl=10m")
+        self.expected_statuses = {403}
+        page.reload()
+        page.get_by_role("heading", name="You may not enter").wait_for()
+        self.assertIn("<b>holiday</b>", page.get_by_role("alert").inner_text())
+        self.looks_right(page, where="locked")
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_role("heading", name="Sign in").wait_for()
+        page.reload()
+        page.get_by_role("heading", name="Sign in").wait_for()
+        self.assertEqual(page.url, self.address("/web/login"))

@@ -225,13 +225,27 @@ export async function enter() {
 /** When the session ends for good, as the server words it. */
 export const expires = createStore(/** @type {string | null} */ (null));
 
-/** The session is over: to the sign-in page, and back here afterwards. */
-export function signedOut() {
+/**
+ * The session is over: to the sign-in page, and back here afterwards.
+ * @param {{ left?: boolean }} [how] `left`: the user has left on purpose; whoever comes next begins at the start
+ */
+export function signedOut({ left = false } = {}) {
   setBearer("");
   remember(WAS_IN, null);
   if (session.get().status === "out") return;
   session.set({ status: "out", context: null });
-  goToSignIn();
+  if (left) navigate("/web/login", { replace: true });
+  else goToSignIn();
+}
+
+/** Ends the session of this browser. */
+export async function signOut() {
+  try {
+    await api.del("/webapi/sessions/web", undefined, { open: true });
+  } catch {
+    // The session may be gone already; the page forgets it either way.
+  }
+  signedOut({ left: true });
 }
 
 /** Opens the sign-in page with the way back. */

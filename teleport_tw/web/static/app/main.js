@@ -3,11 +3,12 @@
  */
 import { html, render, useEffect, useState } from "./html.js";
 import { match, navigate, usePlace } from "./router.js";
-import { ApiError, enter, goToSignIn, reachable } from "./api.js";
+import { ApiError, enter, goToSignIn, reachable, signOut } from "./api.js";
 import { connection, session, useStore } from "./state.js";
 import { PAGES, home } from "./pages/registry.js";
 import { Layout } from "./ui/layout.js";
-import { Button, EmptyState, ErrorState, Loading, Toasts } from "./ui/index.js";
+import { Gate } from "./ui/gate.js";
+import { Button, ErrorState, Loading, Page, Toasts } from "./ui/index.js";
 
 function App() {
   const { path, query } = usePlace();
@@ -34,16 +35,31 @@ function App() {
     return html`<${Lazy} key=${entry.page.path} page=${entry.page} params=${entry.params} query=${query} /><${Toasts} />`;
   }
   if (status !== "in") {
-    return html`<div class="alone">${problem ? html`<${ErrorState} error=${problem} onRetry=${start} />` : html`<${Loading} />`}</div>`;
+    return problem ? html`<${Outside} problem=${problem} onRetry=${start} />` : html`<div class="alone"><${Loading} /></div>`;
   }
   if (path === "/web") return null;
   if (!entry) {
-    return html`<${Layout}><${EmptyState} title="There is no such page" action=${html`<${Button} href="/web">To the start<//>`}>
-      The address may have been cut off, or the page is gone.
+    return html`<${Layout}><${Page} title="There is no such page" lead="The address may have been cut off, or the page is gone.">
+      <${Button} href="/web">To the start<//>
     <//><//>`;
   }
   return html`<${Layout} full=${entry.page.full}>
     <${Lazy} key=${entry.page.path} page=${entry.page} params=${entry.params} query=${query} />
+  <//>`;
+}
+
+/**
+ * There is a session, and no way in with it: the user is locked, for one. The next person may still sign in.
+ * @param {{ problem: Error, onRetry: () => void }} props
+ */
+function Outside({ problem, onRetry }) {
+  const refused = problem instanceof ApiError && problem.status === 403;
+  return html`<${Gate} cluster="" title=${refused ? "You may not enter" : "That did not work"}>
+    <div class="stack">
+      <p class="soft break" role="alert">${problem.message}</p>
+      <${Button} wide icon="refresh" onClick=${onRetry}>Try again<//>
+      ${refused && html`<${Button} wide icon="signOut" onClick=${signOut}>Sign out<//>`}
+    </div>
   <//>`;
 }
 

@@ -26,6 +26,9 @@ import { NewLock, TARGETS } from "./locks/new-lock.js";
 
 await stylesheet("admin");
 
+/** What one of the cluster's own hosts is called: the lock was put by `tctl` there. */
+const HOST = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\./;
+
 /** @param {{ params: { site: string }, query: URLSearchParams }} props */
 export default function Locks({ params: { site }, query }) {
   const path = `/webapi/sites/${encodeURIComponent(site)}/locks`;
@@ -44,10 +47,9 @@ export default function Locks({ params: { site }, query }) {
     lead="Whoever is locked is out at once: running sessions end, and nothing new begins."
     actions=${html`<${Allowed} reason=${create} kind="primary" icon="lock" onClick=${() => setQuery({ new: "user" })}>New lock<//>`}
   >
-    ${Boolean(paged.all?.length) &&
-    html`<div class="toolbar">
+    <div class="toolbar">
       <${SearchBox} label="Search locks" value=${paged.search} onInput=${(/** @type {string} */ text) => setQuery({ search: text, page: null })} />
-    </div>`}
+    </div>
     <${Table}
       label="Locks"
       columns=${columns(setLifted)}
@@ -123,7 +125,7 @@ function columns(lift) {
       label: "Since",
       sort: true,
       width: "11rem",
-      cell: ({ createdAt, createdBy }) => html`<${Timeago} time=${createdAt} never="" />${createdBy && html`<div class="cell-sub">by ${harmless(createdBy, 60)}</div>`}`,
+      cell: ({ createdAt, createdBy }) => html`<${Timeago} time=${createdAt} never="" />${createdBy && html`<div class="cell-sub">by ${HOST.test(createdBy) ? "the cluster" : harmless(createdBy, 60)}</div>`}`,
     },
     {
       key: "expires",

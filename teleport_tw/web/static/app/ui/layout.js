@@ -3,7 +3,7 @@
  * that says when the cluster does not answer.
  */
 import { html, classes, useEffect, useRef, useState } from "../html.js";
-import { api, signedOut, expires } from "../api.js";
+import { expires, signOut } from "../api.js";
 import { connection, session, theme, useStore } from "../state.js";
 import { usePlace } from "../router.js";
 import { navigation } from "../pages/registry.js";
@@ -110,15 +110,6 @@ function Account({ small = false }) {
       <span class=${small ? "hidden" : "account-name"}>${name}</span>
     <//>
   </div>`;
-}
-
-async function signOut() {
-  try {
-    await api.del("/webapi/sessions/web");
-  } catch {
-    // The session may be gone already; the page forgets it either way.
-  }
-  signedOut();
 }
 
 /** The line that tells of a proxy that does not answer. */

@@ -49,7 +49,7 @@ export function Devices({ devices, auth, user, cluster }) {
       <${Button} icon="plus" disabled=${!auth || !devices.data} onClick=${() => setAdding(true)}>Add<//>
     </div>
     ${devices.error && !devices.data && html`<${ErrorState} error=${devices.error} onRetry=${devices.reload} />`}
-    ${!devices.data && !devices.error && html`<div class="card-line"><div class="grow"><${Skeleton} lines=${2} /></div></div>`}
+    ${!devices.data && !devices.error && [1, 2].map((line) => html`<div key=${line} class="card-line"><div class="grow"><${Skeleton} lines=${2} /></div></div>`)}
     ${devices.data && !list.length && html`<div class="card-line soft">You have none yet.</div>`}
     <ul>
       ${list.map(
