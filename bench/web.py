@@ -22,8 +22,9 @@ from typing import Protocol
 
 from attrs import define
 
-from bench.browsers import in_chromium, window
+from bench.browsers import in_chromium
 from bench.chains import NODE, Chain, have_openssh, memory_of, openssh, ours
+from bench.chromium import chromium
 from bench.harness import OURS, ROOT, Row, free_port, program, several_by_turns, tool, wait_for_port
 from tests.journeys.browser import Browser, Socket, Terminal
 from tests.journeys.cluster import Cluster, Service, until
@@ -294,11 +295,11 @@ def _sent(browser: Browser) -> Row:
 
 def _first_load(cluster: Cluster) -> list[str]:
     found = ["/web/login"]
-    with window(cluster) as page:
+    with chromium() as page:
         if page is not None:
-            page.on("request", lambda request: found.append(request.url.removeprefix(f"https://{cluster.proxy}")))
-            page.goto(f"https://{cluster.proxy}/web/login")
-            page.wait_for_load_state("networkidle")
+            page.go(f"https://{cluster.proxy}/web/login", "input")
+            told = page.run("() => performance.getEntriesByType('resource').map((each) => each.name)")
+            found += [address.removeprefix(f"https://{cluster.proxy}") for address in told]
     return list(dict.fromkeys(path for path in found if path.startswith("/")))
 
 
