@@ -14,7 +14,7 @@ from enum import Enum
 
 from attrs import field, frozen
 
-from teleport_tw.base.keypaths import Reader, refuse
+from teleport_tw.base.keypaths import Mistake, Reader, refuse
 from teleport_tw.base.timing import NEVER, Duration
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.resources.roles_kube import KubernetesResource, read_resources
@@ -286,12 +286,12 @@ class Role:
         """
         reader = Reader(resource.spec, "spec")
         if resource.kind != KIND:
-            reader.wrong("", f"{resource.kind!r} is not the kind role")
+            reader.mistakes.append(Mistake("kind", f"{resource.kind!r} is not the kind role"))
         version = resource.version or "v7"
         if version not in VERSIONS:
-            reader.wrong("", f"version {version!r} is none of {', '.join(VERSIONS)}")
+            reader.mistakes.append(Mistake("version", f"{version!r} is none of {', '.join(VERSIONS)}"))
         if not resource.name:
-            reader.wrong("", "metadata.name is missing")
+            reader.mistakes.append(Mistake("metadata.name", "is missing"))
         role = cls(
             name=resource.name,
             version=version,

@@ -121,6 +121,20 @@ class AdminTests(AdminTest):
         page.get_by_role("button", name="Delete the role").click()
         page.get_by_role("row").filter(has_text="web-dev").wait_for(state="detached")
 
+    def test_menu_at_the_end_of_the_window(self) -> None:
+        """A menu that has no room below its button opens above it, all of it in sight."""
+        page = self.administrator("/roles")
+        button = page.get_by_role("button", name=re.compile("^What to do with ")).nth(5)
+        box = button.bounding_box()
+        assert box is not None
+        page.set_viewport_size({"width": 1440, "height": int(box["y"] + box["height"]) + 20})
+        button.click()
+        last = page.get_by_role("menuitem").last
+        shown = last.bounding_box()
+        assert shown is not None
+        self.assertLess(shown["y"] + shown["height"], box["y"])
+        self.assertGreater((page.get_by_role("menuitem").first.bounding_box() or box)["y"], 0)
+
     def test_tokens(self) -> None:
         """A token is shown once, then masked, then revoked."""
         page = self.administrator("/tokens?add=token")

@@ -42,7 +42,7 @@ BAD: list[tuple[str, str, str]] = [
     ("v8", "{allow: {kubernetes_resources: [{kind: '*'}]}}", "api_group: is missing"),
     ("v8", "{allow: {kubernetes_resources: [{kind: deployments}]}}", "api_group: is missing"),
     ("v8", "{deny: {kubernetes_resources: [{kind: widgets}]}}", "spec.deny.kubernetes_resources[0].api_group"),
-    ("v9", "{}", "version 'v9' is none of v3, v4"),
+    ("v9", "{}", "version: 'v9' is none of v3, v4"),
     ("v7", "{options: {max_session_ttl: soon}}", "spec.options.max_session_ttl"),
     ("v7", "{options: {max_sessions: -1}}", "spec.options.max_sessions: must be at least 0"),
     ("v7", "{options: {lock: yes}}", "spec.options.lock: must be one of"),
@@ -78,8 +78,8 @@ class RoleTests(SynchronousTestCase):
         Kind and name are looked at as well.
         """
         error = self.assertRaises(TeleportError, Role.parse, Resource("user", "v7", Metadata("")))
-        self.assertIn("'user' is not the kind role", str(error))
-        self.assertIn("metadata.name is missing", str(error))
+        self.assertIn("kind: 'user' is not the kind role", str(error))
+        self.assertIn("metadata.name: is missing", str(error))
         self.assertEqual(Role.parse(Resource("role", "", Metadata("r"))).version, "v7")
 
     def test_v3_opens_what_it_leaves_out(self) -> None:

@@ -209,6 +209,8 @@ class ApiTests(LiveCase):
 
         self.assertEqual(await lines(ROLE), [])
         self.assertEqual(await lines(ROLE.replace("[dev]", "5")), [7])
+        self.assertEqual(await lines(ROLE.replace("name: dev", "name: ''")), [4])
+        self.assertEqual(await lines(ROLE.replace("v7", "v70")), [2])
         self.assertEqual(await lines(ROLE.replace("env: dev", "env: '^([$'")), [9])
         self.assertEqual(await lines(ROLE + "  options:\n    none_such: 1\n"), [11])
         self.assertEqual(await lines(ROLE.replace("spec:", "spec: [")), [7])

@@ -115,7 +115,7 @@ export default function Audit({ params: { site }, query }) {
         />
         <${Pager} paged=${paged} size=${SIZE} what="events" />
       </div>
-      ${open && html`<${Detail} event=${open} site=${site} onClose=${() => setOpen(null)} onUser=${(/** @type {string} */ name) => change({ user: name })} />`}
+      ${open && html`<${Detail} key=${open.uid} event=${open} site=${site} onClose=${() => setOpen(null)} onUser=${(/** @type {string} */ name) => change({ user: name })} />`}
     </div>
   <//>`;
 }

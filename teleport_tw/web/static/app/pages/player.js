@@ -1,7 +1,7 @@
 /**
  * One recording: played on a line of time, searched, read; or a session that goes on, watched.
  */
-import { bearer, renew, socketAddress } from "../api.js";
+import { bearer, renew, sentence, socketAddress } from "../api.js";
 import { html, useEffect, useMemo, useReducer, useRef, useState } from "../html.js";
 import { theme, useStore } from "../state.js";
 import { stylesheet, linked } from "../stylesheet.js";
@@ -63,7 +63,7 @@ export default function Player({ params: { site, sid }, query }) {
       items=${FORMATS.map(({ format, label, detail }) => ({ label, detail, icon: "download", onSelect: () => downloadRecording(site, sid, format) }))}
     >Download<//>`}
   >
-    ${problem && html`<${EmptyState} icon="alert" title="This recording cannot be shown">${problem}<//>`}
+    ${problem && html`<${EmptyState} icon="alert" title="This recording cannot be shown">${sentence(problem)}<//>`}
     ${!problem && !start && html`<${Loading} label="Fetching the recording" />`}
     ${warning && html`<${Notice} tone="warn">${warning}<//>`}
     ${!problem &&

@@ -42,8 +42,7 @@ export default function Sessions({ params: { site } }) {
   const all = loaded.data?.sessions ?? null;
   const rows = all && all.filter((each) => has(each, search)).sort((one, other) => other.created.localeCompare(one.created));
   return html`<${Page} title="Active sessions" lead="Who works where right now. Join to help, or to watch.">
-    ${Boolean(all?.length) &&
-    html`<div class="toolbar"><${SearchBox} label="Search people, servers and accounts" value=${search} onInput=${setSearch} /></div>`}
+    <div class="toolbar"><${SearchBox} label="Search people, servers and accounts" value=${search} onInput=${setSearch} /></div>
     <${Table}
       label="Active sessions"
       columns=${columns(site)}

@@ -132,7 +132,7 @@ function Steps({ path, ping, ticket }) {
         problem=${problem}
         busy=${busy === "app"}
         submit=${invited ? "Create the account" : "Set the password"}
-        onCode=${(/** @type {string} */ code) => attempt("app", () => complete("app", { password, second_factor_token: code }))}
+        onCode=${(/** @type {string} */ code) => attempt("app", () => complete("app", { password, second_factor_token: code, device_name: KINDS.app.name }))}
       />
       <${Back} onClick=${() => setStep(kinds.length > 1 ? "choice" : "password")} />
     <//>`;

@@ -98,12 +98,21 @@ export function Confirm({ title, children, confirm, danger = false, onConfirm, o
  */
 export function Menu({ label, items, icon = "more", children, kind = "quiet", size = "normal", align = "end", up = false, head, buttonClass, caret = false }) {
   const [open, setOpen] = useState(false);
+  const [flipped, setFlipped] = useState(false);
   const root = useRef(/** @type {HTMLDivElement | null} */ (null));
   const id = useId();
   const entries = () => [.../** @type {NodeListOf<HTMLElement>} */ (root.current?.querySelectorAll("[role=menuitem]:not([aria-disabled=true])") ?? [])];
   useLayoutEffect(() => {
-    if (!open) return undefined;
-    entries()[0]?.focus();
+    if (!open) {
+      setFlipped(false);
+      return undefined;
+    }
+    // Where the window ends below it, it opens upwards, if there is more room.
+    const list = root.current?.querySelector(".menu-list")?.getBoundingClientRect();
+    const button = root.current?.getBoundingClientRect();
+    const flip = Boolean(!up && list && button && list.bottom > innerHeight && button.top > list.height);
+    setFlipped(flip);
+    entries()[0]?.focus({ preventScroll: flip });
     const away = (/** @type {Event} */ event) => {
       if (event.target instanceof Node && !root.current?.contains(event.target)) setOpen(false);
     };
@@ -153,7 +162,7 @@ export function Menu({ label, items, icon = "more", children, kind = "quiet", si
       onClick=${() => setOpen(!open)}
     >${children && html`${children}${caret && html`<${Icon} name="chevronDown" size=${16} />`}`}<//>
     ${open &&
-    html`<div class=${classes("menu-list", `menu-${align}`, up && "menu-up")}>
+    html`<div class=${classes("menu-list", `menu-${align}`, (up || flipped) && "menu-up")}>
       ${head && html`<div class="menu-head">${head}</div>`}
       <div id=${id} role="menu" aria-label=${label}>
         ${items.map((item, index) => (item === "line" ? html`<hr key=${index} />` : entry(item, close)))}

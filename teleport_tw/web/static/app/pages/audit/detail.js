@@ -1,7 +1,7 @@
 /**
  * One event, all of it.
  */
-import { html } from "../../html.js";
+import { html, useEffect, useRef } from "../../html.js";
 import { harmless } from "../../text.js";
 import { Badge, Button, CopyButton, exactTime } from "../../ui/index.js";
 import { playerHref } from "../recordings.js";
@@ -9,14 +9,28 @@ import { failed, worded } from "./words.js";
 
 /** @typedef {import("./words.js").Event} Event */
 
-/** @param {{ event: Event, site: string, onClose: () => void, onUser: (user: string) => void }} props */
+/**
+ * Keys go on in it as soon as it opens; Escape closes it and leads back to the event in the list.
+ * @param {{ event: Event, site: string, onClose: () => void, onUser: (user: string) => void }} props
+ */
 export function Detail({ event, site, onClose, onUser }) {
   const text = JSON.stringify(event, null, 2);
   const recorded = /(^|\.)session\.end$|^session\.(start|upload|recording\.access)$/.test(event.event) && event.sid;
-  return html`<aside class="event-detail card" aria-label="Event">
+  const heading = useRef(/** @type {HTMLElement | null} */ (null));
+  useEffect(() => {
+    const before = document.activeElement;
+    heading.current?.focus({ preventScroll: true });
+    return () => {
+      if (before instanceof HTMLElement && before.isConnected) before.focus({ preventScroll: true });
+    };
+  }, []);
+  const keys = (/** @type {KeyboardEvent} */ pressed) => {
+    if (pressed.key === "Escape") onClose();
+  };
+  return html`<aside class="event-detail card" aria-label="Event" onKeyDown=${keys}>
     <div class="card-head">
       <div class="grow">
-        <h2 class="break">${worded(event)}</h2>
+        <h2 class="break" tabindex="-1" ref=${heading}>${worded(event)}</h2>
         <p>${exactTime(event.time)}</p>
       </div>
       <${Button} kind="quiet" size="small" icon="close" label="Close the event" onClick=${onClose} />

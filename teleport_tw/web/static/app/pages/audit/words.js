@@ -52,7 +52,7 @@ export function iconOf({ event = "" }) {
   if (event.startsWith("instance") || event.startsWith("cert")) return "server";
   if (event === "user.login" || event === "auth") return "join";
   if (event.startsWith("user") || event.startsWith("reset") || event.startsWith("bot")) return "user";
-  if (event.startsWith("session") || event === "exec" || event === "port") return "terminal";
+  if (event.startsWith("session") || event === "exec" || event === "port" || event === "resize") return "terminal";
   return "audit";
 }
 
