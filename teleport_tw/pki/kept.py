@@ -32,8 +32,14 @@ class Kept(Generic[K, V]):
         """
         kept = self._entries.get(id(key))
         if kept is None:
-            made = self.make(key)
-            if len(self._entries) >= self.most:
-                del self._entries[next(iter(self._entries))]
-            kept = self._entries[id(key)] = (key, made)  # the entry holds the object, so its id stays its own
+            kept = self.put(key, self.make(key))
         return kept[1]
+
+    def put(self, key: K, made: V) -> tuple[K, V]:
+        """
+        @param made: what C{make} would make of the object.
+        """
+        if len(self._entries) >= self.most:
+            del self._entries[next(iter(self._entries))]
+        kept = self._entries[id(key)] = (key, made)  # the entry holds the object, so its id stays its own
+        return kept
