@@ -11,21 +11,49 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from twisted.internet.main import installReactor
 
-from teleport_tw.base.loop import install, new_loop
+from teleport_tw.base.loop import Reactor, new_loop
+from teleport_tw.pki.keys import PrivateKey
+from tests.doubles.keys import rsa_again
 
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 settings.register_profile("untimed", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=30)
 settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
 # Programs that tests start find the package, and the tests' doubles, wherever they run.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 
-install(asyncio.new_event_loop if os.environ.get("TELEPORT_TW_TEST_LOOP") == "asyncio" else new_loop)
+
+class _Reactor(Reactor):
+    """
+    Trial lets the reactor turn twice after every test, so that what is about to end can end; Twisted's takes a
+    hundredth of a second for each turn. Where nothing is left, there is nothing to wait for.
+    """
+
+    def iterate(self, delay: float = 0) -> None:
+        twisted: Any = self  # untyped
+        if twisted.getDelayedCalls() or twisted.getWriters() or set(twisted.getReaders()) - twisted._internalReaders:
+            super().iterate(delay)  # type: ignore[no-untyped-call]
+        else:
+            self.loop.call_later(delay, self.loop.stop)
+            self.loop.run_forever()
+
+
+installReactor(_Reactor(asyncio.new_event_loop if os.environ.get("TELEPORT_TW_TEST_LOOP") == "asyncio" else new_loop))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _keys_made_before() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PrivateKey, "generate_rsa", rsa_again)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
