@@ -87,7 +87,7 @@ class Channel:
             ("grpc.keepalive_time_ms", 30_000),
             ("grpc.keepalive_timeout_ms", 15_000),
             ("grpc.initial_reconnect_backoff_ms", 500),
-            ("grpc.min_reconnect_backoff_ms", 500),
+            ("grpc.min_reconnect_backoff_ms", 15_000),  # how long connecting may take, whatever its name says
             ("grpc.max_reconnect_backoff_ms", 10_000),
             ("grpc.enable_http_proxy", 0),
             ("grpc.use_local_subchannel_pool", 1),

@@ -13,7 +13,9 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.protocols import portforward
 from twisted.trial.unittest import TestCase
 
 from teleport_tw.api.faults import from_fault, to_fault
@@ -95,6 +97,28 @@ class Handlers:
     def GetRecording(self, request: audit_pb2.GetRecordingRequest, who: str) -> Replies:
         self.streams.append(Replies(request.session.encode().split(b" ")))
         return self.streams[-1]
+
+
+class LateServer(portforward.ProxyServer):
+    """
+    A second passes before anything goes through.
+    """
+
+    def connectionMade(self) -> None:
+        self.transport.pauseProducing()
+        self.factory.reactor.callLater(1, super().connectionMade)
+
+    def connectionLost(self, reason: Any) -> None:
+        super().connectionLost(reason)
+        self.factory.ended.callback(None)
+
+
+class Late(portforward.ProxyFactory):
+    protocol = LateServer
+
+    def __init__(self, reactor: Any, host: str, port: int) -> None:
+        super().__init__(host, port)
+        self.reactor, self.ended = reactor, Deferred()
 
 
 class RpcTests(TestCase):
@@ -279,6 +303,18 @@ class RpcTests(TestCase):
         self.addCleanup(again.stopService)
         await channel.connected()
         self.assertEqual(await self.acquire(channel), "alice")
+
+    async def test_a_long_way(self) -> None:
+        """A connection that takes a second to be made is waited for: far away, or with much to do."""
+        clock: Any = reactor
+        forward: Any = Late(clock, "127.0.0.1", self.server.ports[0])
+        port = clock.listenTCP(0, forward, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        self.target = f"127.0.0.1:{port.getHost().port}"
+        channel = self.channel()
+        self.assertEqual(await self.acquire(channel), "alice")
+        await channel.close()
+        await forward.ended
 
     async def test_health_and_reflection(self) -> None:
         """Health checks and reflection are served, to clients with a certificate."""
