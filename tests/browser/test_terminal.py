@@ -255,6 +255,18 @@ class TerminalPageTests(TerminalTest):
         page.get_by_role("toolbar", name="More keys").wait_for()
         self.waits_for_life(page)
 
+    def test_cursor(self) -> None:
+        """
+        A cursor that blinks asks for no frames: what comes after a key would wait for them.
+        """
+        page = self.terminal(self.signed_in())
+        self.types(page, "cat")
+        page.locator(".xterm-cursor-blink").wait_for()
+        for _ in range(2):
+            page.locator(".terminal-unlit .xterm-cursor-blink").wait_for()
+            self.assertEqual(page.evaluate("document.getAnimations().length"), 0)
+            page.locator(".terminal-screen:not(.terminal-unlit) .xterm-cursor-blink").wait_for()
+
     def test_nobody(self) -> None:
         """
         A server that is not there, or an account that is not allowed, is said in words.

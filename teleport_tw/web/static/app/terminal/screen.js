@@ -11,6 +11,7 @@ import { SearchAddon } from "@xterm/addon-search";
 import { SerializeAddon } from "@xterm/addon-serialize";
 import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { harmless } from "../text.js";
+import { Blink } from "./blink.js";
 import { Pace } from "./pace.js";
 import { preferences } from "./preferences.js";
 import { coloursOf } from "./themes.js";
@@ -110,6 +111,7 @@ export class Screen {
       this.opened = true;
       this.terminal.open(this.element);
       this.terminal.loadAddon(this.pace);
+      this.terminal.loadAddon(new Blink(this.element));
     }
     this.recolour();
     if (this.element.clientWidth) this.fit.fit();
