@@ -4,6 +4,8 @@ The contract over gRPC: second factors, web sessions, headless sign-ins; L{telep
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from attrs import define
 from google.protobuf.empty_pb2 import Empty
 
@@ -154,6 +156,16 @@ class RpcFactors:
         request = factors_pb2.TapId(id=id)
         stub = self.channel.stub(FactorServiceStub)
         return str((await self.channel.call(stub.WaitTap, request, timeout=WAIT_SECONDS)).device)
+
+    async def prove_presence(self, session: str, answer: MfaAnswer) -> None:
+        """See the contract."""
+        request = factors_pb2.ProvePresenceRequest(session=session, answer=proofs.answer_to_pb(answer))
+        await self.channel.call(self.channel.stub(FactorServiceStub).ProvePresence, request)
+
+    async def seen_present(self, session: str, users: Sequence[str]) -> Mapping[str, float]:
+        """See the contract."""
+        request = factors_pb2.SeenPresentRequest(session=session, users=users)
+        return dict((await self.channel.call(self.channel.stub(FactorServiceStub).SeenPresent, request)).ages)
 
     async def get_tap(self, id: str) -> Tap:
         """See the contract."""

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from attrs import evolve, field, frozen
 
+from teleport_tw.api.attendance import Attendance
 from teleport_tw.api.certificates import (
     Ceremonies,
     Certificates,
@@ -389,7 +390,9 @@ class Audit(Protocol):
         ...
 
 
-class Api(Resources, Ceremonies, Factors, WebSessions, Headless, BrowserLogins, Taps, Presence, Audit, Protocol):
+class Api(
+    Resources, Ceremonies, Factors, WebSessions, Headless, BrowserLogins, Taps, Attendance, Presence, Audit, Protocol
+):
     """
     All of it, bound to one identity.
     """

@@ -34,6 +34,7 @@ class Scope(Enum):
     MANAGE_DEVICES = "manage_devices"
     HEADLESS = "headless"
     BROWSER = "browser"
+    SESSION_PRESENCE = "session_presence"
 
 
 class DeviceType(Enum):
@@ -50,7 +51,8 @@ class MfaTarget:
     """
     What a session is wanted of.
 
-    @ivar kind: C{node}, C{db}; for L{Scope.HEADLESS}, C{headless}; for L{Scope.BROWSER}, C{browser}.
+    @ivar kind: C{node}, C{db}; for L{Scope.HEADLESS}, C{headless}; for L{Scope.BROWSER}, C{browser}; for
+        L{Scope.SESSION_PRESENCE}, C{session}.
     @ivar name: of a node its host id or host name; of a database its name; of a request its id.
     @ivar login: the account there, where it is known.
     """
@@ -164,7 +166,8 @@ class Factors(Protocol):
 
     async def create_challenge(self, scope: Scope, target: MfaTarget | None = None) -> Challenge:
         """
-        @param target: for L{Scope.HEADLESS} and L{Scope.BROWSER}, the request; else it only tells the log.
+        @param target: for L{Scope.HEADLESS} and L{Scope.BROWSER}, the request; for L{Scope.SESSION_PRESENCE}, the
+            session; else it only tells the log.
         @raise TeleportError: BAD_PARAMETER, the caller has no device that could answer, or the scope is for strangers.
         """
         ...

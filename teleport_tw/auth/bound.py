@@ -10,6 +10,7 @@ from attrs import define, field
 
 from teleport_tw.api.contract import MfaAnswer
 from teleport_tw.auth.account import Accounts
+from teleport_tw.auth.attendance import AttendanceDesk
 from teleport_tw.auth.browser import BrowserDesk
 from teleport_tw.auth.changes import Changes
 from teleport_tw.auth.core import Core
@@ -43,6 +44,7 @@ class Parts:
     headless: HeadlessDesk
     browser: BrowserDesk
     in_band: TapDesk
+    attendance: AttendanceDesk
 
 
 @define(eq=False)

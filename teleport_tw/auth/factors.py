@@ -57,7 +57,16 @@ SET_UP = "set up"
 SET_UP_TTL: Duration = Duration(minutes=1)
 """From the end of a set-up to the sign-in that follows it, which the same proxy asks for in the same breath."""
 
-_CODES = frozenset({Scope.LOGIN, Scope.BROWSER, Scope.SESSION, Scope.ADMIN_ACTION, Scope.MANAGE_DEVICES})
+_CODES = frozenset(
+    {
+        Scope.LOGIN,
+        Scope.BROWSER,
+        Scope.SESSION,
+        Scope.SESSION_PRESENCE,
+        Scope.ADMIN_ACTION,
+        Scope.MANAGE_DEVICES,
+    }
+)
 """Scopes that an authenticator app's code is good for."""
 _RECOVERY = frozenset({Scope.LOGIN, Scope.MANAGE_DEVICES})
 """Scopes that a recovery code is good for: getting in, and mending the account."""

@@ -116,6 +116,15 @@ class FactorCalls:
         """See the contract."""
         return factors_pb2.TapDevice(device=await api.wait_tap(request.id))
 
+    async def ProvePresence(self, request: factors_pb2.ProvePresenceRequest, api: Api) -> Empty:
+        """See the contract."""
+        await api.prove_presence(request.session, proofs.answer_from_pb(request.answer))
+        return Empty()
+
+    async def SeenPresent(self, request: factors_pb2.SeenPresentRequest, api: Api) -> factors_pb2.SeenPresentResponse:
+        """See the contract."""
+        return factors_pb2.SeenPresentResponse(ages=await api.seen_present(request.session, tuple(request.users)))
+
     async def GetTap(self, request: factors_pb2.TapId, api: Api) -> factors_pb2.Tap:
         """See the contract."""
         return proofs.tap_to_pb(await api.get_tap(request.id))

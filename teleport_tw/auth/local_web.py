@@ -5,6 +5,8 @@ rest.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from attrs import define
 
 from teleport_tw.api.contract import (
@@ -29,7 +31,7 @@ from teleport_tw.api.contract import (
 )
 from teleport_tw.api.factors import NOTHING
 from teleport_tw.api.taps import TARGET_KIND
-from teleport_tw.auth import browser, inband
+from teleport_tw.auth import attendance, browser, inband
 from teleport_tw.auth.account import person
 from teleport_tw.auth.bound import Bound
 from teleport_tw.auth.headless import target_of
@@ -94,6 +96,10 @@ class LocalFactors(Bound):
             if target is None:
                 raise bad_parameter("name the request that is to be approved")
             bound = target_of(target.name) if scope is Scope.HEADLESS else browser.target_of(target.name)
+        if scope is Scope.SESSION_PRESENCE:
+            if target is None:
+                raise bad_parameter("name the session in which you are")
+            bound = attendance.target_of(target.name)
         if scope is Scope.SESSION and target is not None and target.kind == TARGET_KIND:
             bound = inband.target_of(target.name)
         return await core.factors.for_user(username, scope, core.preference(), core.now(), bound)
@@ -155,6 +161,14 @@ class LocalFactors(Bound):
     async def wait_tap(self, id: str) -> str:
         """See the contract."""
         return await self._parts.in_band.wait(self._admit(), id, LOOK_SECONDS)
+
+    async def prove_presence(self, session: str, answer: MfaAnswer) -> None:
+        """See the contract."""
+        await self._parts.attendance.prove(self._admit(), session, answer)
+
+    async def seen_present(self, session: str, users: Sequence[str]) -> Mapping[str, float]:
+        """See the contract."""
+        return await self._parts.attendance.seen(self._admit(), session, users)
 
     async def get_tap(self, id: str) -> Tap:
         """See the contract."""

@@ -117,6 +117,16 @@ class PresenceRegister:
         kinds.validate(resource)
         await self._check_tracker(gate, resource.name)
 
+    async def check_runs_session(self, gate: Gate, name: str) -> None:
+        """
+        @raise TeleportError: ACCESS_DENIED, the session is not known to run on the caller.
+        """
+        if gate.is_a():
+            return
+        known = await self.presence.find(TRACKER, name)
+        if not gate.identity.is_host or known is None or known.spec.get("address") != gate.identity.host_id:
+            raise gate.refuse(f"session {name!r} does not run here")
+
     async def _check_tracker(self, gate: Gate, name: str) -> None:
         """
         A session is announced by the host it runs on, and by no other from then on.

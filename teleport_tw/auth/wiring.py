@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from teleport_tw.auth.account import Accounts
+from teleport_tw.auth.attendance import AttendanceDesk
 from teleport_tw.auth.bound import Parts
 from teleport_tw.auth.browser import BrowserDesk
 from teleport_tw.auth.changes import Changes
@@ -82,9 +83,10 @@ def make_parts(core: Core) -> Parts:
     accounts = Accounts(core)
     taps = Taps(core, accounts)
     users = UserCertificates(core, taps)
+    presence = PresenceRegister(Presence(core.backend, core.clock), Semaphores(core.backend, core.clock))
     return Parts(
         core=core,
-        presence=PresenceRegister(Presence(core.backend, core.clock), Semaphores(core.backend, core.clock)),
+        presence=presence,
         changes=Changes(core),
         users=users,
         joining=TokenJoining(core),
@@ -95,6 +97,7 @@ def make_parts(core: Core) -> Parts:
         headless=HeadlessDesk(core, users, accounts),
         browser=BrowserDesk(core, users, accounts),
         in_band=TapDesk(core, taps, accounts),
+        attendance=AttendanceDesk(core, accounts, presence),
     )
 
 

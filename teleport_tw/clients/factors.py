@@ -75,7 +75,7 @@ class Answering:
         if options is not None and found:
             if codes and self.asker.interactive:
                 return self._either(challenge, options, found)
-            return self._touched(challenge, self._sign(options, found, Event()))
+            return self._touched(challenge, self.sign(options, found, Event()))
         if codes or challenge.otp:
             return code_of(
                 self.asker.secret(f"Enter a code from your authenticator app{self._or_recovery}:\n").reveal()
@@ -87,7 +87,7 @@ class Answering:
             "by a browser (tsh login --auth=browser), or add an authenticator app in the account page"
         )
 
-    def _sign(self, options: Mapping[str, Any], keys: Sequence[SecurityKey], cancelled: Event) -> Mapping[str, Any]:
+    def sign(self, options: Mapping[str, Any], keys: Sequence[SecurityKey], cancelled: Event) -> Mapping[str, Any]:
         """
         Ask every key at once; the first that is touched answers.
         """

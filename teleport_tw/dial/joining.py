@@ -22,6 +22,7 @@ INVITED = "TELEPORT_SESSION_INVITED_USERS"
 FORCE_TERMINATE = "x-teleport-force-terminate"
 FILE_DECISION = "file-transfer-decision@goteleport.com"
 EVENT = "x-teleport-event"
+PRESENCE = "x-teleport-mfa-presence"
 CURRENT_SESSION = "current-session-id@goteleport.com"
 QUERY = "session-id-query@goteleport.com"
 

@@ -4,6 +4,7 @@ What a page asks for when it opens a terminal, the server's side of it, and how 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 
 from attrs import field, frozen
@@ -180,6 +181,13 @@ class Shell(ClientSession):
         C{string} id.
         """
         self._told(SESSION, Reader(payload).text())
+
+    def request_x_teleport_mfa_presence(self, payload: bytes) -> None:
+        """
+        C{uint32} seconds that are left.
+        """
+        event = {"event": joining.PRESENCE, "seconds": Reader(payload).uint32()}
+        self._told(AUDIT, json.dumps(event))
 
     def request_x_teleport_event(self, payload: bytes) -> None:
         """

@@ -115,6 +115,8 @@ CALLS: Mapping[str, tuple[Callable[[Api], Any], tuple[str, ...]]] = {
     "delete_web_session": (lambda api: api.delete_web_session(Secret("x")), ("Admin", "Proxy")),
     "create_challenge": (lambda api: api.create_challenge(Scope.SESSION), PEOPLE),
     "mfa_required": (lambda api: api.mfa_required(MfaTarget(kind="node", name="x")), PEOPLE),
+    "prove_presence": (lambda api: api.prove_presence(SESSION, MfaAnswer(recovery=Secret("1"))), PEOPLE),
+    "seen_present": (lambda api: api.seen_present(SESSION, ("x",)), ("Admin",)),  # and the host where it runs
     "list_devices": (lambda api: api.list_devices(), PEOPLE),
     "account_state": (lambda api: api.account_state(), PEOPLE),
     "add_device": (lambda api: api.add_device("x", MfaAnswer(otp=Secret("1"))), PEOPLE),

@@ -5,7 +5,7 @@ A small cluster for tests of agents and proxies: authorities, a copy of auth's s
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,7 @@ class FakeApi:
     """
     The parts of the contract that agents use, in memory.
 
+    @ivar ages: seconds since users proved to be in a session.
     @ivar away: auth cannot be reached.
     """
 
@@ -109,6 +110,7 @@ class FakeApi:
     stored: dict[tuple[str, str], Resource] = field(factory=dict)
     parts: dict[str, list[bytes]] = field(factory=dict)
     complete: list[str] = field(factory=list)
+    ages: dict[str, float] = field(factory=dict)
     away: bool = False
 
     def _reach(self) -> None:
@@ -118,6 +120,10 @@ class FakeApi:
     async def heartbeat(self, resource: Resource, ttl: Duration) -> None:
         self._reach()
         self.heartbeats.append((resource, ttl))
+
+    async def seen_present(self, session: str, users: Sequence[str]) -> Mapping[str, float]:
+        self._reach()
+        return {user: self.ages[user] for user in users if user in self.ages}
 
     async def goodbye(self, kind: str, name: str) -> None:
         self._reach()

@@ -15,6 +15,7 @@ C{TELEPORT_SESSION_JOIN_MODE} is another name of the mode. Further requests on t
     x-teleport-force-terminate    from a moderator: end the session for everybody
     file-transfer-decision@goteleport.com    string id of a request to copy a file; boolean whether it may be
     current-session-id@goteleport.com    from the server, on every channel with a terminal: string id of the session
+    x-teleport-mfa-presence       from the server: prove to auth that you are there; uint32 seconds that are left
     x-teleport-event              from the server: the rest is JSON: "session.join", "session.leave" or "resize"
 
 Whoever may not join in any way is told what is told of a session that does not exist.

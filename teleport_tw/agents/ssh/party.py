@@ -29,6 +29,7 @@ from twisted.logger import Logger
 
 from teleport_tw.access import sessions as rules
 from teleport_tw.agents.ssh.approvals import Approvals
+from teleport_tw.agents.ssh.attendance import Attendance
 from teleport_tw.agents.ssh.hooks import Hooks
 from teleport_tw.agents.ssh.member import Member
 from teleport_tw.agents.ssh.pty import Size
@@ -80,6 +81,7 @@ class Party:
     started: bool = field(default=False, init=False)
     members: dict[str, Member] = field(factory=dict, init=False)
     files: Approvals = field(init=False)
+    attendance: Attendance = field(init=False)
     screen: Screen = field(init=False)
     _shown: tuple[int, int] = field(init=False)
     _waiting_for: tuple[str, ...] = field(default=(), init=False)
@@ -90,6 +92,7 @@ class Party:
         self._shown = (self.size.columns or 80, self.size.rows or 24)
         self.screen = Screen(*self._shown, clock=realm.reactor)
         self.files = Approvals(self)
+        self.attendance = Attendance(self)
 
     @property
     def id(self) -> str:
@@ -171,6 +174,7 @@ class Party:
             self.say(text)
         self.state = State.TERMINATED
         self.files.end()
+        self.attendance.end()
         self.owner.user.realm.parties.pop(self.id, None)
         for member in tuple(self.members.values()):
             if not text:
@@ -212,6 +216,7 @@ class Party:
         if not member.types:
             self.tell_size(member)
         self.files.joined(member)
+        self.attendance.joined(member)
         self._review()
         return member
 
@@ -222,6 +227,7 @@ class Party:
         if self.members.pop(member.id, None) is None:
             return
         member.channel.unregisterProducer()
+        self.attendance.left(member)
         self._emit(SessionLeave, member)
         if self.state is State.TERMINATED:
             return
@@ -229,6 +235,21 @@ class Party:
         self._announce()
         self._fit()
         self._review()
+
+    def dismiss(self, member: Member, reason: str) -> None:
+        """
+        Send somebody out.
+
+        @param reason: what they did, or did not.
+        """
+        self._log.info("{user} {reason}, and leaves {session}", user=member.username, reason=reason, session=self.id)
+        self.say(f"User {plain(member.username)} {reason}.")
+        if self.started:
+            member.channel.write(self.screen.undone())
+        member.channel.write(f"\r\nTeleport > You are sent out: you {reason}.\r\n".encode())
+        member.channel.exit_status(1)
+        self.leave(member)
+        member.channel.loseConnection()
 
     def typed_by(self, member: Member, data: bytes) -> None:
         """

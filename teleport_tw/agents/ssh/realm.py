@@ -21,6 +21,7 @@ from teleport_tw.agents.ssh.accounts import Account, Accounts
 from teleport_tw.agents.ssh.hostusers import HostUsers
 from teleport_tw.agents.ssh.spawn import Spawner
 from teleport_tw.agents.tracking import Trackers
+from teleport_tw.api.attendance import Attendance
 from teleport_tw.api.streams import address_text
 from teleport_tw.api.taps import TapRequest
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError, access_denied
@@ -93,6 +94,7 @@ class Realm:
     @ivar reactor: also the clock.
     @ivar host_users: makes Unix users for sessions; C{None} where that is not wanted, or not possible.
     @ivar tapping: asks for second factors in the middle of a login.
+    @ivar presence: auth, as the host; tells who proved to be there.
     @ivar parties: sessions with a terminal, by id.
     @ivar draining: no more sessions are taken.
     """
@@ -109,6 +111,7 @@ class Realm:
     spawner: Spawner
     registry: Registry
     trackers: Trackers
+    presence: Attendance
     accounts: Accounts = field(factory=Accounts)
     host_users: HostUsers | None = None
     tapping: Tapping = field(default=Tapping(None))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -27,6 +27,7 @@ from teleport_tw.agents.ssh.session import open_session
 from teleport_tw.agents.ssh.sftp import SFTPTransfer
 from teleport_tw.agents.ssh.spawn import Spawner
 from teleport_tw.agents.tracking import Trackers
+from teleport_tw.api.attendance import Attendance
 from teleport_tw.api.contract import Presence
 from teleport_tw.api.streams import StreamHeader
 from teleport_tw.base.addresses import split_address
@@ -77,6 +78,12 @@ def host_keys(identity: HostIdentity) -> HostKeys:
     return HostKeys([(identity.ssh_key.native, blob)])
 
 
+class Leases(Presence, Attendance, Protocol):
+    """
+    The parts of L{teleport_tw.api.contract.Api} that sessions need.
+    """
+
+
 class SSHAgentService(Service):
     """
     See the module.
@@ -96,7 +103,7 @@ class SSHAgentService(Service):
         version: str,
         section: SSHService,
         copy: Copy,
-        leases: Presence,
+        leases: Leases,
         sink: EventSink,
         recordings: Recordings,
         labels: Callable[[], Mapping[str, str]],
@@ -111,7 +118,7 @@ class SSHAgentService(Service):
         """
         @param identity: the host's; L{renewed} takes the next.
         @param copy: L{teleport_tw.api.mirror.Mirror} of at least L{teleport_tw.dial.view.KINDS}, started elsewhere.
-        @param leases: counts connections and is told which sessions run.
+        @param leases: counts connections, is told which sessions run, and tells who proved to be in them.
         @param labels: the node's static and dynamic labels, at the time of asking.
         @param taps: asks for second factors in the middle of a login; C{None}: who needs one is refused.
         @param listen: whether C{section.listen_addr} is listened on.
@@ -142,6 +149,7 @@ class SSHAgentService(Service):
             accounts=accounts or Accounts(),
             host_users=host_users,
             trackers=Trackers(leases, reactor),
+            presence=leases,
             tapping=Tapping(taps),
         )
         self.drain_timeout = drain_timeout

@@ -34,6 +34,7 @@ class _ScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Scope.ValueType
     SCOPE_MANAGE_DEVICES: _Scope.ValueType  # 5
     SCOPE_HEADLESS: _Scope.ValueType  # 6
     SCOPE_BROWSER: _Scope.ValueType  # 7
+    SCOPE_SESSION_PRESENCE: _Scope.ValueType  # 8
 
 class Scope(_Scope, metaclass=_ScopeEnumTypeWrapper): ...
 
@@ -45,6 +46,7 @@ SCOPE_ADMIN_ACTION: Scope.ValueType  # 4
 SCOPE_MANAGE_DEVICES: Scope.ValueType  # 5
 SCOPE_HEADLESS: Scope.ValueType  # 6
 SCOPE_BROWSER: Scope.ValueType  # 7
+SCOPE_SESSION_PRESENCE: Scope.ValueType  # 8
 Global___Scope: _TypeAlias = Scope  # noqa: Y015
 
 class _DeviceType:
@@ -700,3 +702,91 @@ class TapDevice(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TapDevice: _TypeAlias = TapDevice  # noqa: Y015
+
+@_typing.final
+class ProvePresenceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    session: _builtins.str
+    @_builtins.property
+    def answer(self) -> Global___MfaAnswer: ...
+    def __init__(
+        self,
+        *,
+        session: _builtins.str = ...,
+        answer: Global___MfaAnswer | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProvePresenceRequest: _TypeAlias = ProvePresenceRequest  # noqa: Y015
+
+@_typing.final
+class SeenPresentRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    session: _builtins.str
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        session: _builtins.str = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SeenPresentRequest: _TypeAlias = SeenPresentRequest  # noqa: Y015
+
+@_typing.final
+class SeenPresentResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AgesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    AGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ages(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Seconds since each has proven it; who did not is missing."""
+
+    def __init__(
+        self,
+        *,
+        ages: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ages", b"ages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SeenPresentResponse: _TypeAlias = SeenPresentResponse  # noqa: Y015

@@ -125,6 +125,16 @@ class FactorServiceStub:
                 request_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapId.SerializeToString,
                 response_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapDevice.FromString,
                 _registered_method=True)
+        self.ProvePresence = channel.unary_unary(
+                '/teleport_tw.v1.FactorService/ProvePresence',
+                request_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.ProvePresenceRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.SeenPresent = channel.unary_unary(
+                '/teleport_tw.v1.FactorService/SeenPresent',
+                request_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.SeenPresentRequest.SerializeToString,
+                response_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.SeenPresentResponse.FromString,
+                _registered_method=True)
 
 
 class FactorServiceServicer:
@@ -241,6 +251,19 @@ class FactorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ProvePresence(self, request, context):
+        """Whether who moderates a session is there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SeenPresent(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FactorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -333,6 +356,16 @@ def add_FactorServiceServicer_to_server(servicer, server):
                     servicer.WaitTap,
                     request_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapId.FromString,
                     response_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapDevice.SerializeToString,
+            ),
+            'ProvePresence': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProvePresence,
+                    request_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.ProvePresenceRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'SeenPresent': grpc.unary_unary_rpc_method_handler(
+                    servicer.SeenPresent,
+                    request_deserializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.SeenPresentRequest.FromString,
+                    response_serializer=teleport__tw_dot_api_dot_proto_dot_factors__pb2.SeenPresentResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -821,6 +854,60 @@ class FactorService:
             '/teleport_tw.v1.FactorService/WaitTap',
             teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapId.SerializeToString,
             teleport__tw_dot_api_dot_proto_dot_factors__pb2.TapDevice.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProvePresence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/teleport_tw.v1.FactorService/ProvePresence',
+            teleport__tw_dot_api_dot_proto_dot_factors__pb2.ProvePresenceRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SeenPresent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/teleport_tw.v1.FactorService/SeenPresent',
+            teleport__tw_dot_api_dot_proto_dot_factors__pb2.SeenPresentRequest.SerializeToString,
+            teleport__tw_dot_api_dot_proto_dot_factors__pb2.SeenPresentResponse.FromString,
             options,
             channel_credentials,
             insecure,

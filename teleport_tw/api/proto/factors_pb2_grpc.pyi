@@ -53,6 +53,9 @@ class FactorServiceStub:
     BeginTap: _grpc.UnaryUnaryMultiCallable[_factors_pb2.TapRequest, _factors_pb2.Tap]
     AnswerTap: _grpc.UnaryUnaryMultiCallable[_factors_pb2.AnswerTapRequest, _factors_pb2.TapDevice]
     WaitTap: _grpc.UnaryUnaryMultiCallable[_factors_pb2.TapId, _factors_pb2.TapDevice]
+    ProvePresence: _grpc.UnaryUnaryMultiCallable[_factors_pb2.ProvePresenceRequest, _empty_pb2.Empty]
+    """Whether who moderates a session is there."""
+    SeenPresent: _grpc.UnaryUnaryMultiCallable[_factors_pb2.SeenPresentRequest, _factors_pb2.SeenPresentResponse]
 
 @_typing.type_check_only
 class FactorServiceAsyncStub(FactorServiceStub):
@@ -78,6 +81,9 @@ class FactorServiceAsyncStub(FactorServiceStub):
     BeginTap: _aio.UnaryUnaryMultiCallable[_factors_pb2.TapRequest, _factors_pb2.Tap]  # type: ignore[assignment]
     AnswerTap: _aio.UnaryUnaryMultiCallable[_factors_pb2.AnswerTapRequest, _factors_pb2.TapDevice]  # type: ignore[assignment]
     WaitTap: _aio.UnaryUnaryMultiCallable[_factors_pb2.TapId, _factors_pb2.TapDevice]  # type: ignore[assignment]
+    ProvePresence: _aio.UnaryUnaryMultiCallable[_factors_pb2.ProvePresenceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Whether who moderates a session is there."""
+    SeenPresent: _aio.UnaryUnaryMultiCallable[_factors_pb2.SeenPresentRequest, _factors_pb2.SeenPresentResponse]  # type: ignore[assignment]
 
 class FactorServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -208,5 +214,20 @@ class FactorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _factors_pb2.TapId,
         context: _ServicerContext,
     ) -> _typing.Union[_factors_pb2.TapDevice, _abc.Awaitable[_factors_pb2.TapDevice]]: ...
+
+    @_abc_1.abstractmethod
+    def ProvePresence(
+        self,
+        request: _factors_pb2.ProvePresenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Whether who moderates a session is there."""
+
+    @_abc_1.abstractmethod
+    def SeenPresent(
+        self,
+        request: _factors_pb2.SeenPresentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_factors_pb2.SeenPresentResponse, _abc.Awaitable[_factors_pb2.SeenPresentResponse]]: ...
 
 def add_FactorServiceServicer_to_server(servicer: FactorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

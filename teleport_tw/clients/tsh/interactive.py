@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -14,6 +14,7 @@ from teleport_tw.base.errors import TeleportError
 from teleport_tw.base.net.files import FileSink
 from teleport_tw.clients import terminal
 from teleport_tw.clients.terminal import Escape, Escapes
+from teleport_tw.clients.tsh.attending import Attending, WatchedSession
 from teleport_tw.clients.tsh.features import Features
 from teleport_tw.clients.tsh.target import passed_variables
 from teleport_tw.clients.tsh.way import say
@@ -28,7 +29,17 @@ class Session:
     Runs one command or shell.
     """
 
-    def __init__(self, reactor: Any, connection: Connection, features: Features) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        connection: Connection,
+        features: Features,
+        attend: Callable[[Callable[[bytes], object]], Attending] | None = None,
+    ) -> None:
+        """
+        @param attend: in a session that is joined: makes what answers when the server asks whether one is there, given
+            where it writes.
+        """
         self._reactor = reactor
         self._connection = connection
         self._features = features
@@ -36,6 +47,8 @@ class Session:
         self._session: ClientSession
         self._input: Any = None
         self._left = False
+        self._attend = attend
+        self._attending: Attending | None = None
 
     async def run(
         self, command: str, *, with_terminal: bool, escapes: bool, variables: Mapping[str, str] | None = None
@@ -51,7 +64,7 @@ class Session:
             stack.enter_context(terminal.blocking_again(0, 1, 2))
             output = FileSink(reactor, os.dup(1), on_full=self._pause, on_room=self._resume)
             errors = FileSink(reactor, os.dup(2), on_full=self._pause, on_room=self._resume)
-            session = self._session = ClientSession(output.write, errors.write)
+            session = self._session = self._made(output, errors)
             await self._connection.open(session)
             if self._features.trusted_x11 is not None:
                 from teleport_tw.clients.tsh import x11
@@ -77,6 +90,8 @@ class Session:
             try:
                 status = await session.ended
             finally:
+                if self._attending is not None:
+                    self._attending.end()
                 self._input.stopProducing()
                 await terminal.flushed(output, reactor)
                 await terminal.flushed(errors, reactor)
@@ -88,6 +103,13 @@ class Session:
             say(f"The command was ended by SIG{session.signal}.")
         return status
 
+    def _made(self, output: FileSink, errors: FileSink) -> ClientSession:
+        if self._attend is None:
+            return ClientSession(output.write, errors.write)
+        session = WatchedSession(output.write, errors.write)
+        self._attending = session.attending = self._attend(output.write)
+        return session
+
     def _pause(self) -> None:
         self._session.pauseProducing()
 
@@ -95,6 +117,8 @@ class Session:
         self._session.resumeProducing()
 
     def _typed(self, data: bytes) -> None:
+        if self._attending is not None:
+            data = self._attending.typed(data)
         if self._escapes is None:
             self._session.write(data)
             return

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from teleport_tw.clients.tsh.target import add_cluster
@@ -40,8 +41,10 @@ async def run(context: UserContext, options: argparse.Namespace) -> int:
     @raise TeleportError: NOT_FOUND, there is none that one may see.
     """
     from teleport_tw.base.errors import Kind, TeleportError, bad_parameter, not_found
+    from teleport_tw.clients.tsh.attending import prover
     from teleport_tw.clients.tsh.features import Features
     from teleport_tw.clients.tsh.interactive import Session as Interactive
+    from teleport_tw.clients.tsh.proving import answering
     from teleport_tw.clients.tsh.way import Notices, way
     from teleport_tw.dial import joining
     from teleport_tw.resources.sessions import KIND, Session
@@ -66,7 +69,8 @@ async def run(context: UserContext, options: argparse.Namespace) -> int:
             raise TeleportError(error.kind, f"you cannot join: {notices.refusal}", details=error.details) from error
         raise
     told = {**joining.variables(session.name, options.mode), joining.REASON: options.reason}
-    return await Interactive(context.reactor, connection, features).run(
+    attend = partial(prover, session.name, context.api, answering(context))
+    return await Interactive(context.reactor, connection, features, attend).run(
         "",
         with_terminal=os.isatty(0),
         escapes=options.enable_escape_sequences == "true",
