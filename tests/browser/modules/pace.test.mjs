@@ -16,9 +16,12 @@ beforeEach(() => {
     _renderRows: (start, end) => drawn.push([start, end]),
     handleSelectionChanged: (start) => selected.push(start),
   };
+  const moved = [];
+  const viewport = { _sync: (line) => moved.push(["scroll bar", line]) };
+  const core = { _renderService: service, _viewport: viewport, _syncTextArea: () => moved.push(["text area"]) };
   const pace = new Pace(() => world.clock);
-  world = { pace, drawn, refreshed, selected, service, clock: 1000 };
-  pace.activate({ _core: { _renderService: service }, refresh: (start, end) => refreshed.push([start, end]) });
+  world = { pace, drawn, refreshed, selected, service, core, viewport, moved, clock: 1000 };
+  pace.activate({ _core: core, refresh: (start, end) => refreshed.push([start, end]) });
 });
 
 afterEach(() => {
@@ -74,4 +77,36 @@ test("an xterm without that service goes on as it is", () => {
   const pace = new Pace();
   pace.activate({ _core: {} });
   pace.dispose();
+});
+
+test("what trickles moves the scroll bar and the text area at once", () => {
+  world.pace.poured += 20;
+  world.viewport._sync(7);
+  world.core._syncTextArea();
+  assert.deepEqual(world.moved, [["scroll bar", 7], ["text area"]]);
+});
+
+test("a flood moves them once for each frame, to where they are then", async () => {
+  await frame(0, 1);
+  world.pace.poured += FLOOD;
+  for (const line of [1, 2, 3]) {
+    world.viewport._sync(line);
+    world.core._syncTextArea();
+  }
+  world.service._renderRows(0, 1);
+  assert.deepEqual(world.moved, []);
+  world.clock += 1000;
+  world.service._renderRows(0, 1);
+  assert.deepEqual(world.moved, [["scroll bar", 3], ["text area"]]);
+  world.service._renderRows(0, 1);
+  assert.equal(world.moved.length, 2);
+});
+
+test("an xterm without them is drawn all the same", () => {
+  const drawn = [];
+  const pace = new Pace(() => 0);
+  pace.activate({ _core: { _renderService: { _renderRows: (...rows) => drawn.push(rows), handleSelectionChanged() {} } } });
+  pace.terminal._core._renderService._renderRows(0, 1);
+  pace.dispose();
+  assert.deepEqual(drawn, [[0, 1]]);
 });

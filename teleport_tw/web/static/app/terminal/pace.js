@@ -3,10 +3,11 @@
  *
  * xterm draws in every frame in which something has changed. Without a graphics card that costs more than to go through
  * what is shown, and of a flood nobody reads every frame. So the more a frame costs, the fewer there are until the flood
- * is over. What comes in trickles, as the echo of a key, is drawn at once.
+ * is over. What comes in trickles, as the echo of a key, is drawn at once. With every line xterm also moves its scroll
+ * bar and its text area, for which the browser makes frames of its own: of a flood that is put off until one is drawn.
  *
- * There is no public way to ask xterm for this. As its own addons do, this one reaches for the service that draws; in an
- * xterm without it, every frame is drawn.
+ * There is no public way to ask xterm for this. As its own addons do, this one reaches for the services that draw; in an
+ * xterm without them, every frame is drawn.
  */
 
 /** Bytes since the last frame that are a flood. */
@@ -35,6 +36,8 @@ export class Pace {
     this.end = -1;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
+    /** Work that waits for a frame, by its name. @type {Map<string, () => void>} */
+    this.late = new Map();
     /** Tells when a frame is over: what is posted while it is drawn comes after it. */
     this.after = new MessageChannel();
     this.after.port1.onmessage = () => this.#drawn();
@@ -43,10 +46,13 @@ export class Pace {
   /** @param {import("@xterm/xterm").Terminal} terminal To be opened already. */
   activate(terminal) {
     this.terminal = terminal;
+    const core = /** @type {any} */ (terminal)._core;
     /** @type {Service | undefined} */
-    const service = /** @type {any} */ (terminal)._core?._renderService;
+    const service = core?._renderService;
     if (typeof service?._renderRows !== "function") return;
     this.#select(service);
+    this.#postpone(core._viewport, "_sync");
+    this.#postpone(core, "_syncTextArea");
     const draw = service._renderRows.bind(service);
     service._renderRows = (start, end) => {
       this.start = Math.min(this.start, start);
@@ -63,7 +69,23 @@ export class Pace {
       this.poured = 0;
       this.drawnAt = now;
       this.after.port2.postMessage(null);
+      for (const work of this.late.values()) work();
+      this.late.clear();
       draw(start, end);
+    };
+  }
+
+  /**
+   * Work that shows in a frame only, and of which the last time counts.
+   * @param {Record<string, any> | undefined} owner
+   * @param {string} name Of its method.
+   */
+  #postpone(owner, name) {
+    if (typeof owner?.[name] !== "function") return;
+    const work = owner[name].bind(owner);
+    owner[name] = (/** @type {unknown[]} */ ...told) => {
+      if (this.poured > FLOOD) this.late.set(name, () => work(...told));
+      else work(...told);
     };
   }
 
