@@ -137,9 +137,15 @@ class ResourcesPageTests(TerminalTest):
 
     def test_phone(self) -> None:
         """
-        With a finger: into a shell from a narrow list.
+        With a finger: into a shell from a narrow list. The drawer gives the focus back.
         """
         page = self.signed_in(size=PHONE)
+        page.get_by_role("button", name="Open the navigation").click()
+        page.get_by_role("button", name="Close the navigation").wait_for()
+        page.keyboard.press("Escape")
+        opens = page.get_by_role("button", name="Open the navigation")
+        opens.wait_for()
+        self.assertEqual(page.evaluate("document.activeElement.getAttribute('aria-label')"), "Open the navigation")
         page.get_by_role("searchbox").fill("node-1")
         page.get_by_text(rows("1-1 of 1")).wait_for()
         self.terminal(page)

@@ -26,6 +26,8 @@ export function Files({ tab, onClose }) {
   const input = useRef(/** @type {HTMLInputElement | null} */ (null));
   const listed = useLoad((signal) => list(place, wanted, signal), [wanted]);
   const path = String(listed.data?.path ?? "");
+  // A folder that cannot be read is none to upload to, and what is put meanwhile must not go to the one before.
+  const open = Boolean(path) && !listed.error;
   const put = (/** @type {Iterable<File>} */ files) => upload(place, path, files, listed.reload);
 
   return html`<aside
@@ -41,13 +43,13 @@ export function Files({ tab, onClose }) {
     onDrop=${(/** @type {DragEvent} */ event) => {
       event.preventDefault();
       setOver(false);
-      if (path) put(event.dataTransfer?.files ?? []);
+      if (open) put(event.dataTransfer?.files ?? []);
     }}
   >
     <header class="files-head">
       <h2>Files</h2>
       <div class="row">
-        <${Button} size="small" icon="upload" disabled=${!path} onClick=${() => input.current?.click()}>Upload<//>
+        <${Button} size="small" icon="upload" disabled=${!open} onClick=${() => input.current?.click()}>Upload<//>
         <${Button} kind="quiet" size="small" icon="refresh" label="Read the folder again" onClick=${listed.reload} />
         <${Button} kind="quiet" size="small" icon="close" label="Close the files" onClick=${onClose} />
       </div>
@@ -100,7 +102,7 @@ function Where({ path, onGo }) {
     onSubmit=${(/** @type {Event} */ event) => {
       event.preventDefault();
       if (typed === path) setTyped(null);
-      else onGo(typed);
+      onGo(typed);
     }}
   >
     <input

@@ -263,6 +263,8 @@ export class Screen {
 
   /** @param {KeyboardEvent} event */
   #taken(event) {
+    // Nobody is there any more to be sent a Tab: it leads on, to what can be done now.
+    if (event.key === "Tab" && this.session.state === "ended") return true;
     if (event.type !== "keydown" || !event.ctrlKey || !event.shiftKey || event.altKey || event.metaKey) return false;
     if (event.code === "KeyC") {
       event.preventDefault();

@@ -19,19 +19,24 @@ export function Layout({ children, full = false }) {
   const { context } = useStore(session);
   const { path } = usePlace();
   const [open, setOpen] = useState(false);
+  const bar = useRef(/** @type {HTMLElement | null} */ (null));
   const drawer = useRef(/** @type {HTMLElement | null} */ (null));
   useEffect(() => setOpen(false), [path]);
   useEffect(() => {
     if (!open) return undefined;
     drawer.current?.querySelector("a")?.focus();
-    const escape = (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && setOpen(false);
+    const escape = (/** @type {KeyboardEvent} */ event) => {
+      if (event.key !== "Escape") return;
+      setOpen(false);
+      bar.current?.querySelector("button")?.focus();
+    };
     document.addEventListener("keydown", escape);
     return () => document.removeEventListener("keydown", escape);
   }, [open]);
   const cluster = context?.cluster?.clusterId ?? "";
   return html`<div class=${classes("frame", full && "frame-full", open && "is-open")}>
     <a class="skip" href="#main">Skip to the content</a>
-    <header class="topbar">
+    <header class="topbar" ref=${bar}>
       <${Button}
         kind="quiet"
         icon=${open ? "close" : "menu"}
