@@ -119,7 +119,9 @@ class FilesPageTests(TerminalTest):
         page.keyboard.press("Enter")
         page.get_by_text(re.compile("no such file", re.IGNORECASE)).wait_for()
         self.looks_right(page, where="refused")
-        self.assertTrue(page.get_by_role("button", name="Upload", exact=True).is_disabled(), "it would go to another folder")
+        self.assertTrue(
+            page.get_by_role("button", name="Upload", exact=True).is_disabled(), "it would go to another folder"
+        )
         page.get_by_label("Path of a folder").fill(str(self.folder))
         page.keyboard.press("Enter")
         page.get_by_role("button", name="taken", exact=True).wait_for()
