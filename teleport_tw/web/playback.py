@@ -2,7 +2,7 @@
 Recordings in a page: played with as much ahead as the page asks for, searched, and sent as a file.
 
 Time is the page's affair: it gets output with the time it was written and shows it when it is due. To seek is to begin
-anew, with what a screen needs first.
+anew, with what a screen needs first, or behind the output whose screen the page has kept.
 
 @see: C{docs/protocols/terminal.rst}, I{Players}
 """
@@ -35,7 +35,7 @@ from teleport_tw.web.routes import Answer, Call, Limit, Reply, Route, Who
 from teleport_tw.web.shapes import Text
 from teleport_tw.web.shell import RESTART, Closing
 from teleport_tw.web.tickets import Tickets
-from teleport_tw.web.viewing import Viewing, frames_of
+from teleport_tw.web.viewing import Viewing, after, frames_of
 from teleport_tw.web.websocket import GOING_AWAY, NORMAL, Conversation, Socket, Upgrade, check_upgrade
 from teleport_tw.web.window import PIECE_BYTES
 
@@ -377,20 +377,26 @@ class Player:
             return
         if not isinstance(at, (int, float)) or isinstance(at, bool) or type(generation) is not int or at < 0:
             raise RemoteProtocolError("at is a time in milliseconds and generation a number")
+        have = told.get("from", 0)
+        if type(have) is not int or have < 0:
+            raise RemoteProtocolError("from is a number of bytes")
         self._stop_playing()
         self._generation, self._sent, self._shown = generation, 0, 0
         self._send(Envelope.of(PLAY, {"at": int(at), "generation": generation}))
-        self._playing = self._tasks.spawn("playing a recording", self._run(int(at), generation))
+        self._playing = self._tasks.spawn("playing a recording", self._run(int(at), generation, have))
 
     def _stop_playing(self) -> None:
         playing, self._playing, self._room = self._playing, None, None
         if playing is not None:
             playing.cancel()
 
-    async def _run(self, at: int, generation: int) -> None:
-        number = 0
+    async def _run(self, at: int, generation: int, have: int) -> None:
+        number, before = self.viewing.place(have)
+        skip = have - before
         while (records := await self.viewing.frame(number)) is not None:
             number += 1
+            if skip:
+                records, skip = after(records, skip)
             await self._show(records, at)
         end = {"end": True, "generation": generation, "length": self.viewing.facts.length_ms}
         self._send(Envelope.of(PLAY, end))

@@ -4,6 +4,7 @@ A recording on its way to a page: fetched once, kept packed, looked through for 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, ClassVar
 
@@ -102,6 +103,7 @@ class Viewing:
     whole: bool = field(default=False, init=False)
     complete: bool = field(default=False, init=False)
     failure: TeleportError | None = field(default=None, init=False)
+    _ends: list[int] = field(factory=list, init=False)
     _size: int = field(default=0, init=False)
     _waiting: list[Deferred[None]] = field(factory=list, init=False)
     _log: ClassVar[Logger] = Logger()
@@ -139,6 +141,7 @@ class Viewing:
                 for record in await self._unpacked(header, body):
                     self.facts.add(record)
                 self.frames.append((header, body))
+                self._ends.append(self.facts.bytes)
                 self.complete = reader.complete
             self._news()
 
@@ -147,6 +150,15 @@ class Viewing:
         for each in waiting:
             each.callback(None)
         self.changed()
+
+    def place(self, offset: int) -> tuple[int, int]:
+        """
+        @param offset: bytes of output that are not wanted, of those that have come.
+        @return: the first frame in which something may follow them, and how many bytes were output before that frame.
+            An aside that stands right behind them follows them, in whichever frame it is.
+        """
+        number = bisect_left(self._ends, offset)
+        return number, self._ends[number - 1] if number else 0
 
     async def frame(self, number: int) -> list[Timed] | None:
         """
@@ -187,6 +199,22 @@ def frames_of(rest: bytearray) -> Iterator[tuple[Header, bytes, bytes]]:
         frame = bytes(rest[:end])
         del rest[:end]
         yield header, frame[HEADER_BYTES:], frame
+
+
+def after(records: list[Timed], skip: int) -> tuple[list[Timed], int]:
+    """
+    @param skip: bytes of output at their beginning that are not wanted, and what stands between them.
+    @return: what follows, and how many bytes are still to be skipped.
+    """
+    for number, record in enumerate(records):
+        if skip <= 0:
+            return records[number:], 0
+        if isinstance(record.fact, Output):
+            size = len(record.fact.data)
+            if size > skip:
+                return [Timed(record.ms, Output(record.fact.data[skip:])), *records[number + 1 :]], 0
+            skip -= size
+    return [], skip
 
 
 def _find(frames: tuple[tuple[Header, bytes], ...], text: str) -> tuple[list[tuple[int, str]], bool]:

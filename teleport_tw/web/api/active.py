@@ -15,10 +15,10 @@ from teleport_tw.api.contract import Api
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.resources.metadata import Json, Resource
 from teleport_tw.resources.sessions import KIND, Session, State
-from teleport_tw.web.answers import when
+from teleport_tw.web.answers import ANSWER, needed, when
 from teleport_tw.web.api.admin import all_of
 from teleport_tw.web.people import People
-from teleport_tw.web.routes import Call, Reply, Route
+from teleport_tw.web.routes import Call, Limit, Reply, Route
 from teleport_tw.web.shapes import FREE, Many, Table
 
 MODES = ("peer", "observer", "moderator")
@@ -46,6 +46,15 @@ class Active:
                 passive=True,
                 answer=Table(members={"sessions": Many(of=FREE, most=100_000)}, needs=("sessions",)),
             ),
+            Route(
+                method="POST",
+                path="/sites/<site>/sessions/<session>/presence",
+                handler=self.present,
+                about="Who moderates it is there: with an answer of scope session_presence and kind session.",
+                body=Table(members=ANSWER),
+                answer=Table(),
+                limit=Limit.COSTLY,
+            ),
         )
 
     async def list(self, call: Call) -> Reply:
@@ -62,6 +71,13 @@ class Active:
                 roles[session.host_user] = await self._roles_of(session.host_user)
             found.append(self._row(session, checker, roles[session.host_user]))
         return {"sessions": found}
+
+    async def present(self, call: Call) -> Reply:
+        """
+        C{POST /webapi/sites/:site/sessions/:session/presence}.
+        """
+        await call.api.prove_presence(call.path["session"], needed(call.body))
+        return {}
 
     async def _roles_of(self, username: str) -> tuple[str, ...]:
         try:

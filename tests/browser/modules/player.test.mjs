@@ -8,6 +8,7 @@ const bytes = (words) => new TextEncoder().encode(words);
 /** A player whose picture is a text, and whose proxy is the test. */
 function player() {
   const asked = [];
+  const froms = [];
   const told = [];
   const picture = {
     text: "",
@@ -18,11 +19,14 @@ function player() {
       picture.text += new TextDecoder().decode(data);
       done();
     },
+    keep: () => ({ size: [80, 24], bytes: picture.weight, parts: picture.text }),
+    restore: (state) => void (picture.text = state.parts),
+    weight: 1000,
   };
-  const source = { play: (at) => asked.push(at), took: (count, generation) => told.push([count, generation]) };
+  const source = { play: (at, from) => (froms.push(from), asked.push(at)), took: (count, generation) => told.push([count, generation]) };
   const playback = new Playback(source, picture);
   playback.learn({ length: 10_000, complete: true, bytes: 0, events: [], idle: [[2000, 9000]], sizes: [] });
-  return { playback, picture, asked, told };
+  return { playback, picture, asked, told, froms };
 }
 
 /** What the recording holds. */
@@ -105,4 +109,41 @@ test("a session that goes on is drawn as it comes, until somebody pauses", () =>
   playback.follow();
   playback.take({ ms: 13_000, bytes: bytes("xy") });
   assert.equal(picture.text, "xy");
+});
+
+/** Output of `count` pieces of 128 KiB, a second apart, behind the first `from` bytes. */
+function long(playback, from, count = 40) {
+  const all = Array.from({ length: count }, (_, number) => String.fromCharCode(97 + (number % 26)).repeat(131_072));
+  let before = 0;
+  all.forEach((text, number) => {
+    const rest = text.slice(Math.max(0, from - before));
+    before += text.length;
+    if (rest) playback.take({ ms: number * 200, bytes: bytes(rest) });
+  });
+  playback.end();
+  return all;
+}
+
+test("a screen that was kept is where a seek begins, and shows what playing straight does", () => {
+  const { playback, picture, froms } = player();
+  playback.again();
+  const all = long(playback, 0);
+  playback.seek(9000);
+  long(playback, froms.at(-1));
+  assert.equal(picture.text, all.join(""));
+  for (const at of [7900, 0, 100, 4100, 4100, 3900, 8000, 250, 10_000, 5999]) {
+    playback.seek(at);
+    long(playback, froms.at(-1));
+    assert.equal(picture.text === all.filter((_, number) => number * 200 <= at).join(""), true, String(at));
+    assert.ok(at < 500 || froms.at(-1) >= (Math.floor(at / 200) - 3) * 131_072, String(at));
+  }
+});
+
+test("of screens that are kept there are no more than fit", () => {
+  const { playback, picture } = player();
+  picture.weight = 8 * 1024 * 1024;
+  playback.again();
+  playback.seek(10_000);
+  long(playback, 0);
+  assert.ok(playback.screens.length > 1 && playback.screens.length <= 4);
 });

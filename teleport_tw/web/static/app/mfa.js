@@ -15,7 +15,7 @@ import { ErrorState, Loading } from "./ui/show.js";
  *
  * @typedef {{ challenge_id: string, totp_challenge: boolean, webauthn_challenge?: { publicKey: any } | null }} Challenge
  *
- * @typedef {"login" | "session" | "admin_action" | "manage_devices" | "headless" | "browser"} Scope
+ * @typedef {"login" | "session" | "admin_action" | "manage_devices" | "headless" | "browser" | "session_presence"} Scope
  *
  * @typedef {object} Question
  * @property {Scope} scope

@@ -14,6 +14,7 @@ import { KeyBar } from "../terminal/keys.js";
 import { Ended, Waiting } from "../terminal/notes.js";
 import { FileQuestion } from "../terminal/file-question.js";
 import { People } from "../terminal/people.js";
+import { PresenceQuestion } from "../terminal/presence-question.js";
 import { Picker } from "../terminal/picker.js";
 import { preferences } from "../terminal/preferences.js";
 import { Settings } from "../terminal/settings.js";
@@ -92,6 +93,7 @@ export default function Console({ params, query }) {
           <div class="console-body">
             <${Pane} key=${tab.key} tab=${tab} panel=${panel}>
               <${Waiting} tab=${tab} />
+              <${PresenceQuestion} tab=${tab} />
               <${FileQuestion} tab=${tab} />
               ${open === "find" && html`<${Finder} screen=${tab.screen} onClose=${shut} />`}
             <//>

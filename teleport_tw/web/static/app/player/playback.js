@@ -8,6 +8,10 @@ export const SPEEDS = [0.5, 1, 2, 4, 8];
 const LEFT_MS = 500;
 /** After a page was hidden, time does not jump. */
 const LONGEST_TICK_MS = 250;
+/** Output between two screens that are kept, at least. */
+const APART_BYTES = 256 * 1024;
+/** Of screens that are kept; with more every second goes. */
+const KEPT_BYTES = 32 * 1024 * 1024;
 /** Later than any recording. */
 const EDGE_MS = 1e12;
 
@@ -16,9 +20,11 @@ const EDGE_MS = 1e12;
  * @property {() => void} reset
  * @property {(columns: number, rows: number) => void} resize
  * @property {(bytes: Uint8Array, done: () => void) => void} write
+ * @property {() => import("./kept.js").Kept | null} keep
+ * @property {(state: import("./kept.js").Kept) => void} restore
  *
  * @typedef {object} Source Where it comes from.
- * @property {(at: number) => number} play
+ * @property {(at: number, from: number) => number} play
  * @property {(bytes: number, generation: number, idle: boolean) => void} took
  */
 
@@ -46,6 +52,11 @@ export class Playback {
     this.generation = 0;
     this.received = 0;
     this.drawing = 0;
+    /** Bytes of all output that were given to the picture, and the time of the last. */
+    this.written = this.writtenAt = 0;
+    /** Screens, in the order of their time. @type {{ ms: number, offset: number, state: import("./kept.js").Kept }[]} */
+    this.screens = [];
+    this.apart = APART_BYTES;
     /** @type {Set<() => void>} */
     this.listeners = new Set();
   }
@@ -165,10 +176,33 @@ export class Playback {
     this.queue = [];
     this.head = 0;
     this.drawing = 0;
-    this.picture.reset();
-    this.picture.resize(...this.size);
-    this.generation = this.source.play(until);
+    this.#begin(until);
+    this.generation = this.source.play(until, this.written);
     this.#changed();
+  }
+
+  /** What stands may be what to go on from, or a screen that was kept. @param {number} until */
+  #begin(until) {
+    const screen = this.screens.findLast(({ ms }) => ms <= until);
+    if (this.written && this.writtenAt <= until && this.written >= (screen?.offset ?? 0)) return;
+    if (screen) this.picture.restore(screen.state);
+    else {
+      this.picture.reset();
+      this.picture.resize(...this.size);
+    }
+    this.written = screen?.offset ?? 0;
+    this.writtenAt = screen?.ms ?? 0;
+  }
+
+  /** @param {number} offset @param {number} ms */
+  #keep(offset, ms) {
+    if (offset < (this.screens.at(-1)?.offset ?? 0) + this.apart) return;
+    const state = this.picture.keep();
+    if (!state) return;
+    this.screens.push({ ms, offset, state });
+    if (this.screens.reduce((sum, each) => sum + each.state.bytes, 0) <= KEPT_BYTES) return;
+    this.screens = this.screens.filter((_, number) => number % 2);
+    this.apart *= 2;
   }
 
   #caught() {
@@ -199,7 +233,7 @@ export class Playback {
       if (item.ms > until) break;
       this.head += 1;
       if (item.size) this.picture.resize(...item.size);
-      if (item.bytes) this.#write(item.bytes);
+      if (item.bytes) this.#write(item.bytes, item.ms);
     }
     if (this.head > 1000) {
       this.queue.splice(0, this.head);
@@ -207,11 +241,14 @@ export class Playback {
     }
   }
 
-  /** @param {Uint8Array} bytes */
-  #write(bytes) {
+  /** @param {Uint8Array} bytes @param {number} ms */
+  #write(bytes, ms) {
     const { generation } = this;
+    const offset = (this.written += bytes.length);
+    this.writtenAt = ms;
     this.drawing += 1;
     this.picture.write(bytes, () => {
+      this.#keep(offset, ms);
       if (generation !== this.generation) return;
       this.drawing -= 1;
       this.source.took(bytes.length, generation, this.drawing === 0);

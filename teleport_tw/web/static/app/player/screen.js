@@ -6,6 +6,7 @@ import { Terminal } from "@xterm/xterm";
 import { SearchAddon } from "@xterm/addon-search";
 import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { preferences } from "../terminal/preferences.js";
+import { kept, restored } from "./kept.js";
 import { coloursOf } from "../terminal/themes.js";
 
 const FONT = 'ui-monospace, "SF Mono", "Cascadia Mono", "JetBrains Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace';
@@ -105,6 +106,18 @@ export class Picture {
   /** @param {Uint8Array} bytes @param {() => void} done */
   write(bytes, done) {
     this.terminal.write(bytes, done);
+  }
+
+  /** What is on it, for {@link restore}; null amidst a control sequence. */
+  keep() {
+    return kept(this.terminal);
+  }
+
+  /** In its turn. @param {import("./kept.js").Kept} state */
+  restore(state) {
+    this.reset();
+    this.resize(...state.size);
+    this.terminal.write("", () => restored(this.terminal, state));
   }
 
   /** Mark a text wherever it stands now. @param {string} text */

@@ -81,11 +81,15 @@ export class Stream {
     this.socket = null;
   }
 
-  /** Output from a time on; what was shown before comes first, to be drawn at once. @param {number} at */
-  play(at) {
+  /**
+   * Output from a time on; what was shown before comes first, to be drawn at once.
+   * @param {number} at
+   * @param {number} [from] So many bytes of all output are not wanted again.
+   */
+  play(at, from = 0) {
     this.generation += 1;
     this.taken = this.told = 0;
-    this.#send(encode("p", { at: Math.max(0, Math.floor(at)), generation: this.generation }));
+    this.#send(encode("p", { at: Math.max(0, Math.floor(at)), generation: this.generation, from }));
     return this.generation;
   }
 

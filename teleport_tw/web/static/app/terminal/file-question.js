@@ -16,13 +16,13 @@ const OUTCOME_MS = 8000;
 /** @param {{ tab: Tab }} props */
 export function FileQuestion({ tab }) {
   const { session } = tab;
-  const { asked, outcome } = session.files;
+  const { asked, outcome } = session.questions;
   if (session.state !== "live") return null;
   if (asked) return html`<${Question} key=${asked.id} tab=${tab} asked=${asked} />`;
   return outcome && html`<${Outcome} key=${outcome.id} tab=${tab} outcome=${outcome} />`;
 }
 
-/** @param {{ tab: Tab, asked: import("./asked.js").Asked }} props */
+/** @param {{ tab: Tab, asked: import("./questions.js").Asked }} props */
 function Question({ tab, asked }) {
   const { session } = tab;
   const card = useRef(/** @type {HTMLElement | null} */ (null));
@@ -51,7 +51,7 @@ function Question({ tab, asked }) {
   </section>`;
 }
 
-/** @param {import("./asked.js").Asked} asked @param {Tab} tab @returns {string} */
+/** @param {import("./questions.js").Asked} asked @param {Tab} tab @returns {string} */
 function state({ approvers, missing, counts, said }, tab) {
   const by = approvers.length ? `Approved by ${approvers.map((each) => harmless(each, 64)).join(", ")}. ` : "";
   if (missing) return `${by}Still needed: ${harmless(missing, 256)}.`;
@@ -60,7 +60,7 @@ function state({ approvers, missing, counts, said }, tab) {
   return `${by}${tab.target.sid ? "A moderator answers." : "Waiting for those who watch to approve."}`;
 }
 
-/** @param {{ tab: Tab, outcome: import("./asked.js").Outcome }} props */
+/** @param {{ tab: Tab, outcome: import("./questions.js").Outcome }} props */
 function Outcome({ tab, outcome }) {
   const { session } = tab;
   useEffect(() => {

@@ -8,7 +8,8 @@
  * The rules of the conversation are in docs/protocols/terminal.rst.
  */
 
-import { NOTHING, heard } from "./asked.js";
+import { moved, participants } from "./participants.js";
+import { NOTHING, heard } from "./questions.js";
 import { Outbox, decode, encode, json } from "./envelope.js";
 import { pause } from "./backoff.js";
 
@@ -34,8 +35,6 @@ export const DRAWN_SOON = 512 * 1024;
 export const MOST_AHEAD = 1024 * 1024;
 
 /**
- * @typedef {{user: string, mode: string}} Participant
- *
  * @typedef {object} Facts What the proxy says of the session.
  * @property {string} id
  * @property {string} login
@@ -88,7 +87,7 @@ export class Session {
     this.state = "connecting";
     /** @type {Facts | null} */
     this.facts = null;
-    /** @type {Participant[]} */
+    /** @type {import("./participants.js").Participant[]} */
     this.participants = [];
     /** @type {Ending} */
     this.ending = NO_ENDING;
@@ -96,8 +95,8 @@ export class Session {
     this.latency = { page: null, server: null };
     /** A challenge of a second factor that waits for an answer. @type {any} */
     this.challenge = null;
-    /** A file that is asked about, and what became of the last. @type {import("./asked.js").Files} */
-    this.files = NOTHING;
+    /** What people in it are asked. @type {import("./questions.js").Questions} */
+    this.questions = NOTHING;
     /** Warnings and news, newest last; for people. @type {string[]} */
     this.notices = [];
     /** Whether something typed had to be refused. */
@@ -201,18 +200,20 @@ export class Session {
 
   /** Whether a file may be copied. @param {string} requestId @param {boolean} approved */
   decide(requestId, approved) {
-    const { asked } = this.files;
+    const { asked } = this.questions;
     if (this.state !== "live" || asked?.id !== requestId) return;
     this.#send(encode("t", { requestId, approved }));
-    this.files = { ...this.files, asked: { ...asked, said: approved } };
-    this.#changed();
+    this.#learn({ asked: { ...asked, said: approved } });
   }
 
   /** What became of a file was read. @param {string} requestId */
   forget(requestId) {
-    if (this.files.outcome?.id !== requestId) return;
-    this.files = { ...this.files, outcome: null };
-    this.#changed();
+    if (this.questions.outcome?.id === requestId) this.#learn({ outcome: null });
+  }
+
+  /** It was proven that we are there. */
+  present() {
+    this.#learn({ present: 0 });
   }
 
   /** Try now rather than at `retryAt`. */
@@ -348,7 +349,7 @@ export class Session {
       mode: session.mode || "peer",
     };
     this.participants = participants(session.participants);
-    this.files = NOTHING;
+    this.questions = NOTHING;
     this.resume = resume;
     this.window = window;
     this.attempt = 0;
@@ -373,20 +374,13 @@ export class Session {
     this.#changed();
   }
 
-  /** @param {{event: string, user?: string, mode?: string, participants?: unknown}} said */
+  /** @param {{event: string, user?: string, mode?: string}} said */
   #event(said) {
-    const { event, user = "", mode = "peer" } = said;
-    if (event === "session.join") {
-      this.participants = [...this.participants, { user, mode }];
-    } else if (event === "session.leave") {
-      const gone = this.participants.findIndex((each) => each.user === user);
-      this.participants = this.participants.filter((_each, index) => index !== gone);
-    } else {
-      const files = heard(this.files, said);
-      if (files === this.files) return;
-      this.files = files;
-    }
-    this.#changed();
+    const people = moved(this.participants, said);
+    const questions = heard(this.questions, said, Date.now());
+    if (people === this.participants && questions === this.questions) return;
+    this.participants = people;
+    this.#learn(questions);
   }
 
   /** @param {string} size */
@@ -481,15 +475,13 @@ export class Session {
     this.#changed();
   }
 
+  /** @param {Partial<import("./questions.js").Questions>} changes */
+  #learn(changes) {
+    this.questions = { ...this.questions, ...changes };
+    this.#changed();
+  }
+
   #changed() {
     for (const listener of this.listeners) listener();
   }
-}
-
-/** @param {unknown} said @returns {Participant[]} */
-function participants(said) {
-  if (!Array.isArray(said)) return [];
-  return said.map((each) =>
-    typeof each === "string" ? { user: each, mode: "" } : { user: String(each.user ?? ""), mode: String(each.mode ?? "") },
-  );
 }

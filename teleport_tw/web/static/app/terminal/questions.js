@@ -1,5 +1,6 @@
 /**
- * A file that somebody wants to copy in a session which others watch: what the server told of it. Pure.
+ * What the server asks people in a session that must be watched: whether a file may be copied, and whether who moderates
+ * is there. Pure.
  *
  * The events are those of docs/protocols/joining.rst.
  */
@@ -21,18 +22,23 @@
  * @property {boolean} granted
  * @property {string} reason
  *
- * @typedef {{ asked: Asked | null, outcome: Outcome | null }} Files
+ * @typedef {object} Questions
+ * @property {Asked | null} asked
+ * @property {Outcome | null} outcome
+ * @property {number} present Until when we have to prove that we are there, as of `Date.now()`; 0, nobody asks.
  */
 
-/** @type {Files} */
-export const NOTHING = { asked: null, outcome: null };
+/** @type {Questions} */
+export const NOTHING = { asked: null, outcome: null, present: 0 };
 
 /**
- * @param {Files} before
+ * @param {Questions} before
  * @param {any} said An event of the session.
- * @returns {Files} The same, where the event is of something else.
+ * @param {number} now
+ * @returns {Questions} The same, where the event is of something else.
  */
-export function heard(before, said) {
+export function heard(before, said, now) {
+  if (said.event === "x-teleport-mfa-presence") return { ...before, present: now + Number(said.seconds || 0) * 1000 };
   const id = String(said.requestID ?? "");
   const location = String(said.location ?? "");
   const same = before.asked?.id === id ? before.asked : null;
@@ -47,7 +53,7 @@ export function heard(before, said) {
   };
   switch (said.event) {
     case "file_transfer_request":
-      return { asked: { ...known, counts: Boolean(said.counts) }, outcome: null };
+      return { ...before, asked: { ...known, counts: Boolean(said.counts) }, outcome: null };
     case "file_transfer_request_approve":
       if (said.granted) return over(before, id, { id, location, granted: true, reason: "" });
       return { ...before, asked: same && { ...known, counts: same.counts } };
@@ -58,7 +64,7 @@ export function heard(before, said) {
   }
 }
 
-/** @param {Files} before @param {string} id @param {Outcome} outcome @returns {Files} */
+/** @param {Questions} before @param {string} id @param {Outcome} outcome @returns {Questions} */
 function over(before, id, outcome) {
-  return { asked: before.asked?.id === id ? null : before.asked, outcome };
+  return { ...before, asked: before.asked?.id === id ? null : before.asked, outcome };
 }
