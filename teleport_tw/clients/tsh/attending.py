@@ -11,13 +11,12 @@ from collections.abc import Awaitable, Callable
 from threading import Event
 
 from attrs import define, evolve, field
-from twisted.internet.threads import deferToThread
 
 from teleport_tw.api.attendance import TARGET_KIND
 from teleport_tw.api.contract import Api, Challenge, MfaAnswer, MfaTarget, Scope
 from teleport_tw.base.errors import TeleportError
 from teleport_tw.base.secret import Secret
-from teleport_tw.base.tasks import Tasks
+from teleport_tw.base.tasks import Tasks, in_thread
 from teleport_tw.clients.factors import Answering
 from teleport_tw.dial.session import ClientSession
 from teleport_tw.protocols.ssh.wire import Reader
@@ -40,6 +39,7 @@ class Attending:
     answering: Answering
     show: Callable[[str], object]
     _asking: bool = field(default=False, init=False)
+    _how: str = field(default="", init=False)
     _code: bytearray | None = field(default=None, init=False)
     _touch: Event = field(factory=Event, init=False)
     _tasks: Tasks = field(factory=Tasks, init=False)
@@ -50,7 +50,9 @@ class Attending:
 
         @param seconds: that are left.
         """
-        if not self._asking:
+        if self._asking:
+            self._say(seconds)
+        else:
             self._asking = True
             self._tasks.spawn("proving presence", self._prove(seconds)).addBoth(self._over)
 
@@ -89,19 +91,26 @@ class Attending:
             self.show(f"That you are there was not proven: {error.message}.")
 
     async def _answer(self, challenge: Challenge, seconds: int) -> None:
-        said = f"Prove within {seconds} seconds that you are there:"
         options = challenge.webauthn if self.answering.mode != "otp" else None
         keys = list(self.answering.keys()) if options is not None else []
         if options is not None and keys:
-            self.show(f"{said} touch your security key.")
-            self._touch = Event()
-            signed = await deferToThread(self.answering.sign, options, keys, self._touch)
+            self._how, self._touch = "touch your security key", Event()
+            self._say(seconds)
+            signed = await in_thread(self.answering.sign, options, keys, self._touch)
             await self._tell(MfaAnswer(webauthn=dict(signed), challenge=challenge.id))
         elif challenge.otp and self.answering.mode != "cross-platform":
-            self.show(f"{said} type the code of your authenticator app.")
-            self._code = bytearray()
+            self._how, self._code = "type the code of your authenticator app", bytearray()
+            self._say(seconds)
         else:
-            self.show(f"{said} plug in your security key.")
+            self._how = "plug in your security key"
+            self._say(seconds)
+
+    def _say(self, seconds: int) -> None:
+        """
+        Again where the server asks again: output may have carried the first line away.
+        """
+        if self._how:
+            self.show(f"Prove within {seconds} seconds that you are there: {self._how}.")
 
     async def _tell(self, answer: MfaAnswer) -> None:
         try:
@@ -113,6 +122,8 @@ class Attending:
 
     def _over(self, result: object) -> None:
         self._asking = self._code is not None
+        if not self._asking:
+            self._how = ""
 
 
 def prover(
