@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_tw.base.errors import TeleportError, not_found
+from teleport_tw.base.errors import RemoteProtocolError, TeleportError, not_found
 from teleport_tw.base.secret import Secret
 from teleport_tw.recordings.container import Encoder, End, Note, Output, Resized, Start, Timed, unpack
 from teleport_tw.web import playback as playback_module
@@ -151,6 +151,26 @@ class PlayerTests(SynchronousTestCase):
             self.of(socket, "p"),
             [{"at": 3500, "generation": 1}, {"end": True, "generation": 1, "length": 6000}],
         )
+
+    def test_behind_what_the_page_has(self) -> None:
+        """Wherever it begins, nothing is sent twice, nothing is missing, and asides stand where they did."""
+        whole = b"abcdefgh"
+        frames = recording(
+            [START, Timed(1, Output(b"abc")), Timed(2, Resized(90, 20)), Timed(3, Output(b"d"))],
+            [Timed(4, Resized(91, 20))],
+            [Timed(500, Output(b"efg")), Timed(600, Resized(92, 20)), Timed(700, Output(b"h")), Timed(800, End({}))],
+        )
+        places = {90: 3, 91: 4, 92: 7}
+        for have in range(len(whole) + 3):
+            player, socket = self.player(Recordings(frames))
+            self.say(player, "p", {"at": 0, "generation": 1, "from": have})
+            self.assertEqual(b"".join(data for _, _, data in self.raw(socket)), whole[have:])
+            sizes = [int(each.payload.split(b":")[0]) for each in socket.got if each.type == "w"]
+            self.assertEqual(sizes, [size for size, place in places.items() if place >= have])
+            self.assertTrue(self.of(socket, "p")[-1]["end"])
+        for wrong in (-1, 1.5, "1", True, None):
+            with self.assertRaises(RemoteProtocolError):
+                self.say(player, "p", {"at": 0, "generation": 2, "from": wrong})
 
     def test_no_more_than_the_page_wants(self) -> None:
         """A page that shows nothing is sent no more than the window; what it shows makes room."""

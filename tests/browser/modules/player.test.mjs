@@ -30,11 +30,11 @@ function player() {
 }
 
 /** What the recording holds. */
-function recorded(playback) {
-  playback.take({ ms: 100, bytes: bytes("a") });
-  playback.take({ ms: 2000, bytes: bytes("b") });
-  playback.take({ ms: 9000, size: [90, 30] });
-  playback.take({ ms: 9000, bytes: bytes("c") });
+function recorded(playback, from = 0) {
+  if (from < 1) playback.take({ ms: 100, bytes: bytes("a") });
+  if (from < 2) playback.take({ ms: 2000, bytes: bytes("b") });
+  if (from < 3) playback.take({ ms: 9000, size: [90, 30] });
+  if (from < 3) playback.take({ ms: 9000, bytes: bytes("c") });
   playback.end();
 }
 
@@ -51,15 +51,15 @@ test("what is due is shown, and told of", () => {
 });
 
 test("a seek draws what was before, at once and also while it stands", () => {
-  const { playback, picture, asked } = player();
+  const { playback, picture, asked, froms } = player();
   playback.again();
   recorded(playback);
   playback.seek(5000);
   assert.equal(playback.waiting, true);
-  recorded(playback);
+  recorded(playback, froms.at(-1));
   assert.deepEqual([picture.text, asked, playback.position, playback.waiting], ["ab", [0, 5000], 5000, false]);
   playback.seek(99_999);
-  recorded(playback);
+  recorded(playback, froms.at(-1));
   assert.deepEqual([picture.text, picture.size, playback.position, playback.atEnd], ["abc", "90x30", 10_000, true]);
 });
 
@@ -107,7 +107,7 @@ test("a session that goes on is drawn as it comes, until somebody pauses", () =>
   playback.take({ ms: 13_000, bytes: bytes("y") });
   assert.deepEqual([picture.text, playback.following], ["x", false]);
   playback.follow();
-  playback.take({ ms: 13_000, bytes: bytes("xy") });
+  playback.take({ ms: 13_000, bytes: bytes("y") });
   assert.equal(picture.text, "xy");
 });
 
@@ -135,7 +135,7 @@ test("a screen that was kept is where a seek begins, and shows what playing stra
     playback.seek(at);
     long(playback, froms.at(-1));
     assert.equal(picture.text === all.filter((_, number) => number * 200 <= at).join(""), true, String(at));
-    assert.ok(at < 500 || froms.at(-1) >= (Math.floor(at / 200) - 3) * 131_072, String(at));
+    assert.ok(at < 500 || froms.at(-1) >= (Math.min(39, Math.floor(at / 200)) - 3) * 131_072, String(at));
   }
 });
 

@@ -135,6 +135,7 @@ function make(site, sid, at, tell) {
         if (session.proto === "db") {
           made.pieces = [];
           made.ready = true;
+          playback.written = 0;
           playback.follow();
         } else if (made.ready) playback.again();
       },
@@ -155,6 +156,8 @@ function make(site, sid, at, tell) {
   const playback = new Playback(stream, {
     reset: () => picture?.reset(),
     resize: (columns, rows) => picture?.resize(columns, rows),
+    keep: () => picture?.keep() ?? null,
+    restore: (state) => picture?.restore(state),
     write: (bytes, done) => {
       if (picture) picture.write(bytes, done);
       else {
