@@ -8,18 +8,20 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from teleport_tw.base.errors import TeleportError
 from teleport_tw.base.net.files import FileSink
 from teleport_tw.clients import terminal
 from teleport_tw.clients.terminal import Escape, Escapes
-from teleport_tw.clients.tsh.attending import Attending, WatchedSession
 from teleport_tw.clients.tsh.features import Features
 from teleport_tw.clients.tsh.target import passed_variables
 from teleport_tw.clients.tsh.way import say
 from teleport_tw.conch.connection import Connection
 from teleport_tw.dial.session import LOST_STATUS, ClientSession
+
+if TYPE_CHECKING:
+    from teleport_tw.clients.tsh.attending import Attending
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -106,6 +108,8 @@ class Session:
     def _made(self, output: FileSink, errors: FileSink) -> ClientSession:
         if self._attend is None:
             return ClientSession(output.write, errors.write)
+        from teleport_tw.clients.tsh.attending import WatchedSession  # what asks for second factors is slow to load
+
         session = WatchedSession(output.write, errors.write)
         self._attending = session.attending = self._attend(output.write)
         return session
