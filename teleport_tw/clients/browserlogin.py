@@ -39,9 +39,15 @@ WAIT_SECONDS = 300.0
 
 HEADLESS_SECONDS = 180.0
 
-_PAGE = b"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Signed in</title></head>
-<body style="font: 16px system-ui; margin: 4em auto; max-width: 30em"><h1>You are signed in</h1>
-<p>The program goes on in your terminal. You can close this page.</p></body></html>
+_PAGE = b"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Signed in</title>
+<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
+<style>
+body { font: 1rem/1.5 system-ui, sans-serif; margin: 13vh auto; padding: 0 1rem; max-width: 28rem }
+h1 { font-size: 1.375rem }
+</style></head>
+<body><main><h1>You are signed in</h1>
+<p>The program goes on in your terminal. You can close this page.</p></main></body></html>
 """
 
 
