@@ -6,7 +6,7 @@ import { html, useEffect, useMemo, useReducer, useRef, useState } from "../html.
 import { theme, useStore } from "../state.js";
 import { stylesheet, linked } from "../stylesheet.js";
 import { harmless } from "../text.js";
-import { Badge, EmptyState, KeyValue, Loading, Menu, Notice, Page, duration, exactTime } from "../ui/index.js";
+import { Badge, Button, EmptyState, KeyValue, Loading, Menu, Notice, Page, duration, exactTime } from "../ui/index.js";
 import { Controls } from "../player/controls.js";
 import { FORMATS, downloadRecording } from "../player/download.js";
 import { Playback } from "../player/playback.js";
@@ -49,19 +49,21 @@ export default function Player({ params: { site, sid }, query }) {
   return html`<${Page}
     title=${title}
     crumbs=${[{ label: "Recordings", href: `/web/cluster/${encodeURIComponent(site)}/recordings` }]}
-    lead=${start &&
-    html`<span class="row">
-      ${start.time && html`<span>${exactTime(start.time)}</span><span aria-hidden="true">·</span>`}
-      <span>${duration(playback.length / 1000)}</span>
-      ${playback.live && html`<${Badge} tone="good" dot>Goes on<//>`}
-    </span>`}
-    actions=${start &&
-    html`<${Menu}
-      label="Download"
-      kind="plain"
-      caret
-      items=${FORMATS.map(({ format, label, detail }) => ({ label, detail, icon: "download", onSelect: () => downloadRecording(site, sid, format) }))}
-    >Download<//>`}
+    lead=${!start
+      ? html`<span class="row" aria-hidden="true">${"\u00a0"}</span>`
+      : html`<span class="row">
+          ${start.time && html`<span>${exactTime(start.time)}</span><span aria-hidden="true">·</span>`}
+          <span>${duration(playback.length / 1000)}</span>
+          ${playback.live && html`<${Badge} tone="good" dot>Goes on<//>`}
+        </span>`}
+    actions=${!start
+      ? html`<${Button} disabled>Download<//>`
+      : html`<${Menu}
+          label="Download"
+          kind="plain"
+          caret
+          items=${FORMATS.map(({ format, label, detail }) => ({ label, detail, icon: "download", onSelect: () => downloadRecording(site, sid, format) }))}
+        >Download<//>`}
   >
     ${problem && html`<${EmptyState} icon="alert" title="This recording cannot be shown">${sentence(problem)}<//>`}
     ${!problem && !start && html`<${Loading} label="Fetching the recording" />`}
