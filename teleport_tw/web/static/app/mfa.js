@@ -29,6 +29,9 @@ import { ErrorState, Loading } from "./ui/show.js";
 /** @type {import("./state.js").Store<Question | null>} */
 const question = createStore(/** @type {Question | null} */ (null));
 
+/** What a recovery code is good for, beside signing in. @type {Scope[]} */
+const MENDS = ["manage_devices"];
+
 /** The user closed the dialog; callers say nothing about it. */
 export class Cancelled extends Error {
   constructor() {
@@ -117,6 +120,6 @@ function Asking({ asked }) {
   if (!data) return html`<${Loading} />`;
   return html`<div class="stack">
     ${asked.reason && html`<p class="soft">${asked.reason}</p>`}
-    <${SecondFactor} key=${data.challenge_id} challenge=${data} problem=${asked.problem ?? ""} onAnswer=${asked.done} />
+    <${SecondFactor} key=${data.challenge_id} challenge=${data} problem=${asked.problem ?? ""} recovery=${MENDS.includes(asked.scope)} onAnswer=${asked.done} />
   </div>`;
 }

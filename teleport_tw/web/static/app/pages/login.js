@@ -126,6 +126,7 @@ function Form({ ping, account, ended, onDone }) {
           busy=${busy === "password"}
           problem=${problem}
           quick=${round === 0}
+          recovery
           usual=${account && (account.kind === "app" ? "code" : "key")}
           submit="Sign in"
           hint=${account?.kind === "app" && round === 0 ? "The code that you typed before is used up. Wait for the app to show the next one." : ""}

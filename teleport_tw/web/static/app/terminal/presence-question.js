@@ -3,7 +3,7 @@
  */
 import { api } from "../api.js";
 import { html, useEffect, useRef, useState } from "../html.js";
-import { Cancelled, askMfa } from "../mfa.js";
+import { Cancelled, withMfa } from "../mfa.js";
 import { harmless } from "../text.js";
 import { Button, Icon } from "../ui/index.js";
 
@@ -33,12 +33,13 @@ function Asked({ tab, until, facts }) {
     setBusy(true);
     setProblem("");
     try {
-      const proof = await askMfa({
+      const asked = /** @type {const} */ ({
         scope: "session_presence",
         target: { kind: "session", name: facts.id },
         reason: "Show that it is you who moderates this session.",
       });
-      await api.post(`/webapi/sites/${encodeURIComponent(facts.cluster)}/sessions/${encodeURIComponent(facts.id)}/presence`, proof);
+      const address = `/webapi/sites/${encodeURIComponent(facts.cluster)}/sessions/${encodeURIComponent(facts.id)}/presence`;
+      await withMfa(asked, (proof) => api.post(address, proof));
       session.present();
     } catch (error) {
       if (!(error instanceof Cancelled)) setProblem(error instanceof Error ? error.message : String(error));

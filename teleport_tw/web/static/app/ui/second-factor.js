@@ -20,13 +20,14 @@ export const USUAL = "second-factor";
 /**
  * @param {{
  *   challenge: import("../mfa.js").Challenge, onAnswer: (answer: import("../mfa.js").Answer) => void, busy?: boolean, problem?: string,
- *   submit?: string, quick?: boolean, hint?: string, usual?: Way | null
- * }} props `quick`: whoever used a key the last time is asked for it at once; `usual` is shown first, if it can be
+ *   submit?: string, quick?: boolean, hint?: string, usual?: Way | null, recovery?: boolean
+ * }} props `quick`: whoever used a key the last time is asked for it at once; `usual` is shown first, if it can be;
+ *   `recovery`: a recovery code does as well
  */
-export function SecondFactor({ challenge, onAnswer, busy = false, problem = "", submit = "Continue", quick = false, hint = "", usual }) {
+export function SecondFactor({ challenge, onAnswer, busy = false, problem = "", submit = "Continue", quick = false, hint = "", usual, recovery = false }) {
   const options = challenge.webauthn_challenge?.publicKey;
   const ways = /** @type {Way[]} */ (
-    [options && supported && "key", challenge.totp_challenge && "code", "recovery"].filter(Boolean)
+    [options && supported && "key", challenge.totp_challenge && "code", recovery && "recovery"].filter(Boolean)
   );
   const [way, setWay] = useState(() => first(ways, usual ?? /** @type {Way | null} */ (remember(USUAL))));
   const [code, setCode] = useState("");
@@ -76,6 +77,7 @@ export function SecondFactor({ challenge, onAnswer, busy = false, problem = "", 
   const shown = own || problem;
   const others = ways.filter((other) => other !== way && (way !== "both" || other === "recovery"));
   const withCode = way === "code" || way === "both";
+  if (!ways.length) return html`<${Notice} tone="warn">None of your second factors can be used here: this browser knows no security keys or passkeys.<//>`;
   return html`<form
     class="stack"
     onSubmit=${(/** @type {Event} */ event) => {
@@ -141,7 +143,7 @@ export function SecondFactor({ challenge, onAnswer, busy = false, problem = "", 
  */
 function first(ways, usual) {
   if (usual && ways.includes(usual)) return usual;
-  return ways.includes("key") && ways.includes("code") ? "both" : (ways[0] ?? "recovery");
+  return ways.includes("key") && ways.includes("code") ? "both" : (ways[0] ?? "code");
 }
 
 /** @type {Record<Way, string>} */
