@@ -4,7 +4,7 @@ Whether moderators are still there, in sessions that began with a second factor.
 Each moderator proves it to auth again and again (L{teleport_tw.api.attendance}): half a minute after the last time they
 are asked, by C{x-teleport-mfa-presence}, and again fifteen seconds later; who has not by the end of a minute is sent
 out, which is to the session as if they had left. While auth cannot be asked nobody can prove anything, and nobody is
-sent out.
+sent out; once it is back they have half a minute.
 
 @see: reference, section 8.5; docs/protocols/joining.rst
 """
@@ -95,11 +95,10 @@ class Attendance:
         try:
             ages = await party.owner.user.realm.presence.seen_present(party.id, users)
         except TeleportError as error:
-            self._log.warn(
-                "whether the moderators of session {sid} are there is not known: {error}",
-                sid=party.id,
-                error=str(error),
-            )
+            self._log.warn("who is in session {sid} is not known: {error}", sid=party.id, error=str(error))
+            for member in watched:
+                if member.id in self._since:
+                    self._since[member.id] = max(self._since[member.id], self._now() - ASK_SECONDS)
             return
         now = self._now()
         for member in watched:

@@ -118,13 +118,16 @@ class AttendanceTests(SynchronousTestCase):
         self.assertEqual(self.dismissed, ["bob"])
 
     def test_auth_is_away(self) -> None:
-        """Nobody could prove anything; when it is back, who did not is sent out."""
-        self.joins(Member("bob"))
+        """Nobody could prove anything; when it is back they are asked, and who does not prove it then is sent out."""
+        bob = Member("bob")
+        self.joins(bob)
         self.api.away = True
         self.passes(300)
-        self.assertEqual(self.dismissed, [])
+        self.assertEqual((self.dismissed, bob.told), ([], []))
         self.api.away = False
         self.passes(10)
+        self.assertEqual((self.dismissed, len(bob.told)), ([], 1))
+        self.passes(40)
         self.assertEqual(self.dismissed, ["bob"])
 
     def test_without_a_second_factor(self) -> None:
