@@ -10,6 +10,15 @@ const BUFFER = ["x", "y", "ybase", "ydisp", "scrollTop", "scrollBottom", "savedX
 
 /** @param {any} terminal @returns {Kept | null} Null while something is half read. */
 export function kept(terminal) {
+  try {
+    return taken(terminal);
+  } catch {
+    return null;
+  }
+}
+
+/** @param {any} terminal @returns {Kept | null} */
+function taken(terminal) {
   const core = terminal._core;
   const input = core?._inputHandler;
   const parser = input?._parser;
