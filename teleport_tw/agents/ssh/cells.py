@@ -153,6 +153,19 @@ class Row:
             yield cell
 
 
+@define
+class Cursor:
+    """
+    @ivar style: of what is written next.
+    @ivar drawing: letters are line drawings.
+    """
+
+    row: int = 0
+    column: int = 0
+    style: Style = PLAIN
+    drawing: bool = False
+
+
 _CLEAN = "\x1b[r\x1b[?6l\x1b[?7l\x1b(B\x0f\x1b[m\x1b[H\x1b[2J"
 
 

@@ -20,7 +20,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 from teleport_tw.agents.ssh import controls
-from teleport_tw.agents.ssh.cells import PLAIN, Row, Style, painted
+from teleport_tw.agents.ssh.cells import Cursor, Row, painted
 
 MAX_COLUMNS, MAX_ROWS = 500, 200
 """What is followed of a larger terminal."""
@@ -37,14 +37,6 @@ MAX_COMBINED = 8
 """Characters in one cell."""
 
 
-@define
-class _Cursor:
-    row: int = 0
-    column: int = 0
-    style: Style = PLAIN
-    drawing: bool = False
-
-
 @define(eq=False)
 class Screen:
     """
@@ -57,8 +49,8 @@ class Screen:
     alternate: bool = field(default=False, init=False)
     _rows: list[Row] = field(init=False)
     _other: list[Row] | None = field(default=None, init=False)
-    _at: _Cursor = field(factory=_Cursor, init=False)
-    _saved: _Cursor = field(factory=_Cursor, init=False)
+    _at: Cursor = field(factory=Cursor, init=False)
+    _saved: Cursor = field(factory=Cursor, init=False)
     _top: int = field(default=0, init=False)
     _bottom: int = field(init=False)
     _modes: dict[int, bool] = field(factory=dict, init=False)
@@ -382,18 +374,18 @@ class Screen:
 
     def _save(self) -> None:
         at = self._at
-        self._saved = _Cursor(at.row, at.column, at.style, at.drawing)
+        self._saved = Cursor(at.row, at.column, at.style, at.drawing)
 
     def _restore(self) -> None:
         saved = self._saved
-        self._at = _Cursor(saved.row, saved.column, saved.style, saved.drawing)
+        self._at = Cursor(saved.row, saved.column, saved.style, saved.drawing)
         self._go(saved.row, saved.column)
 
     def _reset(self) -> None:
         self._cells_left -= self.rows * self.columns
         self._rows = [Row.empty(self.columns) for _ in range(self.rows)]
         self._other, self.alternate = None, False
-        self._at, self._saved = _Cursor(), _Cursor()
+        self._at, self._saved = Cursor(), Cursor()
         self._top, self._bottom, self._wrapping, self._keypad = 0, self.rows - 1, False, False
         self._modes.clear()
 
