@@ -81,6 +81,24 @@ class FilesPageTests(TerminalTest):
         page.get_by_role("button", name="Clear finished").click()
         page.get_by_role("heading", name="Transfers").wait_for(state="detached")
 
+    def test_nothing_is_replaced_unasked(self) -> None:
+        """
+        What is there already stays until somebody says that it may go; what is new arrives meanwhile.
+        """
+        (self.folder / "here.txt").write_text("before")
+        page = self.opened()
+        page.get_by_role("button", name="Download here.txt").wait_for()
+        files = [{"name": name, "mimeType": "text/plain", "buffer": b"after"} for name in ("here.txt", "new.txt")]
+        page.set_input_files("input[type=file]", files)  # type: ignore[arg-type]
+        asked = page.get_by_role("dialog", name="Replace here.txt?")
+        page.get_by_role("button", name="Download new.txt").wait_for()
+        self.looks_right(page, where="a file is there already")
+        asked.get_by_role("button", name="Cancel").click()
+        self.assertEqual((self.folder / "here.txt").read_text(), "before")
+        page.set_input_files("input[type=file]", files[:1])  # type: ignore[arg-type]
+        asked.get_by_role("button", name="Replace").click()
+        until(lambda: (self.folder / "here.txt").read_text() == "after", "the other content")
+
     def test_names(self) -> None:
         """
         Folders are walked; names that would act are shown and stay harmless.

@@ -6,7 +6,7 @@ import { useLoad } from "../load.js";
 import { useStore } from "../state.js";
 import { stylesheet } from "../stylesheet.js";
 import { harmless } from "../text.js";
-import { Button, ErrorState, Field, Icon, Skeleton, bytes, exactTime } from "../ui/index.js";
+import { Button, Confirm, ErrorState, Field, Icon, Skeleton, bytes, exactTime } from "../ui/index.js";
 import { above, joined, trail } from "./paths.js";
 import { download, list, tidy, transfers, upload } from "./transfers.js";
 
@@ -28,7 +28,13 @@ export function Files({ tab, onClose }) {
   const path = String(listed.data?.path ?? "");
   // A folder that cannot be read is none to upload to, and what is put meanwhile must not go to the one before.
   const open = Boolean(path) && !listed.error;
-  const put = (/** @type {Iterable<File>} */ files) => upload(place, path, files, listed.reload);
+  const [known, setKnown] = useState(/** @type {File[]} Of names that are there already. */ ([]));
+  const put = (/** @type {Iterable<File>} */ files) => {
+    const there = new Set(listed.data?.items.map((/** @type {Entry} */ { name }) => name));
+    const all = [...files];
+    setKnown(all.filter(({ name }) => there.has(name)));
+    upload(place, path, all.filter(({ name }) => !there.has(name)), false, listed.reload);
+  };
 
   return html`<aside
     class=${classes("files", over && "is-over")}
@@ -79,6 +85,17 @@ export function Files({ tab, onClose }) {
           : html`<${Skeleton} lines=${6} />`}
     </div>
     <${Underway} />
+    ${known.length > 0 &&
+    html`<${Confirm}
+      title=${known.length === 1 ? `Replace ${harmless(known[0]?.name, 64)}?` : `Replace ${known.length} files?`}
+      confirm="Replace"
+      danger
+      onConfirm=${() => upload(place, path, known, true, listed.reload)}
+      onClose=${() => setKnown([])}
+    >
+      ${known.length === 1 ? "A file of this name is there already." : `These are there already: ${harmless(known.map(({ name }) => name).join(", "), 400)}.`}
+      ${" "}What is in it now is lost.
+    <//>`}
     <div class="files-drop" aria-hidden="true"><${Icon} name="upload" size=${28} /><span>Drop to upload to ${harmless(path)}</span></div>
   </aside>`;
 }

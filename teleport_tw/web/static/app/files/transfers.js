@@ -115,13 +115,14 @@ export function tidy() {
  * @param {Place} place
  * @param {string} folder
  * @param {Iterable<File>} files
+ * @param {boolean} overwrite What is there already; else it stays, and the transfer fails.
  * @param {() => void} [arrived] Called after each that came through.
  */
-export function upload(place, folder, files, arrived = () => {}) {
+export function upload(place, folder, files, overwrite, arrived = () => {}) {
   for (const file of files) {
     add(
       new Transfer("upload", file.name, file.size, async (transfer) => {
-        const address = filesAddress(place, "scp", { location: folder, filename: file.name });
+        const address = filesAddress(place, "scp", { location: folder, filename: file.name, overwrite: String(overwrite) });
         await sent(place, address, file, transfer);
         arrived();
         return "done";
