@@ -172,7 +172,14 @@ class ApiTests(LiveCase):
         again = await root.ask("POST", "/webapi/users", {"name": "bob", "roles": ["access"]})
         self.assertEqual(again.status, 409)
         (bob,) = [each for each in (await root.ask("GET", "/webapi/users")).json["items"] if each["name"] == "bob"]
-        self.assertEqual((bob["roles"], bob["traits"]), (["access"], {"logins": ["bob"]}))
+        self.assertEqual((bob["roles"], bob["traits"], bob["isLocked"]), (["access"], {"logins": ["bob"]}, False))
+        await self.admin.create(Resource("lock", "v2", Metadata("l"), {"target": {"user": "bob"}, "message": "why"}))
+        some = {"target": {"user": "root", "mfa_device": "d"}}
+        await self.admin.create(Resource("lock", "v2", Metadata("m"), some))
+        rows = {each["name"]: each for each in (await root.ask("GET", "/webapi/users")).json["items"]}
+        self.assertEqual((rows["bob"]["isLocked"], rows["bob"]["lockMessage"]), (True, "why"))
+        self.assertFalse(rows["root"]["isLocked"])
+        await self.admin.delete("lock", "l")
         changed = await root.ask("PUT", "/webapi/users/bob", {"roles": ["auditor"], "revision": bob["revision"]})
         self.assertEqual((changed.status, changed.json["roles"]), (200, ["auditor"]))
         late = await root.ask("PUT", "/webapi/users/bob", {"roles": ["access"], "revision": bob["revision"]})

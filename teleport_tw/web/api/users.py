@@ -10,8 +10,10 @@ from typing import Any
 from attrs import frozen
 
 from teleport_tw.api.contract import Api, SetupPurpose, SetupTicket
-from teleport_tw.base.errors import bad_parameter
-from teleport_tw.base.timing import Duration, parse_duration
+from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
+from teleport_tw.base.timing import Duration, parse_duration, utc_now
+from teleport_tw.resources.locks import KIND as LOCK
+from teleport_tw.resources.locks import Lock
 from teleport_tw.resources.metadata import Json, Metadata, Resource
 from teleport_tw.resources.users import KIND, VERSION
 from teleport_tw.web.answers import when
@@ -85,13 +87,14 @@ class Users:
         """
         C{GET /webapi/users}.
         """
-        return {"items": [_row(user) for user in await all_of(call.api, KIND)]}
+        locked = await _locked(call.api)
+        return {"items": [_row(user, locked) for user in await all_of(call.api, KIND)]}
 
     async def get(self, call: Call) -> Reply:
         """
         C{GET /webapi/users/:name}.
         """
-        return _row(await call.api.get(KIND, call.path["name"]))
+        return _row(await call.api.get(KIND, call.path["name"]), await _locked(call.api))
 
     async def create(self, call: Call) -> Reply:
         """
@@ -120,7 +123,7 @@ class Users:
             changes["roles"] = list(body["roles"])
         if "traits" in body:
             changes["traits"] = traits_of(body)
-        return _row(await call.api.update(with_spec(user, **changes)))
+        return _row(await call.api.update(with_spec(user, **changes)), await _locked(call.api))
 
     async def delete(self, call: Call) -> Reply:
         """
@@ -171,7 +174,25 @@ def traits_of(body: Mapping[str, Any]) -> dict[str, list[str]]:
     return found
 
 
-def _row(user: Resource) -> Json:
+async def _locked(api: Api) -> Mapping[str, str]:
+    """
+    @return: messages of the locks on users alone, by user; none where the caller may not see locks.
+    """
+    try:
+        locks = [Lock.parse(each) for each in await all_of(api, LOCK)]
+    except TeleportError as error:
+        if error.kind is not Kind.ACCESS_DENIED:
+            raise
+        return {}
+    now = utc_now()
+    return {
+        each.target["user"]: each.message
+        for each in locks
+        if tuple(each.target) == ("user",) and (each.expires is None or now < each.expires)
+    }
+
+
+def _row(user: Resource, locked: Mapping[str, str]) -> Json:
     spec = user.spec
     status, created = _section(spec, "status"), _section(spec, "created_by")
     return {
@@ -179,8 +200,8 @@ def _row(user: Resource) -> Json:
         "roles": [str(role) for role in spec.get("roles") or ()],
         "traits": {str(name): list(values or ()) for name, values in _section(spec, "traits").items()},
         "authType": "local" if not created.get("connector") else "sso",
-        "isLocked": bool(status.get("is_locked")),
-        "lockMessage": str(status.get("locked_message") or ""),
+        "isLocked": bool(status.get("is_locked")) or user.name in locked,
+        "lockMessage": str(status.get("locked_message") or locked.get(user.name, "")),
         "created": str(created.get("time") or ""),
         "expires": when(user.metadata.expires),
         "revision": user.revision,
