@@ -12,7 +12,7 @@ from pathlib import Path
 import bench
 from bench.harness import as_json, table
 
-NOT_BENCHMARKS = {"__main__", "browsers", "chains", "databases", "harness", "parts", "unaudited"}
+NOT_BENCHMARKS = {"__main__", "browsers", "chromium", "chains", "databases", "harness", "parts", "unaudited"}
 
 
 def main() -> None:
