@@ -101,7 +101,8 @@ class _FileTransferAsked(Fact):
 @frozen(kw_only=True)
 class FileTransferRequest(_FileTransferAsked):
     """
-    The owner of a session that others must watch asks to copy a file. The codes of these three are ours.
+    The owner of a session that others must watch asks to copy a file. The names of these three are those that the
+    reference tells people's clients; it has them in no audit log, so that the codes are ours.
     """
 
     NAME: ClassVar[str] = "file_transfer_request"

@@ -69,6 +69,7 @@ class Approvals:
     _waiting: list[Request] = field(factory=list, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
     _shown_at: float = field(default=0.0, init=False)
+    _shown_whole: bool = field(default=True, init=False)
     _on_end: list[Callable[[], object]] = field(factory=list, init=False)
 
     def attach(self, stop: Callable[[], object]) -> Callable[[], object]:
@@ -110,7 +111,15 @@ class Approvals:
         Who comes later is asked as well.
         """
         if self._waiting:
+            self._shown_whole = self._shown_whole and self.party.fits(self._asked)
             member.channel.write(self.party.line(self._question))
+            self.party.inform_member(member, self._asked_of(member))
+
+    def caught_up(self, member: Member) -> None:
+        """
+        Who missed what was told is told again.
+        """
+        if self._waiting:
             self.party.inform_member(member, self._asked_of(member))
 
     def key(self, member: Member, data: bytes) -> None:
@@ -118,8 +127,14 @@ class Approvals:
         A moderator typed.
         """
         now = self.party.owner.user.realm.reactor.seconds()
-        if self._waiting and now - self._shown_at >= LOOK_SECONDS and (APPROVE in data) != (DENY in data):
+        if not self._waiting or now - self._shown_at < LOOK_SECONDS or (APPROVE in data) == (DENY in data):
+            return
+        if DENY in data or self._shown_whole:
             self.decide(member, APPROVE in data, self._waiting[0].id)
+        elif self.party.fits(self._asked):
+            self._say_asked()
+        else:
+            member.channel.write(self.party.line("Its path does not fit; approve when the program has left the screen"))
 
     def decide(self, member: Member, approved: bool, id: str) -> bool:
         """
@@ -132,12 +147,15 @@ class Approvals:
         if not approved:
             self._deny(request, f"{plain(member.username)} denied it", member)
             return True
-        if member not in request.approvers:
+        again = member in request.approvers
+        if not again:
             request.approvers.append(member)
             self._record(FileTransferApprove, request, member)
         present = [each for each in request.approvers if each.id in self.party.members]
         found = self.party.presence(present)
         granted = self.party.state is State.RUNNING and found.satisfied
+        if again and not granted:  # everybody has read of it
+            return True
         who = plain(member.username)
         self.party.say(f"{who} approved: the file is copied." if granted else f"{who} approved; more have to.")
         told = self._facts(FileTransferApprove, request)
@@ -158,23 +176,31 @@ class Approvals:
             stop()
 
     @property
-    def _question(self) -> str:
+    def _asked(self) -> str:
         request = self._waiting[0]
         who = plain(request.facts.actor.user)
         what = f"copy a file to {request.path}" if request.upload else f"copy the file {request.path}"
-        return f"User {who} asks to {what}. Moderators: f approves, d denies."
+        return f"User {who} asks to {what}"
+
+    @property
+    def _question(self) -> str:
+        return f"{self._asked}. Moderators: f approves, d denies."
 
     def _asked_of(self, member: Member) -> dict[str, Any]:
         return {**self._facts(FileTransferRequest, self._waiting[0]), "counts": self.party.counts(member)}
 
     def _show(self) -> None:
         reactor, request = self.party.owner.user.realm.reactor, self._waiting[0]
-        self._shown_at = reactor.seconds()
-        self.party.say(self._question)
+        self._say_asked()
         self.party.inform_owner({**self._facts(FileTransferRequest, request), "counts": False})
         for member in self.party.members.values():
             self.party.inform_member(member, self._asked_of(member))
         self._timer = reactor.callLater(ANSWER_SECONDS, self._deny, request, "nobody approved of it in time")
+
+    def _say_asked(self) -> None:
+        self._shown_at = self.party.owner.user.realm.reactor.seconds()
+        self._shown_whole = self.party.fits(self._asked)
+        self.party.say(self._question)
 
     def _deny(self, request: Request, reason: str, member: Member | None = None) -> None:
         self._refuse(request, reason, member)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from teleport_tw.agents.ssh.party import Party
     from teleport_tw.agents.ssh.session import SessionChannel
 
+MAX_TOLD = 64
+"""Events that a member who does not keep up is told of; they take no room in a window, and would be kept for them."""
+
 
 @implementer(IPushProducer)
 @define(eq=False, kw_only=True)
@@ -75,8 +78,11 @@ class Member:
         It has.
         """
         if self.behind:
+            missed = self.told > MAX_TOLD
             self.behind, self.told = False, 0
             self.party.paint(self)
+            if missed:
+                self.party.files.caught_up(self)
             if not self.types:
                 self.party.tell_size(self)
 

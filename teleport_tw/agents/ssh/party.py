@@ -31,7 +31,7 @@ from teleport_tw.access import sessions as rules
 from teleport_tw.agents.ssh.approvals import Approvals
 from teleport_tw.agents.ssh.attendance import Attendance
 from teleport_tw.agents.ssh.hooks import Hooks
-from teleport_tw.agents.ssh.member import Member
+from teleport_tw.agents.ssh.member import MAX_TOLD, Member
 from teleport_tw.agents.ssh.pty import Size
 from teleport_tw.agents.ssh.screen import Screen
 from teleport_tw.agents.ssh.words import help_of, plain
@@ -54,9 +54,6 @@ MAX_MEMBERS = 32
 
 MAX_PLACES = 4
 """That one user may have of them, so that nobody fills a session alone."""
-
-MAX_TOLD = 64
-"""Events that a member who does not keep up is told of; they take no room in a window, and would be kept for them."""
 
 LEAVE = b"\x03"
 TERMINATE = b"t"
@@ -318,6 +315,12 @@ class Party:
         if self.screen.alternate:
             return f"\x1b7\x1b[{self._shown[1]};1H\x1b[0;7m{text[: self._shown[0]]}\x1b[K\x1b[m\x1b8".encode()
         return f"\r\nTeleport > {text}\r\n".encode() + (self.screen.before_cursor() if self.started else b"")
+
+    def fits(self, text: str) -> bool:
+        """
+        @return: whether L{line} shows all of it now.
+        """
+        return not self.screen.alternate or len(text) <= self._shown[0]
 
     def _review(self) -> None:
         if self.state is State.TERMINATED:

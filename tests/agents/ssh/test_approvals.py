@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
+from teleport_tw.access.sessions import Presence
 from teleport_tw.agents.ssh import approvals
 from teleport_tw.agents.ssh import party as parties
+from teleport_tw.agents.ssh.pty import Size
 from tests.agents.ssh.rig import ME
 from tests.agents.ssh.test_joining import PartyTestCase, Person
 from tests.conch.openssh import run
@@ -155,6 +157,72 @@ class ApprovalTests(PartyTestCase):
         self.assertFalse(target.exists())
         [denied] = self.sink.named("file_transfer_request_deny")
         self.assertEqual(denied["reason"], "the session ended")
+
+    async def test_saying_it_again_is_no_news(self) -> None:
+        """
+        One of two moderators says yes a thousand times: it counts once, is told once, and nothing is copied.
+        """
+        alice, _ = await self.begin()
+        source, target = self.files()
+        copied = self.copy(str(source), f"HOST:{target}")
+        await self.until(lambda: self.party.files._waiting)
+        files, [request] = self.party.files, self.party.files._waiting
+        [bob] = self.party.members.values()
+        self.patch(parties.Party, "presence", lambda party, members: Presence(satisfied=False, required=("carol",)))
+        for _ in range(1000):
+            self.assertTrue(files.decide(bob, True, request.id))
+        alice.type("echo after-$((6*7))\n")
+        await self.until(lambda: alice.sees("after-42"))
+        self.assertEqual(alice.seen.count(b"bob approved; more have to"), 1)
+        self.assertEqual(len(self.sink.named("file_transfer_request_approve")), 1)
+        self.assertFalse(target.exists())
+        self.assertTrue(files.decide(bob, False, request.id))
+        await copied
+
+    async def test_a_path_that_is_cut_is_not_approved(self) -> None:
+        """
+        A program that has the whole screen leaves one line: a key approves of what was read to its end only.
+        """
+        alice, bob = await self.begin()
+        source, _ = self.files()
+        target = self.root / ("long" * 30)
+        alice.type("printf '\\033[?1049h'; echo in-$((6*7))\n")
+        await self.until(lambda: bob.sees("in-42") and self.party.screen.alternate)
+        copied = self.copy(str(source), f"HOST:{target}")
+        await self.until(lambda: self.party.files._waiting)
+        bob.type("f")
+        await self.until(lambda: bob.sees("Its path does not fit"))
+        self.assertTrue(self.party.files._waiting)
+        alice.type("printf '\\033[?1049l'; echo out-$((6*7))\n")
+        await self.until(lambda: bob.sees("out-42") and not self.party.screen.alternate)
+        bob.type("f")
+        await self.until(lambda: bob.sees("f approves, d denies"))
+        self.assertTrue(self.party.files._waiting)
+        bob.type("f")
+        _, err, code = await copied
+        self.assertEqual(code, 0, err)
+        self.assertTrue(target.exists())
+
+    async def test_who_missed_it_is_told_again(self) -> None:
+        """
+        More was told than is kept for who does not read; once they do they are asked what is still asked.
+        """
+        _, bob = await self.begin()
+        [member] = self.party.members.values()
+        told: list[bytes] = []
+        self.patch(member.channel.conn, "notify", lambda channel, name, payload=b"": told.append(payload))
+        member.pauseProducing()
+        for number in range(100):
+            self.party.resized(Size(columns=80 + number % 2, rows=24))
+        source, target = self.files()
+        copied = self.copy(str(source), f"HOST:{target}")
+        await self.until(lambda: self.party.files._waiting)
+        [request] = self.party.files._waiting
+        self.assertNotIn(request.id.encode(), b"".join(told))
+        member.resumeProducing()
+        self.assertIn(request.id.encode(), b"".join(told))
+        bob.type("d")
+        await copied
 
     async def test_nothing_else_is_done(self) -> None:
         """

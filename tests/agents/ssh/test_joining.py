@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 
+from teleport_tw.agents.ssh import member as members
 from teleport_tw.agents.ssh import party as parties
 from teleport_tw.agents.ssh.pty import Size
 from teleport_tw.dial import joining
@@ -390,7 +391,7 @@ class AttackTests(PartyTestCase):
         member.pauseProducing()
         for number in range(1000):
             self.party.resized(Size(columns=80 + number % 2, rows=24))
-        self.assertLessEqual(len(told), parties.MAX_TOLD)
+        self.assertLessEqual(len(told), members.MAX_TOLD)
         member.resumeProducing()
         self.assertIn(b'"81:24"', told[-1])
         told.clear()
