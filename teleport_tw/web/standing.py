@@ -41,10 +41,12 @@ class Standing:
                 self._present(left)
             case FileTransferRequest.NAME:
                 self.asked = event
-            case FileTransferApprove.NAME:
-                self.asked = None if event.get("granted") else {**(self.asked or {}), **event, **_ASKED}
-            case FileTransferDeny.NAME:
-                self.asked = None
+            case FileTransferApprove.NAME | FileTransferDeny.NAME if self._asked_about(event):
+                over = event["event"] == FileTransferDeny.NAME or event.get("granted")
+                self.asked = None if over else {**(self.asked or {}), **event, **_ASKED}
+
+    def _asked_about(self, event: dict[str, Any]) -> bool:
+        return self.asked is not None and self.asked.get("requestID") == event.get("requestID")
 
     @property
     def _participants(self) -> list[Any]:

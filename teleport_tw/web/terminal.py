@@ -343,8 +343,10 @@ class Terminal:
 
     def _decided(self, told: Json) -> None:
         request, approved = told.get("requestId"), told.get("approved")
-        if not isinstance(request, str) or len(request) > MAX_REQUEST_ID or not isinstance(approved, bool):
+        if not isinstance(request, str) or not isinstance(approved, bool):
             raise RemoteProtocolError("a decision has requestId, a text, and approved, true or false")
+        if len(request) > MAX_REQUEST_ID or not request.isascii():
+            raise RemoteProtocolError("that is no request's id")
         if self._shell is not None:
             self._shell.conn.notify(self._shell, joining.FILE_DECISION, put_text(request) + put_boolean(approved))
 

@@ -63,3 +63,16 @@ class StandingTests(SynchronousTestCase):
         self.assertIsNotNone(self.standing.asked)
         self.hears("file_transfer_request_deny", **_FILE)
         self.assertIsNone(self.standing.asked)
+
+    def test_of_another_file(self) -> None:
+        """
+        What becomes of a file that waits behind leaves the one that is asked about.
+        """
+        self.hears("file_transfer_request", **_FILE)
+        other = {**_FILE, "requestID": "2"}
+        self.hears("file_transfer_request_deny", **other, reason="who asked has gone")
+        self.hears("file_transfer_request_approve", **other, granted=True)
+        self.assertEqual((self.standing.asked or {}).get("requestID"), "1")
+        self.hears("file_transfer_request_deny", **_FILE)
+        self.hears("file_transfer_request_approve", **_FILE, granted=False)
+        self.assertIsNone(self.standing.asked)

@@ -266,6 +266,7 @@ class DecisionTests(TestCase):
         """What is no decision ends it."""
         pages = await Pages.start(self)
         for wrong in ({}, {"requestId": 1, "approved": True}, {"requestId": "x" * 65, "approved": True},
+                      {"requestId": "\ud800", "approved": True},
                       {"requestId": "x"}, {"requestId": "x", "approved": "yes"}):  # fmt: skip
             page = await pages.shell()
             page.say(Envelope.of("t", wrong))

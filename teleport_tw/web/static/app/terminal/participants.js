@@ -20,6 +20,7 @@ export function participants(said) {
 export function moved(before, { event, user = "", mode = "peer" }) {
   if (event === "session.join") return [...before, { user, mode }];
   if (event !== "session.leave") return before;
-  const gone = before.findIndex((each) => each.user === user);
+  const exact = before.findIndex((each) => each.user === user && each.mode === mode);
+  const gone = exact < 0 ? before.findLastIndex((each) => each.user === user) : exact;
   return before.filter((_each, index) => index !== gone);
 }
