@@ -26,6 +26,11 @@ ROLES = {
     "guard": {"join_sessions": [_JOINS]},
 }
 
+_ON_TOP = """each => {
+  const { x, y } = each.getBoundingClientRect();
+  return each.contains(document.elementFromPoint(x + 4, y + 4));
+}"""
+
 
 @pytest.mark.servers
 class ModeratedFilesTests(TerminalTest):
@@ -153,3 +158,69 @@ class ModeratedFilesTests(TerminalTest):
         owner.get_by_role("button", name=re.compile("^Stop ")).click()
         guard.get_by_text("It was denied: who asked has gone.").wait_for()
         self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_all_of_a_path_is_read(self) -> None:
+        """
+        However long it is and however small the window: nothing of it is out of sight before the buttons are reached.
+        The owner reads that others are asked, also where the files cover the terminal.
+        """
+        owner, guard = self.begun()
+        self.opens_files(owner)
+        self.sends(owner, "of many words  " * 15 + ".txt", "x")
+        asked = guard.get_by_role("status", name="A file is asked about")
+        path = asked.locator(".file-path")
+        path.wait_for()
+        for width, height in ((1440, 900), (390, 844), (390, 500)):
+            guard.set_viewport_size({"width": width, "height": height})
+            self.assertTrue(path.evaluate("each => each.scrollHeight <= each.clientHeight"), width)
+            self.assertTrue(path.inner_text().endswith("words  .txt"))
+            approve = asked.get_by_role("button", name="Approve")
+            approve.scroll_into_view_if_needed()
+            end = "each => each.closest('.file-question').querySelector('.file-path').getBoundingClientRect().bottom"
+            self.assertLessEqual(approve.evaluate(end), approve.evaluate("each => each.getBoundingClientRect().bottom"))
+        self.looks_right(guard, where="a long path")
+        owner.set_viewport_size({"width": 390, "height": 844})
+        waits = owner.get_by_label("Transfers").get_by_text("Waiting for those who watch to approve of")
+        waits.wait_for()
+        self.assertTrue(waits.evaluate(_ON_TOP))
+        self.looks_right(owner, where="files that others are asked about")
+
+    def test_odd_files(self) -> None:
+        """
+        What is there already is replaced only when its owner says so, and others agree; a folder is none to fetch, an
+        empty file is one, a link is asked about by where it leads, and a large one goes to the browser's downloads.
+        """
+        self.expected_statuses = {400, 409}
+        (self.folder / "here.txt").write_text("before")
+        (self.folder / "empty").touch()
+        large = self.folder / "large  file"
+        with large.open("wb") as file:
+            file.truncate(65 * 1024 * 1024)
+        (self.folder / "link").symlink_to(large)
+        owner, guard = self.begun()
+        self.opens_files(owner)
+        asked = guard.get_by_role("status", name="A file is asked about")
+        self.sends(owner, "here.txt", "after")
+        replace = owner.get_by_role("button", name="Replace here.txt")
+        replace.wait_for()
+        self.assertEqual(asked.count(), 0)
+        self.looks_right(owner, where="a file that is there already")
+        replace.click()
+        asked.get_by_text("/here.txt").wait_for()
+        self.assertEqual((self.folder / "here.txt").read_text(), "before")
+        asked.get_by_role("button", name="Approve").click()
+        until(lambda: (self.folder / "here.txt").read_text() == "after", "the other file")
+        named = owner.get_by_label("File to download")
+        named.fill(str(self.folder))
+        owner.keyboard.press("Enter")
+        owner.get_by_text("is a folder").wait_for()
+        for name, shown, size in (("empty", "/empty", 0), ("link", "/large  file", 65 * 1024 * 1024)):
+            named.fill(name)
+            owner.keyboard.press("Enter")
+            asked.wait_for()
+            path = asked.locator(".file-path")
+            self.assertTrue(path.inner_text().endswith(shown), path.inner_text())
+            with owner.expect_download() as waiting:
+                asked.get_by_role("button", name="Approve").click()
+            self.assertEqual(Path(waiting.value.path()).stat().st_size, size)
+        owner.get_by_text("In your browser").wait_for()

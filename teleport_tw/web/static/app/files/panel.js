@@ -84,7 +84,7 @@ export function Files({ tab, onClose }) {
               ${listed.data.truncated && html`<p class="files-empty soft">Only the first ${listed.data.items.length.toLocaleString()} are shown.</p>`}`
           : html`<${Skeleton} lines=${6} />`}
     </div>
-    <${Underway} />
+    <${Underway} asked=${tab.session.questions.asked} />
     ${known.length > 0 &&
     html`<${Confirm}
       title=${known.length === 1 ? `Replace ${harmless(known[0]?.name, 64)}?` : `Replace ${known.length} files?`}
@@ -194,8 +194,11 @@ function Line({ entry, path, place, onGo }) {
 /** @type {Record<string, string>} */
 const ICONS = { folder: "folder", file: "file", link: "external", other: "settings" };
 
-/** What is on its way, and what became of it. */
-function Underway() {
+/**
+ * What is on its way, and what became of it.
+ * @param {{ asked: import("../terminal/questions.js").Asked | null }} props What others have to approve of first.
+ */
+function Underway({ asked }) {
   const all = useStore(transfers);
   if (!all.length) return null;
   return html`<section class="files-underway" aria-label="Transfers">
@@ -203,6 +206,7 @@ function Underway() {
       <h3>Transfers</h3>
       ${all.some(({ over }) => over) && html`<button class="link small" type="button" onClick=${tidy}>Clear finished</button>`}
     </header>
+    ${asked && html`<p class="small soft">Waiting for those who watch to approve of <code class="file-path">${harmless(asked.location, 2048)}</code></p>`}
     <ul>
       ${all.map((transfer, index) => html`<${One} key=${index} transfer=${transfer} />`)}
     </ul>
@@ -224,6 +228,8 @@ function One({ transfer }) {
       ${!over && html`<progress class="transfer-bar" max="1" value=${size ? share : undefined} aria-label=${`${kind} of ${harmless(name, 64)}`}></progress>`}
       ${problem && html`<p class="transfer-problem" role="alert">${harmless(problem)}</p>`}
     </div>
+    ${transfer.replace &&
+    html`<${Button} size="small" kind="danger" label=${`Replace ${harmless(name, 64)}`} onClick=${() => transfer.again()}>Replace<//>`}
     ${!over && html`<${Button} kind="quiet" size="small" icon="close" label=${`Stop ${harmless(name, 64)}`} onClick=${() => transfer.stop()} />`}
   </li>`;
 }

@@ -11,6 +11,8 @@ const AT_ONCE = 2;
 const TO_DISK_BYTES = 64 * 1024 * 1024;
 /** The server wants a second factor first. */
 const FACTOR_NEEDED = 412;
+/** A file of that name is there. */
+const THERE_ALREADY = 409;
 
 /**
  * @typedef {"waiting" | "running" | "done" | "handed" | "failed" | "stopped"} State `handed`: the browser goes on with it.
@@ -39,6 +41,8 @@ export class Transfer {
     /** @type {State} */
     this.state = "waiting";
     this.problem = "";
+    /** Does it after all, where what is there already kept it. @type {(() => void) | null} */
+    this.replace = null;
     this.stopper = new AbortController();
     this.work = work;
   }
@@ -51,6 +55,14 @@ export class Transfer {
     if (this.over) return;
     if (this.state === "waiting") this.end("stopped");
     this.stopper.abort();
+  }
+
+  /** Put it in place of what is there: that was asked, and the answer is yes. */
+  again() {
+    const { replace } = this;
+    this.replace = null;
+    transfers.set(transfers.get().filter((each) => each !== this));
+    replace?.();
   }
 
   /** @param {number} bytes @param {number} [size] */
@@ -123,7 +135,14 @@ export function upload(place, folder, files, overwrite, arrived = () => {}) {
     add(
       new Transfer("upload", file.name, file.size, async (transfer) => {
         const address = filesAddress(place, "scp", { location: folder, filename: file.name, overwrite: String(overwrite) });
-        await sent(place, address, file, transfer);
+        try {
+          await sent(place, address, file, transfer);
+        } catch (error) {
+          if (error instanceof ApiError && error.status === THERE_ALREADY && !overwrite) {
+            transfer.replace = () => upload(place, folder, [file], true, arrived);
+          }
+          throw error;
+        }
         arrived();
         return "done";
       }),
@@ -137,10 +156,12 @@ export function download(place, path, size = 0) {
   add(
     new Transfer("download", name, size, async (transfer) => {
       const { signal } = transfer.stopper;
-      if (size > TO_DISK_BYTES) {
-        const ticket = await asked(place, "POST", "scp/ticket", { location: path }, signal);
-        save((await ticket.json()).url, name);
-        return "handed";
+      if (!size || size > TO_DISK_BYTES) {
+        const ticket = await (await asked(place, "POST", "scp/ticket", { location: path }, signal)).json();
+        if (ticket.size > TO_DISK_BYTES) {
+          save(ticket.url, name);
+          return "handed";
+        }
       }
       const answer = await asked(place, "GET", "scp", { location: path }, signal);
       const counted = answer.body?.pipeThrough(counting(transfer, Number(answer.headers.get("Content-Length")) || size));
@@ -214,7 +235,7 @@ async function sent(place, address, file, transfer) {
   let answer = await posted(address, file, transfer, null);
   if (answer.status === 401 && (await renew())) answer = await posted(address, file, transfer, null);
   if (answer.status === FACTOR_NEEDED) answer = await posted(address, file, transfer, await proved(place));
-  if (answer.status >= 300) throw new Error(messageIn(answer.responseText, answer.status));
+  if (answer.status >= 300) throw new ApiError(answer.status, messageIn(answer.responseText, answer.status));
 }
 
 /**

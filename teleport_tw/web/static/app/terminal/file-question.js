@@ -10,6 +10,8 @@ import { Button, Icon, Spinner } from "../ui/index.js";
 
 /** A question is answered once it was there as long: a click may have been meant for the one before. */
 const LOOK_MS = 1000;
+/** Nothing of a path is cut: the server asks of no longer one. A letter may be two units. */
+const PATH_LETTERS = 2048;
 /** How long an outcome is shown. */
 const OUTCOME_MS = 8000;
 
@@ -40,7 +42,7 @@ function Question({ tab, asked }) {
     ${open ? html`<${Icon} name="file" />` : html`<${Spinner} />`}
     <div class="grow">
       <strong>${harmless(asked.requester, 64)} wants to copy a file ${asked.upload ? "to" : "from"} the server.</strong>
-      <code class="file-path">${harmless(asked.location, 1024)}</code>
+      <code class="file-path">${harmless(asked.location, PATH_LETTERS)}</code>
       <div class="small">${state(asked, tab)}</div>
     </div>
     ${open &&
@@ -67,7 +69,7 @@ function Outcome({ tab, outcome }) {
     const timer = setTimeout(() => session.forget(outcome.id), OUTCOME_MS);
     return () => clearTimeout(timer);
   }, [session, outcome.id]);
-  const path = harmless(outcome.location, 1024);
+  const path = harmless(outcome.location, PATH_LETTERS);
   return html`<section class=${`terminal-note file-question ${outcome.granted ? "" : "is-warn"}`} role="status" aria-label="A file was asked about">
     <${Icon} name=${outcome.granted ? "check" : "alert"} />
     <div class="grow">
