@@ -206,7 +206,7 @@ function Underway({ asked }) {
       <h3>Transfers</h3>
       ${all.some(({ over }) => over) && html`<button class="link small" type="button" onClick=${tidy}>Clear finished</button>`}
     </header>
-    ${asked && html`<p class="small soft">Waiting for those who watch to approve of <code class="file-path">${harmless(asked.location, 2048)}</code></p>`}
+    ${asked && html`<p class="small soft">Those who watch are asked about <code class="file-path">${harmless(asked.location, 2048)}</code></p>`}
     <ul>
       ${all.map((transfer, index) => html`<${One} key=${index} transfer=${transfer} />`)}
     </ul>
