@@ -102,7 +102,7 @@ class _FileTransferAsked(Fact):
 class FileTransferRequest(_FileTransferAsked):
     """
     The owner of a session that others must watch asks to copy a file. The names of these three are those that the
-    reference tells people's clients; it has them in no audit log, so that the codes are ours.
+    reference tells people's clients; its audit log is not known to have them, so that the codes are ours.
     """
 
     NAME: ClassVar[str] = "file_transfer_request"
