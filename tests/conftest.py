@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -71,12 +72,22 @@ def _folder_of_its_own() -> Iterator[None]:
 PYENV_LOCK = Path.home() / ".pyenv" / "shims" / ".pyenv-shim"
 
 
-@pytest.fixture(autouse=True)
-def _logins_wait_for_nobody() -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _logins_wait_for_nobody() -> Iterator[None]:
     """
     Logins of tests read the profile of whoever runs them. Where that sets up pyenv, a login that was killed in the
-    middle of it leaves a lock behind, at which every later one waits for a minute.
+    middle of it leaves a lock behind, at which every later one waits for a minute: it goes while they wait.
     """
-    with suppress(OSError):
-        if time.time() - PYENV_LOCK.stat().st_mtime > 5:
-            PYENV_LOCK.unlink()
+    done = Event()
+
+    def watch() -> None:
+        while not done.wait(1):
+            with suppress(OSError):
+                if time.time() - PYENV_LOCK.stat().st_mtime > 5:
+                    PYENV_LOCK.unlink()
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
+    yield
+    done.set()
+    watcher.join()
