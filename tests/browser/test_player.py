@@ -15,7 +15,7 @@ from tests.browser.rig import PATIENCE_MS
 from tests.journeys.cluster import until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 _KEPT = r"""async () => {
   const { Terminal } = await import("@xterm/xterm");
@@ -82,9 +82,17 @@ class PlayerTests(AdminTest):
                 asked.append(json.loads(found[0]))
 
         page.on("websocket", lambda socket: socket.on("framesent", noted))
+        held: list[Route] = []
+        page.route("**/app/player/screen.js", lambda route: held.append(route))
         page.goto(self.address(f"{SITE}/session/{end['sid']}"))
         line = page.get_by_role("slider", name="Place in the recording")
+        page.locator("[role=slider]:not([aria-valuemax='0'])").wait_for()
         line.press("End")
+        # Somebody is quicker than what draws.
+        page.wait_for_timeout(1000)
+        self.assertEqual(len(asked), 1)
+        (drawing,) = held
+        drawing.continue_()
         self._pictures(page, "done")
         line.press("ArrowLeft")
         self._pictures(page, "20000 is a number")

@@ -63,6 +63,16 @@ test("a seek draws what was before, at once and also while it stands", () => {
   assert.deepEqual([picture.text, picture.size, playback.position, playback.atEnd], ["abc", "90x30", 10_000, true]);
 });
 
+test("on another picture all is drawn again", () => {
+  const { playback, picture, froms } = player();
+  playback.seek(10_000);
+  recorded(playback, froms.at(-1));
+  picture.reset();
+  playback.anew();
+  recorded(playback, froms.at(-1));
+  assert.deepEqual([picture.text, playback.position], ["abc", 10_000]);
+});
+
 test("silences are skipped but for their ends", () => {
   const { playback } = player();
   playback.again();

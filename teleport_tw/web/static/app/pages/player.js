@@ -230,7 +230,7 @@ function make(site, sid, at, tell) {
         made.ready = true;
         if (first && playback.live && !at) playback.follow();
         else {
-          playback.again();
+          playback.anew();
           if (first) playback.toggle(true);
         }
         first = false;

@@ -106,6 +106,12 @@ export class Playback {
     this.#restart(this.length, EDGE_MS);
   }
 
+  /** Another picture shows it, and nothing is on that yet. */
+  anew() {
+    this.written = this.writtenAt = 0;
+    this.again();
+  }
+
   /** The connection is there again. */
   again() {
     if (this.following) this.follow();
