@@ -36,6 +36,7 @@ from teleport_tw.pki.authority import AuthorityType, create
 from teleport_tw.pki.identity import Identity
 from teleport_tw.pki.keys import PrivateKey, native_public
 from teleport_tw.pki.keystore import SoftwareKeystore
+from teleport_tw.pki.subject import user_attributes
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 END = NOW + timedelta(hours=12)
@@ -64,7 +65,7 @@ def builders(identity: Identity, ssh_subject: PrivateKey, tls_subject: PrivateKe
         (library.ExtendedKeyUsage([library.ExtendedKeyUsageOID.CLIENT_AUTH]), False),
         (library.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(known), False),
     )
-    attributes = x509._attributes(identity, "example.com")
+    attributes = user_attributes(identity, "example.com")
     said = sshcert._extensions(identity)
 
     def pair() -> None:

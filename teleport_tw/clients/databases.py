@@ -27,7 +27,7 @@ from teleport_tw.base.secret import Secret
 from teleport_tw.clients import sections
 from teleport_tw.clients.profile import KeyPaths, Profile, ProfileFolder, write_private
 from teleport_tw.pki.identity import RouteToDatabase
-from teleport_tw.pki.x509 import route_of
+from teleport_tw.pki.subject import route_of
 
 POSTGRES = frozenset({"postgres", "cockroachdb"})
 

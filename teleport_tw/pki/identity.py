@@ -1,8 +1,8 @@
 """
 What a verified certificate says of its holder.
 
-L{teleport_tw.pki.x509} and L{teleport_tw.pki.sshcert} turn a certificate they verified into one L{Identity};
-nothing else reads names, extensions or subject attributes.
+L{teleport_tw.pki.x509}, by way of L{teleport_tw.pki.subject}, and L{teleport_tw.pki.sshcert} turn a certificate they
+verified into one L{Identity}; nothing else reads names, extensions or subject attributes.
 """
 
 from __future__ import annotations

@@ -1,77 +1,42 @@
 """
-TLS certificates: issued with the cluster's subject layout, and verified into an L{Identity}.
+TLS certificates: issued, and verified into an L{Identity}; L{teleport_tw.pki.subject} knows what their names say.
 
 Leaves are signed by an authority's own certificate directly, so a chain is the leaf and a root that is trusted already;
 whatever else a peer sends is not looked at. What a certificate may say follows from the type of the authority that
 signed it: a C{user} authority cannot make a host.
 
-@see: reference, section 5.3 (subject attributes and OIDs); RFC 5280
+@see: RFC 5280
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 from ipaddress import ip_address
 from secrets import randbits
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from teleport_tw.base.errors import TeleportError, access_denied, bad_parameter
-from teleport_tw.base.timing import Duration, format_time, parse_time
+from teleport_tw.base.errors import access_denied, bad_parameter
+from teleport_tw.base.timing import Duration, format_time
 from teleport_tw.pki import der
 from teleport_tw.pki.authority import Authority, AuthorityType
-from teleport_tw.pki.identity import Identity, RouteToDatabase, SystemRole
+from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.pki.kept import Kept
 from teleport_tw.pki.keys import Keystore, Signer, load_public, spki
+from teleport_tw.pki.subject import COMMON_NAME, ORGANIZATION, UNREADABLE, holder_of, host_attributes, user_attributes
 
 SKEW: Duration = timedelta(minutes=1)
 """How far two clocks of a cluster may be apart."""
 
 API_DOMAIN = "teleport.cluster.local"
 """In every host certificate, so that clients can verify whatever address they dialled."""
-
-_CN, _L, _STREET, _O, _OU, _POSTAL = "2.5.4.3", "2.5.4.7", "2.5.4.9", "2.5.4.10", "2.5.4.11", "2.5.4.17"
-_CLUSTER, _REQUESTS, _RESOURCES = "1.3.9999.1.7", "1.3.9999.2.8", "1.3.9999.2.10"
-_PREVIOUS, _SYSTEM_ROLES = "1.3.9999.2.12", "1.3.9999.2.11"
-
-_TEXTS: Mapping[str, str] = {
-    "route_to_cluster": _STREET,
-    "cluster": _CLUSTER,
-    "mfa_device": "1.3.9999.1.8",
-    "login_ip": "1.3.9999.1.9",
-    "private_key_policy": "1.3.9999.1.15",
-    "kubernetes_cluster": "1.3.9999.1.3",
-    "impersonator": "1.3.9999.2.7",
-    "pinned_ip": "1.3.9999.2.15",
-    "bot_name": "1.3.9999.2.18",
-    "bot_instance": "1.3.9999.2.20",
-}
-_LISTS: Mapping[str, str] = {
-    "roles": _O,
-    "principals": _L,
-    "usage": _OU,
-    "kubernetes_users": "1.3.9999.1.1",
-    "kubernetes_groups": "1.3.9999.1.2",
-    "db_names": "1.3.9999.2.5",
-    "db_users": "1.3.9999.2.6",
-}
-_FLAGS: Mapping[str, str] = {"disallow_reissue": "1.3.9999.2.9", "renewable": "1.3.9999.1.13"}
-_GENERATION = "1.3.9999.1.14"
-_DATABASE: Mapping[str, str] = {
-    "service": "1.3.9999.2.1",
-    "protocol": "1.3.9999.2.2",
-    "username": "1.3.9999.2.3",
-    "database": "1.3.9999.2.4",
-}
-_DATABASE_ROLES = "1.3.9999.2.19"
 
 _LEAF = der.extension("2.5.29.19", der.sequence(), critical=True)
 _KEY_USAGE = der.extension("2.5.29.15", der.bit_string(b"\x80", 7), critical=True)
@@ -80,17 +45,6 @@ _CLIENT = der.oid("1.3.6.1.5.5.7.3.2")
 _SERVER = der.oid("1.3.6.1.5.5.7.3.1")
 _CLIENT_USAGE = der.extension("2.5.29.37", der.sequence(_CLIENT))
 _BOTH_USAGES = der.extension("2.5.29.37", der.sequence(_SERVER, _CLIENT))
-
-
-_BROKEN = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.InvalidVersion,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-)
-"""What the library raises, as it reads part after part, for a certificate that is none."""
 
 
 class Wanted(Enum):
@@ -135,7 +89,7 @@ class Issuer:
 
     def __attrs_post_init__(self) -> None:
         cluster = self.cluster  # and not self, which would then never be freed
-        kept: Kept[Identity, bytes] = Kept(lambda identity: der.name(_attributes(identity, cluster)))
+        kept: Kept[Identity, bytes] = Kept(lambda identity: der.name(user_attributes(identity, cluster)))
         object.__setattr__(self, "_subjects", kept)
 
     @classmethod
@@ -214,9 +168,7 @@ def issue_host(
     """
     if not identity.system_roles:
         raise bad_parameter("a host certificate needs a system role")
-    first, *others = identity.system_roles
-    attributes = [(_CN, identity.username), (_O, first.value), (_CLUSTER, issuer.cluster)]
-    attributes += [(_SYSTEM_ROLES, role.value) for role in others]
+    attributes = host_attributes(identity, issuer.cluster)
     own = [identity.username, identity.host_id]
     if SystemRole.AUTH in identity.system_roles:
         own += [API_DOMAIN, encoded_cluster(issuer.cluster)]
@@ -235,7 +187,7 @@ def issue_server(issuer: Issuer, names: Sequence[str], public_key: bytes, *, now
     """
     if not names:
         raise bad_parameter("a server certificate needs a name")
-    attributes = [(_O, issuer.cluster), (_CN, names[0])]
+    attributes = [(ORGANIZATION, issuer.cluster), (COMMON_NAME, names[0])]
     return _issue_server(issuer, attributes, dict.fromkeys(names), public_key, now - SKEW, expires)
 
 
@@ -248,7 +200,7 @@ def issue_client(issuer: Issuer, name: str, public_key: bytes, *, now: datetime,
     """
     public = load_public(public_key)
     usage = _RSA_KEY_USAGE if isinstance(public, rsa.RSAPublicKey) else _KEY_USAGE
-    subject = der.name(((_CN, name),))
+    subject = der.name(((COMMON_NAME, name),))
     return issuer.sign(subject, spki(public), now - SKEW, expires, usage + _LEAF + _CLIENT_USAGE)
 
 
@@ -343,8 +295,8 @@ def _verified(shown: bytes, authorities: Iterable[Authority], now: datetime, sid
         authority, root = _issuing(certificate, authorities, now, skew)
         _check_times(certificate, now, skew)
         _check_uses(certificate, side)
-        identity = _identity(certificate, authority)
-    except _BROKEN as error:
+        identity = holder_of(certificate, authority)
+    except UNREADABLE as error:
         raise access_denied(details=f"malformed certificate: {error}") from error
     if len(shown) <= MAX_SEEN_BYTES:
         if len(_seen) >= MAX_SEEN:
@@ -362,23 +314,9 @@ def identity_of(certificate: bytes, authority: Authority) -> Identity:
     @raise TeleportError: ACCESS_DENIED, the certificate cannot be read.
     """
     try:
-        return _identity(x509.load_der_x509_certificate(certificate), authority)
-    except _BROKEN as error:
+        return holder_of(x509.load_der_x509_certificate(certificate), authority)
+    except UNREADABLE as error:
         raise access_denied(details=f"malformed certificate: {error}") from error
-
-
-def route_of(certificate: x509.Certificate) -> RouteToDatabase | None:
-    """
-    @param certificate: one's own.
-    @return: the database it is for.
-    """
-    try:
-        said = {each.oid.dotted_string: str(each.value) for each in certificate.subject}
-        roles = tuple(str(each.value) for each in certificate.subject if each.oid.dotted_string == _DATABASE_ROLES)
-    except _BROKEN as error:
-        raise bad_parameter(f"the certificate cannot be read: {error}") from error
-    found = {member: said.get(dotted, "") for member, dotted in _DATABASE.items()}
-    return RouteToDatabase(**found, roles=roles) if found["service"] else None
 
 
 def _issuing(
@@ -443,82 +381,6 @@ def _check_uses(certificate: x509.Certificate, side: Side) -> None:
         raise access_denied(details=f"wrong certificate type: it is not for a TLS {side.value}")
 
 
-def _identity(certificate: x509.Certificate, authority: Authority) -> Identity:
-    values: dict[str, list[str]] = {}
-    for attribute in certificate.subject:
-        values.setdefault(attribute.oid.dotted_string, []).append(str(attribute.value))
-
-    def one(dotted: str) -> str:
-        listed = values.get(dotted, [""])
-        if len(listed) != 1:
-            raise ValueError(f"subject has {dotted} twice")
-        return listed[0]
-
-    common = Identity(
-        username=one(_CN),
-        cluster=authority.cluster,
-        valid_after=certificate.not_valid_before_utc,
-        expires=certificate.not_valid_after_utc,
-    )
-    if one(_CLUSTER) not in ("", authority.cluster):
-        raise access_denied(details="wrong authority: it signed for another cluster")
-    if not common.username:
-        raise ValueError("subject has no name")
-    if authority.type is AuthorityType.HOST:
-        roles = tuple(map(SystemRole, (*values.get(_O, ()), *values.get(_SYSTEM_ROLES, ()))))
-        if not roles:
-            raise access_denied(details="wrong certificate type: a host without a system role")
-        return evolve(common, system_roles=roles, principals=_alternative_names(certificate))
-    texts = {member: one(dotted) for member, dotted in _TEXTS.items() if member != "cluster"}
-    database = {member: one(dotted) for member, dotted in _DATABASE.items()}
-    previous, generation = one(_PREVIOUS), one(_GENERATION)
-    try:
-        return evolve(
-            common,
-            **{member: text for member, text in texts.items() if text},  # type: ignore[arg-type] # all these are str
-            **{member: tuple(values.get(dotted, ())) for member, dotted in _LISTS.items()},  # type: ignore[arg-type]
-            **{member: one(dotted) == "true" for member, dotted in _FLAGS.items()},  # type: ignore[arg-type]
-            traits={key: tuple(listed) for key, listed in json.loads(one(_POSTAL) or "{}").items()},
-            previous_identity_expires=parse_time(previous) if previous else None,
-            generation=int(generation or 0),
-            active_requests=tuple(json.loads(one(_REQUESTS) or "[]")),
-            allowed_resources=tuple(json.loads(one(_RESOURCES) or "[]")),
-            database=(
-                RouteToDatabase(**database, roles=tuple(values.get(_DATABASE_ROLES, ())))
-                if database["service"]
-                else None
-            ),
-        )
-    except (AttributeError, TypeError, TeleportError) as error:
-        raise ValueError(f"subject cannot be read: {error}") from error
-
-
-def _attributes(identity: Identity, cluster: str) -> list[tuple[str, str]]:
-    shown = [(_CN, identity.username)]
-    for member, dotted in _LISTS.items():
-        shown += [(dotted, value) for value in getattr(identity, member)]
-    if identity.traits:
-        shown.append((_POSTAL, json.dumps({key: list(values) for key, values in identity.traits.items()})))
-    for member, dotted in _TEXTS.items():
-        value = cluster if member == "cluster" else getattr(identity, member)
-        if value:
-            shown.append((dotted, value))
-    shown += [(dotted, "true") for member, dotted in _FLAGS.items() if getattr(identity, member)]
-    if identity.generation:
-        shown.append((_GENERATION, str(identity.generation)))
-    if identity.previous_identity_expires is not None:
-        shown.append((_PREVIOUS, format_time(identity.previous_identity_expires)))
-    if identity.active_requests:
-        shown.append((_REQUESTS, json.dumps(identity.active_requests)))
-    if identity.allowed_resources:
-        shown.append((_RESOURCES, json.dumps(identity.allowed_resources)))
-    if identity.database is not None:
-        route = identity.database
-        shown += [(dotted, text) for member, dotted in _DATABASE.items() if (text := getattr(route, member))]
-        shown += [(_DATABASE_ROLES, role) for role in route.roles]
-    return shown
-
-
 def _end(expires: datetime | None, now: datetime) -> datetime:
     if expires is None or expires <= now:
         raise bad_parameter("a certificate needs an end in the future")
@@ -534,11 +396,3 @@ def _general_name(text: str) -> bytes:
         return der.tlv(0x82, text.encode("ascii"))
     except UnicodeEncodeError as error:
         raise bad_parameter(f"{text!r} is not a host name; write international names in their ASCII form") from error
-
-
-def _alternative_names(certificate: x509.Certificate) -> tuple[str, ...]:
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ()
-    return tuple(str(name.value) for name in names)

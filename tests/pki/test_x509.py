@@ -5,7 +5,6 @@ TLS certificates: what is issued is verified again, by OpenSSL too, and nothing 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from shutil import which
@@ -28,60 +27,10 @@ from teleport_tw.pki.keys import PrivateKey
 from teleport_tw.pki.x509 import Side, Wanted
 from tests.pki import cluster
 from tests.pki.cluster import ALICE_TLS, HOST_CA, MINUTE, NODE, NOW, STRANGER, TRUSTED, USER_CA
-
-ROOT = USER_CA.active.tls[0].certificate
-ROOT_KEY = x509.Issuer.of(USER_CA, cluster.KEYSTORE)._signer._native  # type: ignore[attr-defined] # to sign nonsense
+from tests.pki.forgery import ROOT, ROOT_KEY, RefusalCase, forged
 
 
-def forged(
-    *,
-    ca: bool | None = False,
-    usage: bool | None = True,
-    purpose: library.ObjectIdentifier | None = ExtendedKeyUsageOID.CLIENT_AUTH,
-    critical: bool = False,
-    names: tuple[tuple[str, str], ...] = (("2.5.4.3", "alice"),),
-    key: object = ROOT_KEY,
-    issuer: library.Name = ROOT.subject,
-) -> bytes:
-    """A certificate with parts that ours never have, signed by the user authority."""
-    subject = library.Name([library.NameAttribute(library.ObjectIdentifier(dotted), text) for dotted, text in names])
-    builder = (
-        library.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(cluster.TLS_KEY.public)
-        .serial_number(7)
-        .not_valid_before(NOW - MINUTE)
-        .not_valid_after(NOW + MINUTE)
-    )
-    if ca is not None:
-        builder = builder.add_extension(library.BasicConstraints(ca, None), True)
-    if usage is not None:
-        bits = library.KeyUsage(usage, False, not usage, False, False, False, False, False, False)
-        builder = builder.add_extension(bits, True)
-    if purpose is not None:
-        builder = builder.add_extension(library.ExtendedKeyUsage([purpose]), False)
-    if critical:
-        unknown = library.UnrecognizedExtension(library.ObjectIdentifier("1.3.9999.9"), b"\5\0")
-        builder = builder.add_extension(unknown, True)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
-    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
-
-
-class Case(SynchronousTestCase):
-    """
-    Refusals by their details.
-    """
-
-    def refused(self, details: str, chain: bytes, now: datetime = NOW, **options: object) -> None:
-        """The certificate is denied; the user learns nothing, the administrator the reason."""
-        call: Callable[[], object] = lambda: x509.verify([chain], TRUSTED, now, **options)  # type: ignore[arg-type] # noqa: E731
-        error = self.assertRaises(TeleportError, call)
-        self.assertEqual((error.kind, error.message), (Kind.ACCESS_DENIED, "access denied"))
-        self.assertIn(details, error.details)
-
-
-class UserTests(Case):
+class UserTests(RefusalCase):
     """
     Certificates of users.
     """
@@ -161,19 +110,6 @@ class UserTests(Case):
         self.refused("unknown critical extension", forged(critical=True))
         self.refused("wrong certificate type", cluster.tls_user(), side=Side.SERVER)
 
-    def test_subject(self) -> None:
-        """Names said twice, missing, of another cluster or unreadable."""
-        for details, *names in (
-            ("malformed", ("2.5.4.3", "alice"), ("2.5.4.3", "root")),
-            ("malformed", ("2.5.4.10", "access")),
-            ("another cluster", ("2.5.4.3", "alice"), ("1.3.9999.1.7", "elsewhere")),
-            ("malformed", ("2.5.4.3", "alice"), ("2.5.4.17", "{")),
-            ("malformed", ("2.5.4.3", "alice"), ("2.5.4.17", "[]")),
-            ("malformed", ("2.5.4.3", "alice"), ("1.3.9999.1.14", "x")),
-            ("malformed", ("2.5.4.3", "alice"), ("1.3.9999.2.12", "soon")),
-        ):
-            self.refused(details, forged(names=tuple(names)))  # type: ignore[arg-type] # pairs
-
     def test_tampered(self) -> None:
         """No byte of a certificate can be changed."""
         octets = cluster.tls_user()
@@ -196,7 +132,7 @@ class UserTests(Case):
             self.assertIs(error.kind, Kind.BAD_PARAMETER)
 
 
-class HostTests(Case):
+class HostTests(RefusalCase):
     """
     Certificates of hosts.
     """
@@ -222,11 +158,6 @@ class HostTests(Case):
         self.refused("a user is wanted", cluster.tls_host())
         self.refused("a host is wanted", cluster.tls_user(), wanted=Wanted.HOST)
 
-    def test_a_user_cannot_name_itself_a_host(self) -> None:
-        """Roles named like system roles, signed by the user authority, are roles of a user."""
-        read = x509.verify([cluster.tls_user(evolve(ALICE_TLS, roles=("Auth", "Admin")))], TRUSTED, NOW)
-        self.assertEqual((read.is_host, read.system_roles), (False, ()))
-
     def test_a_host_needs_a_role(self) -> None:
         """The host authority signs no certificate without one, and one is not believed."""
         self.assertRaises(TeleportError, cluster.tls_host, evolve(NODE, system_roles=()))
@@ -247,7 +178,7 @@ class HostTests(Case):
         self.assertEqual(read.host_id, cluster.HOST_ID)
 
 
-class RotationTests(Case):
+class RotationTests(RefusalCase):
     """
     Both key sets are trusted.
     """
@@ -263,7 +194,7 @@ class RotationTests(Case):
         self.assertRaises(TeleportError, x509.verify, [old], [done], NOW)
 
 
-class SeenTests(Case):
+class SeenTests(RefusalCase):
     """
     A certificate that was verified before is believed no longer, and by nobody else, than one that was not.
     """
