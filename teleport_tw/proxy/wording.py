@@ -54,7 +54,8 @@ _MONGO: Mapping[Kind, tuple[int, str]] = {
 
 def _postgres(error: TeleportError, data: bytes, greeted: bool) -> Said | None:
     from teleport_tw.protocols.postgres import wire  # loaded where databases are reached
-    from teleport_tw.protocols.postgres.messages import Code, ErrorResponse
+    from teleport_tw.protocols.postgres.messages import ErrorResponse
+    from teleport_tw.protocols.postgres.startup import Code
 
     if len(data) < 8:
         return None

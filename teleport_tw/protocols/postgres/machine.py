@@ -20,6 +20,7 @@ from attrs import define, field
 
 from teleport_tw.base.errors import LocalProtocolError, RemoteProtocolError
 from teleport_tw.protocols.postgres import messages as m
+from teleport_tw.protocols.postgres.startup import CancelRequest, GSSENCRequest, Opening, SSLRequest, StartupMessage
 from teleport_tw.protocols.postgres.wire import encode, encode_opening
 
 
@@ -47,10 +48,10 @@ _IN_USE: frozenset[type] = frozenset(
 """What a client says while the session is active, and which leaves it so."""
 
 CLIENT_SAYS: Mapping[tuple[State, type], State] = {
-    (_S.OPENING, m.SSLRequest): _S.ASKED_TLS,
-    (_S.OPENING, m.GSSENCRequest): _S.OPENING,
-    (_S.OPENING, m.CancelRequest): _S.CLOSED,
-    (_S.OPENING, m.StartupMessage): _S.PROVING,
+    (_S.OPENING, SSLRequest): _S.ASKED_TLS,
+    (_S.OPENING, GSSENCRequest): _S.OPENING,
+    (_S.OPENING, CancelRequest): _S.CLOSED,
+    (_S.OPENING, StartupMessage): _S.PROVING,
     (_S.PROVING, m.PasswordMessage): _S.PROVING,
     (_S.PROVING, m.Terminate): _S.CLOSED,
     (_S.ACTIVE, m.Terminate): _S.CLOSED,
@@ -152,7 +153,7 @@ class ClientSide:
 
     state: State = field(default=State.OPENING, init=False)
 
-    def open(self, packet: m.Opening) -> bytes:
+    def open(self, packet: Opening) -> bytes:
         """
         @raise LocalProtocolError: it is too late for this.
         """

@@ -2,7 +2,7 @@
 The messages of protocol 3, as frozen classes named as in the manual.
 
 Those that a client sends are L{Frontend}, those that a server sends L{Backend}; what stands before the first typed
-message is L{Opening}. Texts stay bytes: their encoding is negotiated above.
+message is in L{teleport_tw.protocols.postgres.startup}. Texts stay bytes: their encoding is negotiated above.
 
 @see: PostgreSQL 17 manual, I{Message Formats}
 """
@@ -16,84 +16,6 @@ from typing import TypeAlias
 from attrs import field, frozen
 
 from teleport_tw.base.secret import Secret
-
-PROTOCOL_3_0 = 0x0003_0000
-PROTOCOL_3_2 = 0x0003_0002
-
-Parameters: TypeAlias = tuple[tuple[bytes, bytes], ...]
-"""Names and values in their order, doubled names included."""
-
-# --- before the first typed message ------------------------------------------------------------------------------
-
-
-class Code(IntEnum):
-    """
-    What stands where a startup packet has its version.
-    """
-
-    CANCEL_REQUEST = 80877102
-    SSL_REQUEST = 80877103
-    GSSENC_REQUEST = 80877104
-
-
-@frozen
-class SSLRequest:
-    """
-    Asks for TLS; the answer is one byte, C{S} or C{N}.
-    """
-
-
-@frozen
-class GSSENCRequest:
-    """
-    Asks for GSSAPI encryption; the answer is one byte, C{G} or C{N}.
-    """
-
-
-@frozen
-class CancelRequest:
-    """
-    Asks to stop what another connection does.
-
-    @ivar process_id: as that connection was told.
-    @ivar secret: four bytes in protocol 3.0, up to 256 in 3.2.
-    """
-
-    process_id: int
-    secret: bytes = field(repr=False)
-
-
-@frozen
-class StartupMessage:
-    """
-    @ivar version: C{major << 16 | minor}.
-    """
-
-    parameters: Parameters
-    version: int = PROTOCOL_3_0
-
-    @property
-    def major(self) -> int:
-        """
-        Of the version.
-        """
-        return self.version >> 16
-
-    @property
-    def minor(self) -> int:
-        """
-        Of the version.
-        """
-        return self.version & 0xFFFF
-
-    def get(self, name: bytes) -> bytes:
-        """
-        @return: the parameter's value; empty where it is not there.
-        """
-        return dict(self.parameters).get(name, b"")
-
-
-Opening: TypeAlias = SSLRequest | GSSENCRequest | CancelRequest | StartupMessage
 
 # --- what a client sends -----------------------------------------------------------------------------------------
 

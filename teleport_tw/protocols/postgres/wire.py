@@ -13,12 +13,10 @@ from typing import Any
 
 from teleport_tw.base.errors import LocalProtocolError, RemoteProtocolError
 from teleport_tw.protocols.postgres import bodies, messages
-from teleport_tw.protocols.postgres.messages import (
-    Backend,
-    BackendKeyData,
+from teleport_tw.protocols.postgres.messages import Backend, BackendKeyData, Frontend
+from teleport_tw.protocols.postgres.startup import (
     CancelRequest,
     Code,
-    Frontend,
     GSSENCRequest,
     Opening,
     SSLRequest,

@@ -12,12 +12,13 @@ from teleport_tw.base.errors import LocalProtocolError, RemoteProtocolError
 from teleport_tw.base.secret import Secret
 from teleport_tw.protocols.postgres import messages as m
 from teleport_tw.protocols.postgres.machine import CLIENT_SAYS, SERVER_SAYS, ClientSide, ServerSide, State
+from teleport_tw.protocols.postgres.startup import CancelRequest, GSSENCRequest, SSLRequest, StartupMessage
 from teleport_tw.protocols.postgres.wire import Decoder, OpeningDecoder
 
 SAMPLES: dict[type, Any] = {
     type(each): each
     for each in (
-        *(m.SSLRequest(), m.GSSENCRequest(), m.CancelRequest(1, b"abcd"), m.StartupMessage(())),
+        *(SSLRequest(), GSSENCRequest(), CancelRequest(1, b"abcd"), StartupMessage(())),
         *(m.PasswordMessage(Secret(b"")), m.Query(b""), m.Parse(b"", b""), m.Bind(b"", b""), m.Describe(b"S")),
         *(m.Execute(), m.Close(b"S"), m.Flush(), m.Sync(), m.FunctionCall(1), m.CopyData(b""), m.CopyDone()),
         *(m.CopyFail(b""), m.Terminate(), m.Authentication(m.Auth.MD5), m.BackendKeyData(1, b"abcd")),
@@ -28,7 +29,7 @@ SAMPLES: dict[type, Any] = {
         *(m.NotificationResponse(1, b"", b""), m.RowDescription(b""), m.ParameterDescription(())),
     )
 }
-OPENINGS = (m.SSLRequest, m.GSSENCRequest, m.CancelRequest, m.StartupMessage)
+OPENINGS = (SSLRequest, GSSENCRequest, CancelRequest, StartupMessage)
 
 
 class TableTests(SynchronousTestCase):
@@ -90,11 +91,11 @@ class MeetingTests(SynchronousTestCase):
         Asked, opened, proved, started, used, left.
         """
         client, server, opening = ClientSide(), ServerSide(), OpeningDecoder()
-        server.receive(opening.feed(client.open(m.SSLRequest())))
+        server.receive(opening.feed(client.open(SSLRequest())))
         self.assertFalse(client.tls_answer(server.answer_tls(False)))
-        server.receive(opening.feed(client.open(m.SSLRequest())))
+        server.receive(opening.feed(client.open(SSLRequest())))
         self.assertTrue(client.tls_answer(server.answer_tls(True)))
-        server.receive(opening.feed(client.open(m.StartupMessage(((b"user", b"alice"),)))))
+        server.receive(opening.feed(client.open(StartupMessage(((b"user", b"alice"),)))))
         forth, back = Decoder.frontend(), Decoder.backend()
 
         def answer(*messages: Any) -> None:
@@ -130,7 +131,7 @@ class MeetingTests(SynchronousTestCase):
         self.assertRaises(LocalProtocolError, ServerSide().answer_tls, True)
         self.assertRaises(LocalProtocolError, ClientSide().tls_answer, b"S")
         client = ClientSide()
-        client.open(m.SSLRequest())
+        client.open(SSLRequest())
         self.assertRaises(RemoteProtocolError, client.tls_answer, b"E")
         self.assertIs(client.state, State.CLOSED)
 

@@ -16,6 +16,14 @@ from teleport_tw.base.errors import LocalProtocolError, RemoteProtocolError
 from teleport_tw.base.secret import Secret
 from teleport_tw.protocols.postgres import messages as m
 from teleport_tw.protocols.postgres import wire
+from teleport_tw.protocols.postgres.startup import (
+    PROTOCOL_3_2,
+    CancelRequest,
+    GSSENCRequest,
+    Parameters,
+    SSLRequest,
+    StartupMessage,
+)
 from teleport_tw.protocols.postgres.wire import Decoder, OpeningDecoder, Walker, encode, encode_opening
 
 # Sent by psql 15 (libpq) to a listener on loopback: `psql "sslmode=prefer gssencmode=prefer user=alice dbname=things"`.
@@ -114,10 +122,10 @@ class OpeningTests(SynchronousTestCase):
             (b"client_encoding", b"UTF8"),
         )
         for data, packet in [
-            (SSL_REQUEST, m.SSLRequest()),
-            (GSSENC_REQUEST, m.GSSENCRequest()),
-            (STARTUP, m.StartupMessage(parameters)),
-            (CANCEL, m.CancelRequest(7, b"\0\0\0\t")),
+            (SSL_REQUEST, SSLRequest()),
+            (GSSENC_REQUEST, GSSENCRequest()),
+            (STARTUP, StartupMessage(parameters)),
+            (CANCEL, CancelRequest(7, b"\0\0\0\t")),
         ]:
             self.assertEqual(OpeningDecoder().feed(data), packet)
             self.assertEqual(encode_opening(packet), data)
@@ -126,15 +134,15 @@ class OpeningTests(SynchronousTestCase):
                 self.assertIsNone(decoder.feed(bytes((byte,))))
             self.assertEqual(decoder.feed(data[-1:] + b"behind"), packet)
             self.assertEqual((decoder.rest(), decoder.rest()), (b"behind", b""))
-        startup = m.StartupMessage(parameters, m.PROTOCOL_3_2)
+        startup = StartupMessage(parameters, PROTOCOL_3_2)
         self.assertEqual((startup.major, startup.minor, startup.get(b"user"), startup.get(b"x")), (3, 2, b"alice", b""))
 
     @given(st.lists(st.tuples(TEXT.filter(bool), TEXT), max_size=5).map(tuple), st.sampled_from([0, 2, 9]))
-    def test_any_parameters_survive(self, parameters: m.Parameters, minor: int) -> None:
+    def test_any_parameters_survive(self, parameters: Parameters, minor: int) -> None:
         """
         Empty values and doubled names included.
         """
-        packet = m.StartupMessage(parameters, 0x30000 + minor)
+        packet = StartupMessage(parameters, 0x30000 + minor)
         self.assertEqual(OpeningDecoder().feed(encode_opening(packet)), packet)
 
     @given(st.binary(min_size=4, max_size=256))
@@ -142,7 +150,7 @@ class OpeningTests(SynchronousTestCase):
         """
         Of four bytes to 256.
         """
-        packet = m.CancelRequest(1, secret)
+        packet = CancelRequest(1, secret)
         self.assertEqual(OpeningDecoder().feed(encode_opening(packet)), packet)
         self.assertNotIn(repr(secret), repr(packet))
 
@@ -161,8 +169,8 @@ class OpeningTests(SynchronousTestCase):
             *(sized(cancel + b"\0\0\0\1abc"), sized(cancel + bytes(4 + 257))),
         ]:
             self.assertRaises(RemoteProtocolError, OpeningDecoder().feed, data)
-        self.assertRaises(LocalProtocolError, encode_opening, m.StartupMessage(((b"a\0", b"b"),)))
-        self.assertRaises(LocalProtocolError, encode_opening, m.StartupMessage(((b"", b"b"),)))
+        self.assertRaises(LocalProtocolError, encode_opening, StartupMessage(((b"a\0", b"b"),)))
+        self.assertRaises(LocalProtocolError, encode_opening, StartupMessage(((b"", b"b"),)))
 
     @given(st.binary(max_size=60))
     def test_garbage(self, data: bytes) -> None:

@@ -17,7 +17,8 @@ from twisted.python.failure import Failure
 from teleport_tw.agents.db.flow import Session
 from teleport_tw.agents.db.postgres.conversation import Conversation
 from teleport_tw.base.errors import access_denied
-from teleport_tw.protocols.postgres.messages import BackendKeyData, CancelRequest
+from teleport_tw.protocols.postgres.messages import BackendKeyData
+from teleport_tw.protocols.postgres.startup import CancelRequest
 from teleport_tw.protocols.postgres.wire import encode_opening
 
 ANSWER_SECONDS = 10.0

@@ -16,6 +16,7 @@ from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 from teleport_tw.base.held import Held
 from teleport_tw.protocols.postgres import messages as m
 from teleport_tw.protocols.postgres.machine import ClientSide
+from teleport_tw.protocols.postgres.startup import SSLRequest
 from teleport_tw.protocols.postgres.wire import Decoder
 
 MAX_MESSAGE = 1 << 20
@@ -101,7 +102,7 @@ class Conversation(Protocol):
         """
         self._raw = Deferred(lambda _: None)
         waiting = self._raw.addTimeout(STEP_SECONDS, self._clock)
-        self.transport.write(self.machine.open(m.SSLRequest()))  # type: ignore[union-attr]
+        self.transport.write(self.machine.open(SSLRequest()))  # type: ignore[union-attr]
         try:
             answer = await waiting
             agreed = self.machine.tls_answer(answer[:1])

@@ -22,6 +22,7 @@ from teleport_tw.base.secret import Secret
 from teleport_tw.base.tasks import Threads
 from teleport_tw.protocols.postgres import messages as m
 from teleport_tw.protocols.postgres.machine import ClientSide
+from teleport_tw.protocols.postgres.startup import StartupMessage
 from teleport_tw.protocols.sasl.scram import Binding, Client, Mechanism, prepared
 from teleport_tw.resources.databases import Database
 
@@ -91,7 +92,7 @@ class Login:
         held = await self.secure(plain.transport)
         return Conversation.on(held, self.clock, machine)
 
-    async def run(self, startup: m.StartupMessage) -> Standing:
+    async def run(self, startup: StartupMessage) -> Standing:
         """
         @raise ServerError: the server refused.
         @raise TeleportError: it cannot be reached or used.
@@ -111,7 +112,7 @@ class Login:
         if self._conversation is not None:
             self._conversation.close()
 
-    async def _sign_in(self, conversation: Conversation, startup: m.StartupMessage) -> Standing:
+    async def _sign_in(self, conversation: Conversation, startup: StartupMessage) -> Standing:
         version = startup.version
         scram: Client | None = None
         told: list[m.ParameterStatus | m.BackendKeyData] = []

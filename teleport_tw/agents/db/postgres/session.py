@@ -28,6 +28,7 @@ from teleport_tw.dial.lifetime import Ending
 from teleport_tw.events.kinds import DatabaseMalformedPacket
 from teleport_tw.protocols.postgres import messages as m
 from teleport_tw.protocols.postgres.machine import ServerSide, State
+from teleport_tw.protocols.postgres.startup import CancelRequest, GSSENCRequest, SSLRequest, StartupMessage
 from teleport_tw.protocols.postgres.wire import Decoder, OpeningDecoder, Walker
 
 OPENING_SECONDS = 30.0
@@ -123,21 +124,21 @@ class UserSide(Protocol):
         while packet is not None:
             self._machine.receive(packet)
             match packet:
-                case m.SSLRequest() | m.GSSENCRequest():
+                case SSLRequest() | GSSENCRequest():
                     if type(packet) in self._asked:
                         raise RemoteProtocolError("asked for encryption twice", code="08P01")
                     self._asked.add(type(packet))
-                    if isinstance(packet, m.SSLRequest):
+                    if isinstance(packet, SSLRequest):
                         self._write(self._machine.answer_tls(False))
                     else:
                         self._write(b"N")
-                case m.CancelRequest():
+                case CancelRequest():
                     self._opening = None
                     self._stop_clock()
                     # not one to be given up when the client leaves, as some do right behind their request
                     self._session.tasks.spawn("relaying a cancel request", self._cancel(packet))
                     return
-                case m.StartupMessage():
+                case StartupMessage():
                     self._opening = None
                     self._stop_clock()
                     if decoder.rest():
@@ -146,7 +147,7 @@ class UserSide(Protocol):
                     return
             packet = decoder.feed(b"")
 
-    async def _start(self, packet: m.StartupMessage) -> None:
+    async def _start(self, packet: StartupMessage) -> None:
         session = self._session
         try:
             wanted = judged(packet, session.database.protocol)
@@ -250,7 +251,7 @@ class UserSide(Protocol):
         finally:
             self._password = None
 
-    async def _cancel(self, packet: m.CancelRequest) -> None:
+    async def _cancel(self, packet: CancelRequest) -> None:
         try:
             await relay(packet, self._session, self._keys)
         except TeleportError as error:
@@ -309,7 +310,7 @@ class UserSide(Protocol):
             self._fail(farewell)
             return
         if standing.key is not None and self._audit.waiting:
-            cancel = m.CancelRequest(standing.key.process_id, standing.key.secret)
+            cancel = CancelRequest(standing.key.process_id, standing.key.secret)
             self._session.commons.tasks.spawn(
                 "stopping a statement whose session ends", relay(cancel, self._session, self._keys)
             )

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from teleport_tw.base.errors import RemoteProtocolError
-from teleport_tw.protocols.postgres.messages import PROTOCOL_3_2, StartupMessage
+from teleport_tw.protocols.postgres.startup import PROTOCOL_3_2, StartupMessage
 
 MAX_PARAMETERS = 64
 MAX_NAME_BYTES = 63

@@ -25,7 +25,7 @@ from teleport_tw.agents.db.postgres.login import Login, unattended
 from teleport_tw.agents.db.target import Targets
 from teleport_tw.agents.db.users import Provisioning
 from teleport_tw.base.errors import Kind, TeleportError, bad_parameter
-from teleport_tw.protocols.postgres.messages import StartupMessage
+from teleport_tw.protocols.postgres.startup import StartupMessage
 from teleport_tw.resources.databases import Database
 from teleport_tw.resources.roles import DatabasePermission
 

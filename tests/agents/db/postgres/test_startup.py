@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.agents.db.postgres.startup import MAX_PARAMETERS, Wanted, judged
 from teleport_tw.base.errors import RemoteProtocolError
-from teleport_tw.protocols.postgres.messages import Parameters, StartupMessage
+from teleport_tw.protocols.postgres.startup import Parameters, StartupMessage
 
 
 def ask(*parameters: tuple[bytes, bytes], version: int = 0x30000, protocol: str = "postgres") -> Wanted:
