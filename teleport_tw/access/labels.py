@@ -16,7 +16,8 @@ from typing import Any
 from attrs import frozen
 
 from teleport_tw.access import languages, patterns
-from teleport_tw.access.predicate import Expression, Name, names
+from teleport_tw.access.predicate import Expression
+from teleport_tw.access.syntax import Name, names
 from teleport_tw.base.errors import TeleportError
 from teleport_tw.resources.roles import Labels, Selector
 

@@ -11,17 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 from teleport_tw.access import patterns
-from teleport_tw.access.predicate import (
-    Bindings,
-    Expression,
-    Function,
-    Language,
-    PredicateError,
-    Value,
-    same,
-    text,
-    texts,
-)
+from teleport_tw.access.predicate import Bindings, Expression, Function, Language, Value, same, text, texts
+from teleport_tw.access.syntax import PredicateError
 
 MANY = 1 << 16
 """More arguments than an expression can hold."""

@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from teleport_tw.access import patterns
 from teleport_tw.access.labels import Traits
 from teleport_tw.access.languages import email_local
-from teleport_tw.access.predicate import Call, Literal, Name, Node, PredicateError, parse
+from teleport_tw.access.syntax import Call, Literal, Name, Node, PredicateError, parse
 from teleport_tw.base.errors import TeleportError, bad_parameter
 from teleport_tw.resources.roles import Conditions, Labels, Principal, Role, Selector
 

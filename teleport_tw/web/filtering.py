@@ -12,21 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from teleport_tw.access import languages
-from teleport_tw.access.predicate import (
-    Both,
-    Call,
-    Compare,
-    Either,
-    Evaluation,
-    Language,
-    Literal,
-    Name,
-    Node,
-    Not,
-    evaluation,
-    looking_up,
-)
+from teleport_tw.access.predicate import Evaluation, Language, evaluation, looking_up
 from teleport_tw.access.predicate import truth as is_true
+from teleport_tw.access.syntax import Both, Call, Compare, Either, Literal, Name, Node, Not
 from teleport_tw.resources.metadata import Resource
 
 _EVALUATED = 3

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from teleport_tw.access import languages, validate
 from teleport_tw.access.checker import MAX_DECISIONS, Checker
 from teleport_tw.access.locks import Lock, LockTarget, Subject, refusal
-from teleport_tw.access.predicate import PredicateError, parse
+from teleport_tw.access.syntax import PredicateError, parse
 from teleport_tw.access.traits import fill
 from teleport_tw.base.errors import TeleportError
 from teleport_tw.resources.metadata import Metadata, Resource

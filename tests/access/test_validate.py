@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.access import languages, patterns
-from teleport_tw.access.predicate import PredicateError
+from teleport_tw.access.syntax import PredicateError
 from teleport_tw.access.traits import apply, fill, template
 from teleport_tw.base.errors import TeleportError
 from tests.access.tables import TRAITS, stored, unchecked

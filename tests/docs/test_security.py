@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_tw.access import patterns, predicate
+from teleport_tw.access import patterns, syntax
 from teleport_tw.agents.ssh import forward
 from teleport_tw.api import streams
 from teleport_tw.audit.spool import Spool
@@ -64,7 +64,7 @@ class NumberTests(SynchronousTestCase):
             "a stream's answer": f"{endpoints.ANSWER_TIMEOUT.total_seconds():g} s",
             "a tunnel's ping, and its answer": f"{ping:g} s, {answer:g} s",
             "listening ports a user may ask an agent for": str(forward.MAX_LISTENERS),
-            "an expression in a role": f"{predicate.MAX_LENGTH} characters",
+            "an expression in a role": f"{syntax.MAX_LENGTH} characters",
             "a regular expression in a role (RE2, linear in time)": f"{patterns.MAX_PATTERN} characters",
             "events waiting on a host's disk": f"{Spool.__attrs_attrs__.max_bytes.default >> 30} GiB",
         }
