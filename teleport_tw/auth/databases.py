@@ -15,7 +15,8 @@ from teleport_tw.access.checker import Checker
 from teleport_tw.auth.gate import Gate
 from teleport_tw.base.errors import TeleportError, bad_parameter, not_found
 from teleport_tw.pki.identity import RouteToDatabase
-from teleport_tw.resources.databases import KIND, SERVER_KIND, Database, DatabaseServer, database_name
+from teleport_tw.resources.database_servers import SERVER_KIND, DatabaseServer, database_name
+from teleport_tw.resources.databases import KIND, Database
 from teleport_tw.resources.roles import Principal, Target
 from teleport_tw.stores.resources import ResourceStore
 

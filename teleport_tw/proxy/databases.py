@@ -30,7 +30,7 @@ from teleport_tw.pki.identity import Identity, RouteToDatabase
 from teleport_tw.proxy.detect import DATABASES, Want
 from teleport_tw.proxy.targets import Readable
 from teleport_tw.proxy.wording import said
-from teleport_tw.resources.databases import SERVER_KIND, DatabaseServer, Health, database_name
+from teleport_tw.resources.database_servers import SERVER_KIND, DatabaseServer, Health, database_name
 from teleport_tw.tunnel.registry import Registry
 
 USAGE = "usage:db"

@@ -14,6 +14,7 @@ from teleport_tw.base.timing import format_time
 from teleport_tw.resources import (
     authorities,
     clusters,
+    database_servers,
     databases,
     instances,
     locks,
@@ -128,7 +129,7 @@ def _database_server_row(server: Resource) -> Row:
     spec = _section(server.spec, "database", "spec")
     return (
         str(server.spec.get("hostname") or ""),
-        databases.database_name(server),
+        database_servers.database_name(server),
         str(_section(spec, "protocol") or ""),
         str(_section(spec, "uri") or ""),
         format_labels(server.metadata.labels),
@@ -245,10 +246,10 @@ KINDS: tuple[Described, ...] = (
         row=_database_row,
     ),
     Described(
-        name=databases.SERVER_KIND,
+        name=database_servers.SERVER_KIND,
         aliases=("db_servers", "dbservers"),
         version=databases.VERSION,
-        validate=databases.DatabaseServer.parse,
+        validate=database_servers.DatabaseServer.parse,
         columns=("Host", "Name", "Protocol", "URI", "Labels", "Health", "Version"),
         row=_database_server_row,
         made_by_people=False,

@@ -23,7 +23,7 @@ from attrs import define, field, frozen
 from teleport_tw.access.checker import Checker
 from teleport_tw.api.contract import Change, Watched
 from teleport_tw.base.errors import TeleportError, bad_parameter
-from teleport_tw.resources.databases import database_name
+from teleport_tw.resources.database_servers import database_name
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.resources.nodes import all_labels
 from teleport_tw.resources.roles import Target

@@ -23,7 +23,8 @@ from teleport_tw.base.timing import utc_now
 from teleport_tw.pki.authority import AuthorityType
 from teleport_tw.pki.identity import Identity, RouteToDatabase, SystemRole
 from teleport_tw.pki.keys import spki_pem
-from teleport_tw.resources.databases import Database, DatabaseServer
+from teleport_tw.resources.database_servers import DatabaseServer
+from teleport_tw.resources.databases import Database
 from teleport_tw.resources.metadata import Metadata, Resource
 from tests.auth.cluster import Cluster, Keys
 

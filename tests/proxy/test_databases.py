@@ -26,7 +26,8 @@ from teleport_tw.config.sections import ProxyProtocol
 from teleport_tw.pki.identity import RouteToDatabase
 from teleport_tw.protocols.mysql import handshake
 from teleport_tw.proxy.detect import Port
-from teleport_tw.resources.databases import Database, DatabaseServer, Health, TargetHealth
+from teleport_tw.resources.database_servers import DatabaseServer, Health, TargetHealth
+from teleport_tw.resources.databases import Database
 from teleport_tw.resources.metadata import Metadata, Resource
 from tests.auth.cluster import Keys
 from tests.proxy.test_detect import GSSENC_REQUEST, MYSQL_SSL, SSL_REQUEST, STARTUP

@@ -27,7 +27,8 @@ from teleport_tw.base.timing import Duration
 from teleport_tw.config.sections import CommandLabel, DatabaseTarget, DbService
 from teleport_tw.dial.heartbeats import HEARTBEAT, LEASE, Heartbeats, goodbye
 from teleport_tw.dial.view import Copy
-from teleport_tw.resources.databases import KIND, SERVER_KIND, VERSION, Database, DatabaseServer, TargetHealth
+from teleport_tw.resources.database_servers import SERVER_KIND, DatabaseServer, TargetHealth
+from teleport_tw.resources.databases import KIND, VERSION, Database
 from teleport_tw.resources.metadata import Metadata, Resource
 from teleport_tw.resources.roles import Selector
 

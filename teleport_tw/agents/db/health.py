@@ -30,7 +30,8 @@ from teleport_tw.base.timing import Duration, from_timestamp
 from teleport_tw.dial.view import View
 from teleport_tw.pki.authority import AuthorityType
 from teleport_tw.pki.trust import bundle
-from teleport_tw.resources.databases import Database, Health, TargetHealth
+from teleport_tw.resources.database_servers import Health, TargetHealth
+from teleport_tw.resources.databases import Database
 
 INTERVAL = Duration(seconds=30)
 TIMEOUT_SECONDS = 5.0

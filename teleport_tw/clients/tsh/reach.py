@@ -30,7 +30,8 @@ from teleport_tw.clients.tsh.way import say
 from teleport_tw.dial.database import Tunnel
 from teleport_tw.pki.identity import RouteToDatabase
 from teleport_tw.pki.keys import PrivateKey, spki_pem
-from teleport_tw.resources.databases import SERVER_KIND, Database, DatabaseServer
+from teleport_tw.resources.database_servers import SERVER_KIND, DatabaseServer
+from teleport_tw.resources.databases import Database
 from teleport_tw.resources.metadata import Resource
 from teleport_tw.resources.roles import Principal, Role, Target
 

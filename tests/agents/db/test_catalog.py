@@ -16,7 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from teleport_tw.agents.db.catalog import Catalog, configured
 from teleport_tw.base.errors import Kind, TeleportError
 from teleport_tw.config.sections import DatabaseTarget, DbService, ResourceMatcher
-from teleport_tw.resources.databases import Database, DatabaseServer, Health, TargetHealth
+from teleport_tw.resources.database_servers import DatabaseServer, Health, TargetHealth
+from teleport_tw.resources.databases import Database
 from teleport_tw.resources.metadata import Metadata, Resource
 from tests.doubles.cluster import FakeApi, MemoryCopy
 

@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from teleport_tw.agents.db.health import Dial, HealthChecks
 from teleport_tw.base.net.endpoints import TCPServer
 from teleport_tw.dial.view import View
-from teleport_tw.resources.databases import Database, Health
+from teleport_tw.resources.database_servers import Health
+from teleport_tw.resources.databases import Database
 from tests.doubles.cluster import CLUSTER, Cluster
 
 DATABASE = Database(name="pg", protocol="postgres", uri="db.example.com:5432")

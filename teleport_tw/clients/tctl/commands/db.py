@@ -11,7 +11,7 @@ from teleport_tw.base.errors import TeleportError
 from teleport_tw.clients.output import FORMATS, show, table, terminal_width
 from teleport_tw.clients.program import Context
 from teleport_tw.clients.selection import add_selection, selection
-from teleport_tw.resources.databases import SERVER_KIND, DatabaseServer
+from teleport_tw.resources.database_servers import SERVER_KIND, DatabaseServer
 from teleport_tw.resources.metadata import Resource, format_labels
 
 EXAMPLES = """\
