@@ -35,18 +35,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from struct import Struct
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 from twisted.conch.ssh.connection import SSHConnection
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 from teleport_tw.conch.channel import MAX_PACKET_BYTES, Channel
+from teleport_tw.conch.global_requests import GlobalRequests
 from teleport_tw.conch.numbers import (
     MSG_CHANNEL_CLOSE,
     MSG_CHANNEL_DATA,
@@ -71,11 +70,6 @@ if TYPE_CHECKING:
 
 MAX_CHANNELS = 1024
 """Open or opening at one time; a browser through one forwarded port needs a few dozen."""
-
-MAX_GLOBAL_REQUESTS = 64
-"""Waiting for an answer, either way."""
-
-KEEPALIVE = "keepalive@openssh.com"
 
 _OPEN_FAILURES: Mapping[Kind, int] = {
     Kind.ACCESS_DENIED: 1,
@@ -151,20 +145,15 @@ class Connection(SSHConnection):
         self.channels: dict[int, Channel] = {}
         self._opening: dict[int, tuple[Channel, Deferred[Channel]]] = {}
         self._arriving = 0
-        self._sessions_closed = False
-        self._asked: deque[Deferred[bytes]] = deque()
-        self._questions: deque[tuple[str, bytes, bool]] = deque()
-        self._answering = False
+        self._requests = GlobalRequests(None if responder is None else responder.global_request)
         self._replies: dict[int, deque[Deferred[bool]]] = {}
         self._receiving: Channel | None = None
         self._received: list[bytes] = []
-        self._keepalive: IDelayedCall | None = None
-        self._unanswered = 0
         self.stopped = False
         self._handlers: Mapping[int, Callable[[Reader], None]] = {
-            MSG_GLOBAL_REQUEST: self._global_request,
-            MSG_REQUEST_SUCCESS: self._request_success,
-            MSG_REQUEST_FAILURE: self._request_failure,
+            MSG_GLOBAL_REQUEST: self._requests.asked,
+            MSG_REQUEST_SUCCESS: self._requests.granted,
+            MSG_REQUEST_FAILURE: self._requests.refused,
             MSG_CHANNEL_OPEN: self._open_requested,
             MSG_CHANNEL_OPEN_CONFIRMATION: self._open_confirmed,
             MSG_CHANNEL_OPEN_FAILURE: self._open_refused,
@@ -185,7 +174,7 @@ class Connection(SSHConnection):
         """
         self.transport.data_sink, self.transport.data_rest = self.data_received, self.deliver
         self.transport.on_congestion = self._congestion_changed
-        self._schedule_keepalive()
+        self._requests.start(self.transport)
         if self.responder is not None:
             self.responder.connected(self)
 
@@ -195,12 +184,10 @@ class Connection(SSHConnection):
         """
         self.stopped = True
         self.transport.data_sink = self.transport.data_rest = self.transport.on_congestion = None
-        if self._keepalive is not None and self._keepalive.active():
-            self._keepalive.cancel()
+        asked = self._requests.stop()
         error = TeleportError(Kind.CONNECTION_PROBLEM, "the SSH connection was lost")
         replies = [each for waiting in self._replies.values() for each in waiting]
         self._replies.clear()
-        asked, self._asked = self._asked, deque()
         opening, self._opening = self._opening, {}
         for channel in list(self.channels.values()):
             self.channelClosed(channel)
@@ -340,7 +327,7 @@ class Connection(SSHConnection):
             raise TeleportError(Kind.LIMIT_EXCEEDED, "too many channels")
         if self.responder is None:
             raise TeleportError(Kind.ACCESS_DENIED, "no channels are taken here")
-        if kind == "session" and self._sessions_closed:
+        if kind == "session" and self._requests.sessions_closed:
             raise TeleportError(Kind.ACCESS_DENIED, "no more sessions were wanted")
         if not most:
             raise TeleportError(Kind.BAD_PARAMETER, "packet size of zero")
@@ -489,43 +476,6 @@ class Connection(SSHConnection):
 
     # Global requests.
 
-    def _global_request(self, reader: Reader) -> None:
-        """
-        C{string} name; C{boolean} want reply; then the request's own fields. Answered one after the other.
-        """
-        name, want_reply = reader.text(), reader.boolean()
-        if name == "no-more-sessions@openssh.com":
-            self._sessions_closed = True
-        if len(self._questions) >= MAX_GLOBAL_REQUESTS:
-            raise RemoteProtocolError("too many global requests", code=DISCONNECT_PROTOCOL_ERROR)
-        self._questions.append((name, reader.rest(), want_reply))
-        if not self._answering:
-            self._answering = True
-            self.transport.tasks.spawn("SSH global request", self._answer_questions())
-
-    async def _answer_questions(self) -> None:
-        try:
-            while self._questions:
-                name, payload, want_reply = self._questions.popleft()
-                answer = await self._answer(name, payload)
-                if want_reply and not self.stopped:
-                    number = MSG_REQUEST_FAILURE if answer is None else MSG_REQUEST_SUCCESS
-                    self.transport.sendPacket(number, answer or b"")
-        finally:
-            self._answering = False
-
-    async def _answer(self, name: str, payload: bytes) -> bytes | None:
-        if self.responder is None or name == KEEPALIVE:
-            return None
-        try:
-            return await self.responder.global_request(name, payload)
-        except TeleportError as error:
-            self._log.debug("global request {name} refused: {error}", name=name, error=error)
-            return None
-        except RemoteProtocolError as error:
-            self._log.debug("global request {name} is malformed: {error}", name=name, error=error)
-            return None
-
     async def ask(self, name: str, payload: bytes = b"") -> bytes:
         """
         Make a global request.
@@ -533,48 +483,4 @@ class Connection(SSHConnection):
         @return: the answer's own fields.
         @raise TeleportError: NOT_IMPLEMENTED, the peer refuses; CONNECTION_PROBLEM, the connection is lost.
         """
-        if self.stopped or self.transport.ended:
-            raise TeleportError(Kind.CONNECTION_PROBLEM, "the SSH connection was lost")
-        if len(self._asked) >= MAX_GLOBAL_REQUESTS:
-            raise TeleportError(Kind.LIMIT_EXCEEDED, "too many requests wait for an answer")
-        answer: Deferred[bytes] = Deferred()
-        self._asked.append(answer)
-        self.transport.sendPacket(MSG_GLOBAL_REQUEST, put_text(name) + put_boolean(True) + payload)
-        return await answer
-
-    def _request_success(self, reader: Reader) -> None:
-        self._oldest_question().callback(reader.rest())
-
-    def _request_failure(self, reader: Reader) -> None:
-        self._oldest_question().errback(TeleportError(Kind.NOT_IMPLEMENTED, "the SSH peer refused the request"))
-
-    def _oldest_question(self) -> Deferred[bytes]:
-        if not self._asked:
-            raise RemoteProtocolError("reply to no request", code=DISCONNECT_PROTOCOL_ERROR)
-        return self._asked.popleft()
-
-    # Keeping alive.
-
-    def _schedule_keepalive(self) -> None:
-        interval = self.transport.limits.keepalive_interval.total_seconds()
-        if interval > 0:
-            self._keepalive = self.transport.clock.callLater(interval, self._check_alive, interval)
-
-    def _check_alive(self, interval: float) -> None:
-        transport = self.transport
-        silent = transport.clock.seconds() - transport.last_heard
-        if silent < interval:
-            pass
-        elif self._unanswered >= transport.limits.keepalive_count_max:
-            self._log.info("peer answers no more; giving the connection up")
-            transport.abortConnection()
-            return
-        else:
-            self._unanswered += 1
-            transport.tasks.spawn("SSH keepalive", self._ask_alive())
-        self._schedule_keepalive()
-
-    async def _ask_alive(self) -> None:
-        with suppress(TeleportError):  # a refusal is an answer; a lost connection has stopped the questions
-            await self.ask(KEEPALIVE)
-        self._unanswered = 0
+        return await self._requests.ask(name, payload)

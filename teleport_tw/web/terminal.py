@@ -24,7 +24,8 @@ from teleport_tw.api.contract import Api
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 from teleport_tw.base.tasks import Tasks
 from teleport_tw.base.timing import format_time, from_timestamp, steady
-from teleport_tw.conch.connection import KEEPALIVE, Connection
+from teleport_tw.conch.connection import Connection
+from teleport_tw.conch.global_requests import KEEPALIVE
 from teleport_tw.dial import joining
 from teleport_tw.dial.session import Terminal as Size
 from teleport_tw.protocols.ssh.wire import put_boolean, put_text

@@ -4,15 +4,12 @@ Channels between our client and our server.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from teleport_tw.base.errors import Kind, TeleportError
-from teleport_tw.conch.carrier import Limits
 from teleport_tw.conch.channel import HIGH_WATER_BYTES, MAX_WAITING_BYTES, STDERR
 from teleport_tw.conch.connection import MAX_CHANNELS
 from tests.conch.pair import Host, Recorder, pair
@@ -338,19 +335,6 @@ class ChannelTests(SynchronousTestCase):
         both.flush()
         self.failureResultOf(opened, TeleportError)
 
-    def test_global_requests_are_answered_or_refused(self) -> None:
-        """
-        In order.
-        """
-        host = Host(answer=lambda name, payload: b"\0\0\x1f\x90" if name == "tcpip-forward" else None)
-        both = pair(host=host)
-        granted = Deferred.fromCoroutine(both.connection.ask("tcpip-forward", b"fields"))
-        refused = Deferred.fromCoroutine(both.connection.ask("something-else"))
-        both.flush()
-        self.assertEqual(self.successResultOf(granted), b"\0\0\x1f\x90")
-        self.failureResultOf(refused, TeleportError)
-        self.assertEqual(host.requests, [("tcpip-forward", b"fields"), ("something-else", b"")])
-
     def test_losing_the_connection_tells_everybody_once(self) -> None:
         """
         Channels, openings, requests, the responder.
@@ -371,33 +355,3 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual(both.host.lost, 1)
         late = Deferred.fromCoroutine(both.connection.open(Recorder()))
         self.failureResultOf(late, TeleportError)
-
-
-class KeepaliveTests(SynchronousTestCase):
-    """
-    A silent peer is asked, and given up in the end.
-    """
-
-    limits = Limits(keepalive_interval=timedelta(seconds=10), keepalive_count_max=2)
-
-    def test_a_peer_that_answers_stays(self) -> None:
-        """
-        However long nothing else is said.
-        """
-        both = pair(limits=self.limits)
-        for _ in range(20):
-            both.clock.advance(10)
-            both.flush()
-        self.assertFalse(both.server.ended)
-        self.assertFalse(both.client.ended)
-
-    def test_a_peer_that_does_not_answer_is_given_up(self) -> None:
-        """
-        After two questions, and not before.
-        """
-        both = pair(limits=self.limits)
-        for _ in range(2):
-            both.clock.advance(10)
-        self.assertFalse(both.server.ended)
-        both.clock.advance(10)
-        self.assertTrue(both.server.ended)
