@@ -22,7 +22,7 @@ CHROMIUM = "in Chromium"
 
 def in_chromium(cluster: Cluster, chain: Chain, node: str, files: dict[str, Path], quick: bool) -> list[Row]:
     """
-    @param files: to be shown, by what they are.
+    @param files: to be shown, by what they are; C{plain} is one of them.
     @return: a row for each aim; none without Chromium.
     """
     browser = Browser(cluster)
@@ -42,7 +42,7 @@ def in_chromium(cluster: Cluster, chain: Chain, node: str, files: dict[str, Path
         rows += _keys(page, 20 if quick else 200)
         for what, file in files.items():
             rows += _cat(page, what, file, 1 if quick else 3)
-        rows.append(_interrupted(page, next(iter(files.values())), 1 if quick else 3))
+        rows.append(_interrupted(page, files["plain"], 1 if quick else 3))
         return rows
 
 
@@ -92,7 +92,8 @@ def _cat(page: Window, what: str, file: Path, rounds: int) -> list[Row]:
 
 def _interrupted(page: Window, file: Path, rounds: int) -> Row:
     """
-    From Ctrl-C until the page shows what the shell says to it, while output pours in.
+    From Ctrl-C until the page shows what the shell says to it, while output pours in. The kernel throws away what is
+    not read yet: of coloured text it may leave half a control sequence, which swallows what comes next.
     """
     taken = []
     for number in range(rounds):
