@@ -32,7 +32,8 @@ from teleport_tw.base.errors import TeleportError
 from teleport_tw.base.timing import Backoff, Duration
 from teleport_tw.protocols.mux.machine import Limits, Role
 from teleport_tw.tunnel.endpoints import Receptionist
-from teleport_tw.tunnel.link import DEFAULT_LIMITS, DEFAULT_PACE, Link, Pace
+from teleport_tw.tunnel.heartbeat import DEFAULT_PACE, Pace
+from teleport_tw.tunnel.link import DEFAULT_LIMITS, Link
 from teleport_tw.tunnel.stream import Stream
 
 DIAL_TIMEOUT = Duration(seconds=30)

@@ -15,18 +15,16 @@ Receiving. The link always reads: what arrives is bounded by the credit granted,
 paused holds up nobody else. What one read brought for a stream is given to it as one piece. While Protocols take it in,
 nothing is written; all their answers leave in one write at the end.
 
-Life. The link pings; a peer that says nothing at all within the time limit of a ping is taken for dead. After a go-away
-no streams are opened, and the side that said it closes the connection when the last stream has ended.
+Life. The link pings (L{teleport_tw.tunnel.heartbeat}). After a go-away no streams are opened, and the side that
+said it closes the connection when the last stream has ended.
 """
 
 from __future__ import annotations
 
-import typing
 from collections import deque
 from collections.abc import Callable
 from typing import ClassVar, cast
 
-from attrs import frozen
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
@@ -38,7 +36,6 @@ from zope.interface import implementer
 
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 from teleport_tw.base.loop import loop_of
-from teleport_tw.base.timing import Duration
 from teleport_tw.protocols.mux.machine import (
     Credited,
     Finished,
@@ -56,6 +53,8 @@ from teleport_tw.protocols.mux.machine import (
 )
 from teleport_tw.protocols.mux.messages import Buffer, Data, GoAwayCode
 from teleport_tw.protocols.mux.wire import HEADER_BYTES, Decoder
+from teleport_tw.tunnel.heartbeat import DEFAULT_PACE, Heartbeat, Pace
+from teleport_tw.tunnel.interfaces import LinkOwner, Wire
 from teleport_tw.tunnel.stream import Address, Stream
 
 FRAME_BYTES = 32 * 1024 - HEADER_BYTES
@@ -70,65 +69,9 @@ LINGER_SECONDS = 60.0
 MAX_UNSENT_CONTROL = 16_384
 """Frames the peer may make us owe it (answers, resets, credit) while it reads nothing: 200 KB on the wire."""
 
-
-_PING_EVERY, _PING_TIMEOUT = Duration(seconds=30), Duration(seconds=10)
-
-
-@frozen(kw_only=True)
-class Pace:
-    """
-    @ivar ping_every: how often to ping.
-    @ivar ping_timeout: how long a silent peer may take to answer one; not longer than C{ping_every}.
-    """
-
-    ping_every: Duration = _PING_EVERY
-    ping_timeout: Duration = _PING_TIMEOUT
-
-
 AtTurn = Callable[[Callable[[], None]], object]
 
-DEFAULT_PACE = Pace()
 DEFAULT_LIMITS = Limits()
-
-
-class Wire(typing.Protocol):
-    """
-    What a link needs of the connection it runs on; Twisted's TCP and TLS transports and those of C{base.net} have it.
-    """
-
-    def write(self, data: bytes) -> None: ...
-    def loseConnection(self) -> None: ...
-    def abortConnection(self) -> None: ...
-    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None: ...
-    def unregisterProducer(self) -> None: ...
-    def getHost(self) -> Address: ...
-    def getPeer(self) -> Address: ...
-
-
-class LinkOwner(typing.Protocol):
-    """
-    Who holds a link and hears what becomes of it.
-    """
-
-    def link_up(self, link: Link) -> None:
-        """
-        The connection stands.
-        """
-
-    def stream_opened(self, link: Link, stream: Stream) -> None:
-        """
-        The peer opened a stream: L{Stream.begin} and L{Link.accept} it, or C{abortConnection}.
-        """
-
-    def link_away(self, link: Link) -> None:
-        """
-        The peer takes no more streams; those that are open go on.
-        """
-
-    def link_down(self, link: Link) -> None:
-        """
-        The connection is gone, and every stream with it.
-        """
 
 
 def _turns_of(clock: IReactorTime) -> AtTurn | None:
@@ -143,7 +86,6 @@ class Link(Protocol):
     """
     One authenticated connection and its streams.
 
-    @ivar rtt: seconds the last answered ping took; zero before the first.
     @ivar host: our end's address.
     @ivar peer: the other end's.
     """
@@ -173,15 +115,14 @@ class Link(Protocol):
         self._decoder = Decoder()
         self._clock = clock
         self._owner = owner
-        self._pace = pace
+        self._close_within = pace.ping_timeout.total_seconds()
+        self._heartbeat = Heartbeat(clock, pace, self._ping, self._unheard)
         self._streams: dict[int, Stream] = {}
         self._ready: deque[Stream] = deque()
         self._lingering: dict[int, float] = {}
         self._waiting: list[Deferred[None]] = []
-        self._timer: IDelayedCall | None = None
-        self._paused = self._pumping = self._corked = self._heard = False
-        self._pinged_at = 0.0
-        self.rtt = 0.0
+        self._closing: IDelayedCall | None = None
+        self._paused = self._pumping = self._corked = False
         self.host: Address = IPv4Address("TCP", "0.0.0.0", 0)  # noqa: S104 - nowhere, until connected
         self.peer: Address = self.host
 
@@ -202,6 +143,13 @@ class Link(Protocol):
         Whether the connection stands, draining or not.
         """
         return bool(self.connected) and self._machine.state is not LinkState.ENDED
+
+    @property
+    def rtt(self) -> float:
+        """
+        Seconds the last answered ping took; zero before the first.
+        """
+        return self._heartbeat.rtt
 
     def may_open(self) -> bool:
         """
@@ -268,7 +216,7 @@ class Link(Protocol):
         transport = self._transport()
         self.host, self.peer = transport.getHost(), transport.getPeer()
         transport.registerProducer(self, True)
-        self._timer = self._clock.callLater(self._pace.ping_every.total_seconds(), self._tick)
+        self._heartbeat.start()
         self._owner.link_up(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -277,7 +225,7 @@ class Link(Protocol):
         """
         if not self.is_open:
             return
-        self._heard = self._corked = True
+        self._heartbeat.heard = self._corked = True
         machine = self._machine
         arrived: dict[int, list[Buffer]] = {}
         try:
@@ -319,9 +267,10 @@ class Link(Protocol):
         The connection is gone: so is every stream.
         """
         self.connected = 0
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._heartbeat.stop()
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
         self._machine.end()
         self._ready.clear()
         self._lingering.clear()
@@ -471,7 +420,7 @@ class Link(Protocol):
             case Reset(stream_id):
                 self._over(stream_id, ConnectionLost("the stream was reset by its other end"))
             case Ponged():
-                self.rtt = self._clock.seconds() - self._pinged_at
+                self._heartbeat.answered()
             case WentAway(GoAwayCode.NORMAL):
                 self._owner.link_away(self)
             case WentAway(code):
@@ -546,29 +495,24 @@ class Link(Protocol):
                 ready.append(stream)
         return served
 
-    def _tick(self) -> None:
+    def _ping(self) -> bool:
         """
-        Ping, then see whether anything came back; and end what lingers too long.
+        End what lingers too long, then ping.
+
+        @return: whether the connection stands.
         """
-        self._timer = None
         self._sweep()
         if not self.is_open:
-            return
-        every, limit = self._pace.ping_every.total_seconds(), self._pace.ping_timeout.total_seconds()
-        self._heard = False
+            return False
         if self._machine.unanswered_pings() < self._machine.limits.max_pings:
             self._machine.ping()
-            self._pinged_at = self._clock.seconds()
+            self._heartbeat.pinged()
             self._pump()
-        self._timer = self._clock.callLater(limit, self._check, max(0.0, every - limit))
+        return True
 
-    def _check(self, rest: float) -> None:
-        self._timer = None
-        if not self._heard:
-            self._log.warn("link with {peer} ended: it did not answer a ping", peer=self.peer)
-            self.abort()
-        else:
-            self._timer = self._clock.callLater(rest, self._tick)
+    def _unheard(self) -> None:
+        self._log.warn("link with {peer} ended: it did not answer a ping", peer=self.peer)
+        self.abort()
 
     def _sweep(self) -> None:
         now = self._clock.seconds()
@@ -603,13 +547,14 @@ class Link(Protocol):
         """
         Close the connection once the peer has read what was written, or has had its time to.
         """
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._clock.callLater(self._pace.ping_timeout.total_seconds(), self._give_up)
+        self._heartbeat.stop()
+        if self._closing is not None:
+            self._closing.cancel()
+        self._closing = self._clock.callLater(self._close_within, self._give_up)
         self._flush()
         self._transport().unregisterProducer()
         self._transport().loseConnection()
 
     def _give_up(self) -> None:
-        self._timer = None
+        self._closing = None
         self.abort()

@@ -22,7 +22,8 @@ from teleport_tw.base.errors import TeleportError, access_denied
 from teleport_tw.pki.identity import Identity, SystemRole
 from teleport_tw.protocols.mux.machine import Limits, Role
 from teleport_tw.tunnel.endpoints import StreamEndpoint
-from teleport_tw.tunnel.link import DEFAULT_LIMITS, DEFAULT_PACE, Link, Pace
+from teleport_tw.tunnel.heartbeat import DEFAULT_PACE, Pace
+from teleport_tw.tunnel.link import DEFAULT_LIMITS, Link
 from teleport_tw.tunnel.stream import Stream
 
 KINDS: Mapping[SystemRole, str] = {

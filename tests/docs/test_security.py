@@ -22,7 +22,7 @@ from teleport_tw.dial import lifetime
 from teleport_tw.pki import sshcert
 from teleport_tw.rpc.server import Limits
 from teleport_tw.stores import credentials
-from teleport_tw.tunnel import endpoints, link
+from teleport_tw.tunnel import endpoints, heartbeat
 from teleport_tw.web import channel
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "security.rst").read_text()
@@ -46,7 +46,7 @@ class NumberTests(SynchronousTestCase):
         """
         Each row that has a constant.
         """
-        rpc, pace = Limits(), link.DEFAULT_PACE
+        rpc, pace = Limits(), heartbeat.DEFAULT_PACE
         ping, answer = pace.ping_every.total_seconds(), pace.ping_timeout.total_seconds()
         wanted = {
             "a web request until it is whole": f"{channel.REQUEST_SECONDS:g} s",

@@ -16,7 +16,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from teleport_tw.protocols.mux.machine import Limits, Role
-from teleport_tw.tunnel.link import DEFAULT_LIMITS, DEFAULT_PACE, AtTurn, Link, Pace
+from teleport_tw.tunnel.heartbeat import DEFAULT_PACE, Pace
+from teleport_tw.tunnel.link import DEFAULT_LIMITS, AtTurn, Link
 from teleport_tw.tunnel.stream import Stream
 
 HIGH_WATER_BYTES = 64 * 1024
