@@ -36,22 +36,10 @@ from zope.interface import implementer
 
 from teleport_tw.base.errors import Kind, RemoteProtocolError, TeleportError
 from teleport_tw.base.loop import loop_of
-from teleport_tw.protocols.mux.machine import (
-    Credited,
-    Finished,
-    Limits,
-    LinkState,
-    Machine,
-    Opened,
-    Outcome,
-    Ponged,
-    Received,
-    Reset,
-    Role,
-    State,
-    WentAway,
-)
+from teleport_tw.protocols.mux.machine import Limits, Machine, Role
 from teleport_tw.protocols.mux.messages import Buffer, Data, GoAwayCode
+from teleport_tw.protocols.mux.outcomes import Credited, Finished, Opened, Outcome, Ponged, Received, Reset, WentAway
+from teleport_tw.protocols.mux.states import LinkState, State
 from teleport_tw.protocols.mux.wire import HEADER_BYTES, Decoder
 from teleport_tw.tunnel.heartbeat import DEFAULT_PACE, Heartbeat, Pace
 from teleport_tw.tunnel.interfaces import LinkOwner, Wire

@@ -16,7 +16,7 @@ from zope.interface.verify import verifyObject
 
 from teleport_tw.api.streams import MAX_BYTES, StreamHeader, encode_answer, encode_header
 from teleport_tw.base.errors import Kind, TeleportError, access_denied
-from teleport_tw.protocols.mux.machine import State
+from teleport_tw.protocols.mux.states import State
 from teleport_tw.tunnel.endpoints import Receptionist, StreamEndpoint
 from teleport_tw.tunnel.link import Link
 from teleport_tw.tunnel.stream import Stream

@@ -21,7 +21,7 @@ all of it in one go. It names no transport and no clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import Enum
 
 from attrs import define, frozen
@@ -41,6 +41,26 @@ from teleport_tw.protocols.mux.messages import (
     Type,
     WindowUpdate,
 )
+from teleport_tw.protocols.mux.outcomes import (
+    Accepted,
+    Credited,
+    Finished,
+    Opened,
+    Outcome,
+    Ponged,
+    Received,
+    Reset,
+    WentAway,
+)
+from teleport_tw.protocols.mux.states import (
+    LINK_TRANSITIONS,
+    SENDING,
+    TRANSITIONS,
+    Input,
+    LinkInput,
+    LinkState,
+    State,
+)
 from teleport_tw.protocols.mux.wire import encode, header
 
 _SYN, _ACK, _FIN, _RST = (int(flag) for flag in Flag)
@@ -56,112 +76,6 @@ class Role(Enum):
 
     CLIENT = 1
     SERVER = 2
-
-
-class State(Enum):
-    """
-    Where a stream stands.
-    """
-
-    SYN_SENT = "we opened it; the peer has not said that it accepts"
-    SYN_RECEIVED = "the peer opened it; we have not said that we accept"
-    ESTABLISHED = "open both ways"
-    LOCAL_CLOSED = "we send no more data, the peer may"
-    REMOTE_CLOSED = "the peer sends no more data, we may"
-    CLOSED = "over; the machine has forgotten it"
-
-
-class Input(Enum):
-    """
-    What moves a stream: a flag, going out or coming in.
-    """
-
-    SEND_ACK = "send ACK"
-    RECEIVE_ACK = "receive ACK"
-    SEND_DATA = "send data"
-    RECEIVE_DATA = "receive data"
-    SEND_FIN = "send FIN"
-    RECEIVE_FIN = "receive FIN"
-    SEND_RST = "send RST"
-    RECEIVE_RST = "receive RST"
-
-
-TRANSITIONS: Mapping[tuple[State, Input], State] = {
-    (State.SYN_SENT, Input.RECEIVE_ACK): State.ESTABLISHED,
-    (State.SYN_SENT, Input.SEND_DATA): State.SYN_SENT,
-    (State.SYN_SENT, Input.RECEIVE_DATA): State.SYN_SENT,
-    (State.SYN_SENT, Input.SEND_FIN): State.LOCAL_CLOSED,
-    (State.SYN_SENT, Input.RECEIVE_FIN): State.REMOTE_CLOSED,
-    (State.SYN_SENT, Input.SEND_RST): State.CLOSED,
-    (State.SYN_SENT, Input.RECEIVE_RST): State.CLOSED,
-    (State.SYN_RECEIVED, Input.SEND_ACK): State.ESTABLISHED,
-    (State.SYN_RECEIVED, Input.RECEIVE_ACK): State.SYN_RECEIVED,
-    (State.SYN_RECEIVED, Input.SEND_DATA): State.SYN_RECEIVED,
-    (State.SYN_RECEIVED, Input.RECEIVE_DATA): State.SYN_RECEIVED,
-    (State.SYN_RECEIVED, Input.SEND_FIN): State.LOCAL_CLOSED,
-    (State.SYN_RECEIVED, Input.RECEIVE_FIN): State.REMOTE_CLOSED,
-    (State.SYN_RECEIVED, Input.SEND_RST): State.CLOSED,
-    (State.SYN_RECEIVED, Input.RECEIVE_RST): State.CLOSED,
-    (State.ESTABLISHED, Input.RECEIVE_ACK): State.ESTABLISHED,
-    (State.ESTABLISHED, Input.SEND_DATA): State.ESTABLISHED,
-    (State.ESTABLISHED, Input.RECEIVE_DATA): State.ESTABLISHED,
-    (State.ESTABLISHED, Input.SEND_FIN): State.LOCAL_CLOSED,
-    (State.ESTABLISHED, Input.RECEIVE_FIN): State.REMOTE_CLOSED,
-    (State.ESTABLISHED, Input.SEND_RST): State.CLOSED,
-    (State.ESTABLISHED, Input.RECEIVE_RST): State.CLOSED,
-    (State.LOCAL_CLOSED, Input.RECEIVE_ACK): State.LOCAL_CLOSED,
-    (State.LOCAL_CLOSED, Input.SEND_ACK): State.LOCAL_CLOSED,
-    (State.LOCAL_CLOSED, Input.RECEIVE_DATA): State.LOCAL_CLOSED,
-    (State.LOCAL_CLOSED, Input.RECEIVE_FIN): State.CLOSED,
-    (State.LOCAL_CLOSED, Input.SEND_RST): State.CLOSED,
-    (State.LOCAL_CLOSED, Input.RECEIVE_RST): State.CLOSED,
-    (State.REMOTE_CLOSED, Input.SEND_ACK): State.REMOTE_CLOSED,
-    (State.REMOTE_CLOSED, Input.RECEIVE_ACK): State.REMOTE_CLOSED,
-    (State.REMOTE_CLOSED, Input.SEND_DATA): State.REMOTE_CLOSED,
-    (State.REMOTE_CLOSED, Input.SEND_FIN): State.CLOSED,
-    (State.REMOTE_CLOSED, Input.SEND_RST): State.CLOSED,
-    (State.REMOTE_CLOSED, Input.RECEIVE_RST): State.CLOSED,
-}
-"""Every legal step. Data or a second FIN after a FIN is the peer's mistake; ACK may repeat, it changes nothing."""
-
-
-class LinkState(Enum):
-    """
-    Where the link stands.
-    """
-
-    OPEN = "both sides may open streams"
-    LOCAL_AWAY = "we said go-away: the peer opens no more"
-    REMOTE_AWAY = "the peer said go-away: we open no more"
-    BOTH_AWAY = "nobody opens streams; those that are open go on"
-    ENDED = "nothing comes and nothing goes"
-
-
-class LinkInput(Enum):
-    """
-    What moves a link.
-    """
-
-    SEND_GO_AWAY = "send go-away, normal"
-    RECEIVE_GO_AWAY = "receive go-away, normal"
-    END = "an error either way, or the transport is gone"
-
-
-LINK_TRANSITIONS: Mapping[tuple[LinkState, LinkInput], LinkState] = {
-    (LinkState.OPEN, LinkInput.SEND_GO_AWAY): LinkState.LOCAL_AWAY,
-    (LinkState.OPEN, LinkInput.RECEIVE_GO_AWAY): LinkState.REMOTE_AWAY,
-    (LinkState.OPEN, LinkInput.END): LinkState.ENDED,
-    (LinkState.LOCAL_AWAY, LinkInput.SEND_GO_AWAY): LinkState.LOCAL_AWAY,
-    (LinkState.LOCAL_AWAY, LinkInput.RECEIVE_GO_AWAY): LinkState.BOTH_AWAY,
-    (LinkState.LOCAL_AWAY, LinkInput.END): LinkState.ENDED,
-    (LinkState.REMOTE_AWAY, LinkInput.SEND_GO_AWAY): LinkState.BOTH_AWAY,
-    (LinkState.REMOTE_AWAY, LinkInput.RECEIVE_GO_AWAY): LinkState.REMOTE_AWAY,
-    (LinkState.REMOTE_AWAY, LinkInput.END): LinkState.ENDED,
-    (LinkState.BOTH_AWAY, LinkInput.SEND_GO_AWAY): LinkState.BOTH_AWAY,
-    (LinkState.BOTH_AWAY, LinkInput.RECEIVE_GO_AWAY): LinkState.BOTH_AWAY,
-    (LinkState.BOTH_AWAY, LinkInput.END): LinkState.ENDED,
-    (LinkState.ENDED, LinkInput.END): LinkState.ENDED,
-}
 
 
 @frozen(kw_only=True)
@@ -182,87 +96,6 @@ class Limits:
     max_pings: int = 4
     window_bytes: int = INITIAL_WINDOW_BYTES
     max_window_bytes: int = 4 * INITIAL_WINDOW_BYTES
-
-
-# --- what the machine tells ------------------------------------------------------------------------------------
-
-
-@frozen
-class Opened:
-    """
-    The peer opened a stream; L{Machine.accept} or L{Machine.reset} it.
-    """
-
-    stream_id: int
-
-
-@frozen
-class Accepted:
-    """
-    The peer accepted a stream of ours.
-    """
-
-    stream_id: int
-
-
-@frozen
-class Received:
-    """
-    Bytes for the reader of a stream; tell L{Machine.consumed} when it has taken them.
-    """
-
-    stream_id: int
-    payload: Buffer
-
-
-@frozen
-class Credited:
-    """
-    More may be sent on a stream that had run out of credit.
-    """
-
-    stream_id: int
-
-
-@frozen
-class Finished:
-    """
-    The peer sends no more on this stream.
-    """
-
-    stream_id: int
-
-
-@frozen
-class Reset:
-    """
-    The peer ended the stream at once.
-    """
-
-    stream_id: int
-
-
-@frozen
-class Ponged:
-    """
-    The peer answered a ping of ours.
-    """
-
-    value: int
-
-
-@frozen
-class WentAway:
-    """
-    The peer wants no more streams. With another code than NORMAL the link is over.
-
-    @ivar code: a L{GoAwayCode} or an unknown number.
-    """
-
-    code: int
-
-
-Outcome = Opened | Accepted | Received | Credited | Finished | Reset | Ponged | WentAway
 
 
 @define(eq=False)
@@ -621,7 +454,7 @@ class Machine:
         after = TRANSITIONS.get((before, what))
         if after is None:
             wrong = f"{what.value} on stream {stream_id}, where {before.value}"
-            raise (LocalProtocolError(wrong) if what in _SENDING else _refused(wrong))
+            raise (LocalProtocolError(wrong) if what in SENDING else _refused(wrong))
         if after is before:
             return
         stream.state = after
@@ -631,9 +464,6 @@ class Machine:
             self._backlog_in -= 1
         if after is State.CLOSED:
             del self._streams[stream_id]
-
-
-_SENDING = frozenset({Input.SEND_ACK, Input.SEND_DATA, Input.SEND_FIN, Input.SEND_RST})
 
 
 def _refused(what: str) -> RemoteProtocolError:

@@ -11,26 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_tw.base.errors import LocalProtocolError, RemoteProtocolError
-from teleport_tw.protocols.mux.machine import (
-    LINK_TRANSITIONS,
-    TRANSITIONS,
-    Accepted,
-    Credited,
-    Finished,
-    Input,
-    Limits,
-    LinkInput,
-    LinkState,
-    Machine,
-    Opened,
-    Outcome,
-    Ponged,
-    Received,
-    Reset,
-    Role,
-    State,
-    WentAway,
-)
+from teleport_tw.protocols.mux.machine import Limits, Machine, Role
 from teleport_tw.protocols.mux.messages import (
     INITIAL_WINDOW_BYTES,
     MAX_STREAM_ID,
@@ -43,6 +24,18 @@ from teleport_tw.protocols.mux.messages import (
     Ping,
     WindowUpdate,
 )
+from teleport_tw.protocols.mux.outcomes import (
+    Accepted,
+    Credited,
+    Finished,
+    Opened,
+    Outcome,
+    Ponged,
+    Received,
+    Reset,
+    WentAway,
+)
+from teleport_tw.protocols.mux.states import LINK_TRANSITIONS, TRANSITIONS, Input, LinkInput, LinkState, State
 from teleport_tw.protocols.mux.wire import Decoder
 from tests.protocols.mux.test_wire import messages
 
