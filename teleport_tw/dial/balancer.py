@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from twisted.internet.address import IPv4Address, IPv6Address
 
 from teleport_tw.base.errors import RemoteProtocolError
-from teleport_tw.base.net.adapter import Address
+from teleport_tw.base.net.addresses import Address
 from teleport_tw.base.net.peeking import Decide, Decision, GoOn, NeedMore, RawRoute, Refuse
 from teleport_tw.config.sections import ProxyProtocol
 from teleport_tw.protocols.proxyheader.header import Source, begins, parse

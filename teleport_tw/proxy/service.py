@@ -24,7 +24,7 @@ from teleport_tw.api.streams import StreamHeader, address_text
 from teleport_tw.base.addresses import split_address
 from teleport_tw.base.errors import TeleportError
 from teleport_tw.base.limits import ConnectionLimit
-from teleport_tw.base.net.adapter import Address
+from teleport_tw.base.net.addresses import Address
 from teleport_tw.base.net.endpoints import TCPServer
 from teleport_tw.base.net.peeking import PEEK_SECONDS, GoOn, PeekingServer, RawRoute
 from teleport_tw.base.net.tls import TLSConnection

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
@@ -30,6 +29,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from teleport_tw.base.net.addresses import Address, address_of
+from teleport_tw.base.net.options import SocketOptions
+
 HIGH_WATER_BYTES = 64 * 1024
 """Unsent bytes above which a producer is paused: about one window of a connection across a continent."""
 
@@ -39,28 +41,6 @@ LOW_WATER_BYTES = 16 * 1024
 FLUSH_SECONDS = 30.0
 """How long a peer that has closed its side may take over what we still had to send it."""
 
-_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-Address = IPv4Address | IPv6Address | UNIXAddress
-
-
-def address_of(family: int, name: Any) -> Address:
-    """
-    @param family: C{AF_INET}, C{AF_INET6} or C{AF_UNIX}.
-    @param name: what the socket module has for a peer or a socket of that family.
-    @return: Twisted's form of it. An IPv4 peer of a socket that serves both is IPv4; a nameless UNIX socket has an
-        empty name.
-    """
-    if family == socket.AF_INET:
-        return IPv4Address("TCP", name[0], name[1])
-    if family == socket.AF_INET6:
-        if name[0].startswith("::ffff:"):
-            return IPv4Address("TCP", name[0].removeprefix("::ffff:"), name[1])
-        return IPv6Address("TCP", *name)
-    return UNIXAddress(name or b"")
-
 
 def _drop(data: bytes) -> None:
     """
@@ -69,7 +49,7 @@ def _drop(data: bytes) -> None:
 
 
 @implementer(ITCPTransport, IPushProducer, IConsumer)
-class Connection:
+class Connection(SocketOptions):
     """
     One connection: asyncio's protocol below, Twisted's transport above.
 
@@ -398,7 +378,7 @@ class Connection:
             return
         self._aborted = self.disconnecting = True
         self.write = self.data_received = _drop
-        self._set_option(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.reset_on_close()
         self._native.abort()
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
@@ -488,54 +468,16 @@ class Connection:
         """
         return cast(IPv4Address, self._host)
 
-    def getTcpNoDelay(self) -> bool:
-        """
-        @return: whether small writes go out at once; True unless somebody said otherwise.
-        """
-        return self._get_option(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """
-        @param enabled: send small writes at once.
-        """
-        self._set_option(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(enabled))
-
-    def acknowledge(self) -> None:
-        """
-        Have the kernel tell the peer now of what it has received, and not up to 40 ms later together with an answer. A
-        peer that does not set TCP_NODELAY holds its next bytes back until then.
-        """
-        if _QUICKACK is not None and not self.disconnecting:
-            self._set_option(socket.IPPROTO_TCP, _QUICKACK, 1)
-
-    def getTcpKeepAlive(self) -> bool:
-        """
-        @return: whether the kernel probes a silent peer.
-        """
-        return self._get_option(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        """
-        @param enabled: let the kernel probe a silent peer.
-        """
-        self._set_option(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(enabled))
-
     def logPrefix(self) -> str:
         """
         @return: what log lines about this connection begin with.
         """
         return type(self._protocol).__name__
 
-    def _socket(self) -> socket.socket | None:
+    def raw_socket(self) -> socket.socket | None:
+        """
+        @return: the kernel's; None where it is none of TCP, or there is none any more.
+        """
         if self._native is None or (self._host is not None and isinstance(self._host, UNIXAddress)):
             return None
         return cast("socket.socket | None", self._native.get_extra_info("socket"))  # get_extra_info knows no types
-
-    def _get_option(self, level: int, option: int) -> bool:
-        raw = self._socket()
-        return raw is not None and bool(raw.getsockopt(level, option))
-
-    def _set_option(self, level: int, option: int, value: int | bytes) -> None:
-        raw = self._socket()
-        if raw is not None:
-            raw.setsockopt(level, option, value)

@@ -31,7 +31,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from teleport_tw.base.loop import as_deferred, loop_of
-from teleport_tw.base.net.adapter import Address, Connection, address_of
+from teleport_tw.base.net.adapter import Connection
+from teleport_tw.base.net.addresses import Address, address_of
 from teleport_tw.base.net.tcp import BACKLOG, bind_tcp
 from teleport_tw.base.net.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, TLSConnection
 

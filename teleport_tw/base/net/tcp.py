@@ -21,7 +21,8 @@ from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFact
 from zope.interface import implementer
 
 from teleport_tw.base.loop import as_deferred, loop_of
-from teleport_tw.base.net.adapter import Address, Connection, address_of
+from teleport_tw.base.net.adapter import Connection
+from teleport_tw.base.net.addresses import Address, address_of
 from teleport_tw.base.net.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, TLSConnection
 
 BACKLOG = 1024

@@ -424,7 +424,7 @@ class TCPTest(Contract, TestCase):
         The kernel is told so; and nothing happens once the connection is closed.
         """
         client, _ = await self.pair()
-        raw = client.transport._socket()
+        raw = client.transport.raw_socket()
         option = getattr(socket, "TCP_QUICKACK", None)
         if option is None:
             raise SkipTest("this kernel has no such option")
