@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.browser.rig import DESKTOP, PHONE
 from tests.browser.terminals import TerminalTest
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ HELPER = {
         }
     },
 }
+
+_WHOLE = """each => {
+  const { left, right, top, bottom } = each.getBoundingClientRect();
+  const seen = (x, y) => each.contains(document.elementFromPoint(x, y));
+  return [left + 2, right - 2].every((x) => seen(x, top + 8) && seen(x, bottom - 8));
+}"""
 
 
 @pytest.mark.servers
@@ -62,6 +69,11 @@ class SessionsPageTests(TerminalTest):
         helper.get_by_role("link", name="Active sessions").click()
         helper.get_by_text(re.compile("alice")).first.wait_for()
         self.looks_right(helper, where="active sessions")
+        helper.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
+        helper.get_by_role("button", name=re.compile("^Join ")).first.click()
+        self.assertTrue(helper.get_by_role("menu").evaluate(_WHOLE), "the menu is cut off")
+        helper.keyboard.press("Escape")
+        helper.set_viewport_size({"width": DESKTOP["width"], "height": DESKTOP["height"]})
         self._joins(helper, "Watch")
         self.shows(helper, "shown 123")
         helper.get_by_text("You are watching.").wait_for()
