@@ -129,6 +129,9 @@ class AccountTests(PageTest):
         type_password(other, "pat")
         type_recovery(other, self.codes[0])
         is_in(other, "pat")
+        page.reload()
+        page.get_by_role("button", name="End", exact=True).wait_for()
+        page.get_by_text("never used").wait_for()
 
         page.get_by_role("button", name="Change password").click()
         page.locator("input[name=password]").fill("not the password")
@@ -142,6 +145,8 @@ class AccountTests(PageTest):
         page.get_by_role("button", name="Save").click()
         self.confirm(page)
         page.get_by_text("Your password has been changed.").wait_for()
+        page.get_by_role("button", name="End", exact=True).wait_for(state="detached")
+        page.get_by_text("never used").wait_for(state="detached")
 
         self.expected_statuses = {401}
         other.goto(self.address("/web/account"))

@@ -92,7 +92,8 @@ class SignInTests(PageTest):
         page.locator("input[name=new-password]").fill(PASSWORD)
         page.get_by_role("button", name="Save").click()
         page.get_by_role("button", name="Use a key or passkey").click()
-        page.get_by_text("Your password has been changed.").wait_for()
+        page.get_by_text("Your password has been set.").wait_for()
+        page.get_by_role("button", name="Change password").wait_for()
 
     def test_security_key(self) -> None:
         """

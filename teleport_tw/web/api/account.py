@@ -195,8 +195,8 @@ class Account:
         """
         C{PUT /webapi/users/password}.
         """
-        body = call.body
-        await call.api.change_password(Secret(body["old_password"]), Secret(body["new_password"]), answer_of(body))
+        body, old, new = call.body, Secret(call.body["old_password"]), Secret(call.body["new_password"])
+        await call.api.change_password(old, new, answer_of(body), sign_in=call.user.sign_in)
         self.sessions.forget(call.user.username)
         return {}
 

@@ -15,6 +15,7 @@ export default function Account() {
   const chosen = useStore(theme);
   const ping = useLoad((signal) => api.get("/webapi/ping", { signal, open: true }), []);
   const devices = useLoad((signal) => api.get("/webapi/mfa/devices", { signal }), []);
+  const signIns = useLoad((signal) => api.get("/webapi/sessions/mine", { signal }), []);
   const name = context?.userName ?? "";
   return html`<${Page}
     narrow
@@ -22,9 +23,15 @@ export default function Account() {
     lead=${html`<span class="row">Signed in as <strong class="break">${name}</strong> ${(context?.roles ?? []).map((role) => html`<${Badge} key=${role}>${role}<//>`)}</span>`}
   >
     <div class="stack">
-      <${Password} devices=${devices} />
+      <${Password}
+        devices=${devices}
+        onChanged=${() => {
+          devices.reload();
+          signIns.reload();
+        }}
+      />
       <${Devices} devices=${devices} auth=${ping.data?.auth ?? null} user=${name} cluster=${context?.cluster?.clusterId ?? ""} />
-      <${SignIns} />
+      <${SignIns} loaded=${signIns} />
       <section class="card">
         <div class="card-head">
           <div class="grow"><h2>Appearance</h2><p>For this browser.</p></div>

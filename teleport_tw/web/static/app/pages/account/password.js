@@ -9,8 +9,8 @@ import { LEAST } from "../../passwords.js";
 import { Button, Dialog, Field, Notice } from "../../ui/index.js";
 import { NewPassword } from "../../ui/new-password.js";
 
-/** @param {{ devices: import("../../load.js").Loaded<any> }} props */
-export function Password({ devices }) {
+/** @param {{ devices: import("../../load.js").Loaded<any>, onChanged: () => void }} props */
+export function Password({ devices, onChanged }) {
   const [open, setOpen] = useState(false);
   const missing = useStore(session).context?.passwordState === "unset";
   return html`<section class="card">
@@ -21,12 +21,12 @@ export function Password({ devices }) {
       </div>
       <${Button} onClick=${() => setOpen(true)}>${missing ? "Set a password" : "Change password"}<//>
     </div>
-    ${open && html`<${Change} missing=${missing} factor=${Boolean(devices.data?.items.length)} onClose=${() => setOpen(false)} />`}
+    ${open && html`<${Change} missing=${missing} factor=${Boolean(devices.data?.items.length)} onChanged=${onChanged} onClose=${() => setOpen(false)} />`}
   </section>`;
 }
 
-/** @param {{ missing: boolean, factor: boolean, onClose: () => void }} props */
-function Change({ missing, factor, onClose }) {
+/** @param {{ missing: boolean, factor: boolean, onChanged: () => void, onClose: () => void }} props */
+function Change({ missing, factor, onChanged, onClose }) {
   const { context } = useStore(session);
   const name = context?.userName ?? "";
   const [old, setOld] = useState("");
@@ -42,8 +42,11 @@ function Change({ missing, factor, onClose }) {
         const asked = { scope: /** @type {const} */ ("manage_devices"), reason: "Changing your password needs your second factor." };
         await withMfa(asked, (answer) => api.put("/webapi/users/password", { ...body, ...answer }));
       } else await api.put("/webapi/users/password", body);
-      toast("Your password has been changed.");
+      toast(missing ? "Your password has been set." : "Your password has been changed.");
       onClose();
+      onChanged();
+      const { status, context: known } = session.get();
+      if (known) session.set({ status, context: { ...known, passwordState: "set" } });
     } catch (error) {
       if (!(error instanceof Cancelled)) setProblem(error instanceof Error ? error.message : String(error));
       setBusy(false);

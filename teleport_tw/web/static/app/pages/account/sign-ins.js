@@ -3,7 +3,6 @@
  */
 import { html, useState } from "../../html.js";
 import { api } from "../../api.js";
-import { useLoad } from "../../load.js";
 import { toast } from "../../state.js";
 import { Badge, Button, Confirm, ErrorState, Icon, Skeleton, Timeago } from "../../ui/index.js";
 
@@ -11,8 +10,8 @@ import { Badge, Button, Confirm, ErrorState, Icon, Skeleton, Timeago } from "../
  * @typedef {{ id: string, created: string, lastUsed: string, expires: string, address: string, userAgent: string, current: boolean }} SignIn
  */
 
-export function SignIns() {
-  const loaded = useLoad((signal) => api.get("/webapi/sessions/mine", { signal }), []);
+/** @param {{ loaded: import("../../load.js").Loaded<any> }} props */
+export function SignIns({ loaded }) {
   const [ending, setEnding] = useState(/** @type {SignIn | null} */ (null));
   /** @type {SignIn[]} */
   const list = loaded.data?.items ?? [];
