@@ -45,18 +45,23 @@ class Index:
     _writer: sqlite3.Connection | None = field(default=None, init=False)
     _known: sqlite3.Connection | None = field(default=None, init=False)
     _turn: threading.Lock = field(factory=threading.Lock, init=False)
-    _at: tuple[int, str, int] | None = field(default=None, init=False)
+    _at: tuple[int, str, int] = field(default=(0, "", 0), init=False)
 
     def open(self) -> None:
         """
         Make or open the file; one that SQLite cannot read is thrown away.
         """
         try:
-            self._writer = self._prepared()
+            self._begin()
         except sqlite3.DatabaseError:
+            self.close()
             for path in self.path.parent.glob(self.path.name + "*"):
                 path.unlink()
-            self._writer = self._prepared()
+            self._begin()
+
+    def _begin(self) -> None:
+        self._writer = self._prepared()
+        self._at = self._found_at()
 
     def catch_up(self, until: int) -> list[str]:
         """
@@ -66,7 +71,7 @@ class Index:
         @return: the uids of the lines that were added.
         """
         with self._turn:
-            number, last_file, offset = self._at or self._found_at()
+            number, last_file, offset = self._at
             added: list[str] = []
             for path in files_of(self.path.parent):
                 if path.name < last_file or number >= until:
@@ -106,14 +111,14 @@ class Index:
         """
         Take out the events of a file that is about to be deleted; the words in them too.
         """
-        places = self._connection.execute("SELECT number, offset FROM events WHERE file = ?", (path.name,)).fetchall()
-        numbers = {offset: number for number, offset in places}
-        gone = [
-            ("delete", numbers[place.offset], " ".join(_texts(_event(line))))
-            for place, line in _lines(path, 0, 0)
-            if place.offset in numbers
-        ]
         with self._turn, self._connection as write:
+            places = write.execute("SELECT number, offset FROM events WHERE file = ?", (path.name,)).fetchall()
+            numbers = {offset: number for number, offset in places}
+            gone = [
+                ("delete", numbers[place.offset], " ".join(_texts(_event(line))))
+                for place, line in _lines(path, 0, 0)
+                if place.offset in numbers
+            ]
             write.executemany("INSERT INTO words (words, rowid, line) VALUES (?,?,?)", gone)
             write.execute("DELETE FROM events WHERE file = ?", (path.name,))
 
@@ -158,10 +163,7 @@ class Index:
         """
         @return: the number of the last line that was taken in.
         """
-        if self._at is not None:
-            return self._at[0]
-        (number,) = self._connection.execute("SELECT coalesce(max(number), 0) FROM events").fetchone()
-        return int(number)
+        return self._at[0]
 
     def find(self, query: EventQuery) -> tuple[list[Place], str]:
         """

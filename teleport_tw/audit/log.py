@@ -68,7 +68,7 @@ class AuditLog:
     _tasks: Tasks = field(factory=Tasks, init=False)
     _ahead: set[str] = field(factory=set, init=False)
     _indexing: bool = field(default=False, init=False)
-    _later: Tasks = field(factory=Tasks, init=False)
+    _pause: Deferred[None] | None = field(default=None, init=False)
     _stored: int = field(default=0, init=False)
     _log = Logger()
 
@@ -140,7 +140,8 @@ class AuditLog:
         Write what waits, sign the end, let go.
         """
         self._closed = True
-        self._later.cancel()
+        if self._pause is not None:
+            self._pause.cancel()
         while self._writing or self._indexing:
             idle: Deferred[None] = Deferred()
             self._idle.append(idle)
@@ -179,7 +180,7 @@ class AuditLog:
                         done.callback(None)
                     if self.clock is not None and self._ahead and not self._indexing and not self._closed:
                         self._indexing = True
-                        self._later.spawn("indexing the audit log", self._follow(self.clock))
+                        self._tasks.spawn("indexing the audit log", self._follow(self.clock))
         finally:
             self._writing = False
             self._tell_idle()
@@ -195,10 +196,12 @@ class AuditLog:
                 seen = self._stored
                 added = await self.threads.run(self._catch_up, QUIET_EVENTS if haste else INDEX_EVENTS)
                 if self._ahead and not (haste and added):
-                    await deferLater(clock, INDEX_SECONDS)
+                    self._pause = deferLater(clock, INDEX_SECONDS)
+                    await self._pause
         except CancelledError:
             return
         finally:
+            self._pause = None
             self._indexing = False
             self._tell_idle()
 

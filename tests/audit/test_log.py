@@ -12,7 +12,8 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.internet.defer import Deferred
@@ -23,6 +24,7 @@ from teleport_tw.api.contract import EventQuery
 from teleport_tw.audit import log as log_module
 from teleport_tw.audit.log import INDEX_EVENTS, INDEX_SECONDS, AuditLog
 from teleport_tw.base.errors import TeleportError
+from teleport_tw.base.tasks import Threads
 from tests.doubles.threads import in_place
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -267,6 +269,28 @@ class LaterIndexTests(LogCase):
         self.many(1000, 1000)
         self.assertEqual((self.indexed(), len(self.found())), (2000, 2000))
         self.assertEqual(self.problems(), ())
+
+    def test_a_stop_waits_for_the_step_under_way(self) -> None:
+        """
+        The index is not closed under a thread that reads it; SQLite would end the process.
+        """
+        held: list[tuple[Deferred[Any], Any]] = []
+
+        def run(call: Any, *args: Any) -> Deferred[Any]:
+            if args != (INDEX_EVENTS,):
+                return in_place().run(call, *args)
+            waiting: Deferred[Any] = Deferred()
+            held.append((waiting, lambda: call(*args)))
+            return waiting
+
+        self.log.threads = cast(Threads, SimpleNamespace(run=run))
+        self.many(0, 10)
+        closing = Deferred.fromCoroutine(self.log.close())
+        self.assertNoResult(closing)
+        ((waiting, step),) = held
+        waiting.callback(step())
+        self.successResultOf(closing)
+        self.assertEqual(self.indexed(), 10)
 
     def test_a_cut_end_is_noticed_before_it_was_indexed(self) -> None:
         """
