@@ -8,6 +8,7 @@ what is long is written a batch at a time, with pauses in which the machine does
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Collection, Iterable
 from itertools import islice
@@ -54,13 +55,16 @@ class Found:
 @define(eq=False)
 class ContentIndex:
     """
-    Everything blocks. One thread at a time may write, and one L{find} meanwhile, which sees what was written before.
+    Everything blocks. One thread at a time writes, and one L{find} goes on meanwhile, which sees what was written
+    before. Others wait for their turn, as a thread goes on when its caller has gone.
     """
 
     path: Path
     _database: sqlite3.Connection | None = field(default=None, init=False)
     _finding: sqlite3.Connection | None = field(default=None, init=False)
     _stopping: bool = field(default=False, init=False)
+    _writes: threading.Lock = field(factory=threading.Lock, init=False)
+    _finds: threading.Lock = field(factory=threading.Lock, init=False)
 
     def open(self) -> None:
         """
@@ -83,7 +87,7 @@ class ContentIndex:
         @raise Stopped: L{stop} was called.
         """
         self._go_on(session)
-        with self._open as write:
+        with self._writes, self._open as write:
             self._remove(write, session)
             number = write.execute("INSERT INTO sessions (id) VALUES (?)", (session,)).lastrowid
             rows = ((number, line.ms, line.text) for line in lines)
@@ -97,14 +101,15 @@ class ContentIndex:
         """
         Forget a recording.
         """
-        with self._open as write:
+        with self._writes, self._open as write:
             self._remove(write, session)
 
     def sessions(self) -> set[str]:
         """
         @return: ids of the recordings that are in.
         """
-        return {session for (session,) in self._open.execute("SELECT id FROM sessions")}
+        with self._writes:
+            return {session for (session,) in self._open.execute("SELECT id FROM sessions")}
 
     def find(self, text: str, sessions: Collection[str] | None = None, limit: int = 500) -> list[Found]:
         """
@@ -114,7 +119,12 @@ class ContentIndex:
         """
         if not text:
             return []
-        finding = self._opened(self._finding)
+        with self._finds:
+            return self._find(self._opened(self._finding), text, sessions, limit)
+
+    def _find(
+        self, finding: sqlite3.Connection, text: str, sessions: Collection[str] | None, limit: int
+    ) -> list[Found]:
         if len(text) >= 3:
             where = "lines.number IN (SELECT rowid FROM words WHERE words MATCH ?)"
             value = '"' + text.replace("\0", " ").replace('"', '""') + '"'  # at a NUL SQLite stops reading
@@ -144,10 +154,11 @@ class ContentIndex:
         """
         Let go of the file.
         """
-        for connection in (self._finding, self._database):
-            if connection is not None:
-                connection.close()
-        self._finding = self._database = None
+        with self._finds, self._writes:
+            for connection in (self._finding, self._database):
+                if connection is not None:
+                    connection.close()
+            self._finding = self._database = None
 
     def _go_on(self, session: str) -> None:
         if self._stopping:
