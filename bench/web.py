@@ -31,6 +31,8 @@ from tests.journeys.cluster import Cluster, Service, until
 
 PEER = "websocketd"
 PATIENCE = 120.0
+NEAR = 64
+"""Bytes within which the end of output is looked for: a shell may have said something after it."""
 
 
 class Page(Protocol):
@@ -82,8 +84,8 @@ class Ours:
     def drain(self, end: bytes) -> None:
         """See L{Page.drain}."""
         shown = self.terminal.shown
-        while not shown.endswith(end):
-            del shown[: -len(end)]
+        while end not in shown[-NEAR:]:
+            del shown[:-NEAR]
             self.terminal.read()
         shown.clear()
 
@@ -128,8 +130,8 @@ class Theirs:
 
     def drain(self, end: bytes) -> None:
         """See L{Page.drain}."""
-        while not self.shown.endswith(end):
-            del self.shown[: -len(end)]
+        while end not in self.shown[-NEAR:]:
+            del self.shown[:-NEAR]
             self.shown += self._more()
         self.shown.clear()
 
