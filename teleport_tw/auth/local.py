@@ -60,6 +60,10 @@ _TAKING_PART = ("session.start", "session.join", "session.end", "db.session.star
 """Events that say whose session it is."""
 FOLLOW_SECONDS = 1.0
 """Between two looks at a recording that somebody follows."""
+LOOKS = 20
+"""For a recording whose session has only just begun, or whose host has still to send it."""
+LOOKS_UNKNOWN = 3
+"""The same where nothing is known of the session: what is told of its beginning may be on its way."""
 MAX_WATCHED = 32
 """Kinds in one watch."""
 
@@ -392,8 +396,18 @@ class LocalApi(LocalFactors):
             async for chunk in self._core.recordings.stream(session):
                 yield chunk
             return
-        async for chunk in self._core.recordings.follow(session, self._pause):
+        async for chunk in self._core.recordings.follow(session, self._pause, lambda: self._patience(session)):
             yield chunk
+
+    async def _patience(self, session: str) -> int:
+        """
+        @return: how often to look for a recording of which nothing is there.
+        @raise TeleportError: NOT_FOUND, none will come.
+        """
+        page = await self._core.trail.search(EventQuery(session=session, types=_TAKING_PART, limit=100))
+        if any(event.get("session_recording") == "off" for event in page.events):
+            raise not_found(f"session {session} was not recorded")
+        return LOOKS if page.events else LOOKS_UNKNOWN
 
     async def _pause(self) -> None:
         """

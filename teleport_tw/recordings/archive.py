@@ -31,8 +31,6 @@ MAX_WAITING = 4
 """Recordings that were read and wait for the index, some ten megabytes each at the most; others are told to wait."""
 SLICE_BYTES = 16 << 10
 """Output that is looked at in one go, well below a millisecond's worth: sessions are relayed in the same process."""
-MAX_LOOKS = 20
-"""For a recording whose session has only just begun."""
 ABANDONED_SECONDS = 35 * 60.0
 """No part for this long: the sender is gone."""
 
@@ -131,13 +129,16 @@ class Archive:
         """
         return self.storage.stream(session)
 
-    async def follow(self, session: str, pause: Callable[[], Awaitable[None]]) -> AsyncIterator[bytes]:
+    async def follow(
+        self, session: str, pause: Callable[[], Awaitable[None]], patience: Callable[[], Awaitable[int]]
+    ) -> AsyncIterator[bytes]:
         """
         @param pause: between two looks for more.
+        @param patience: how often to look for the first of it; asked where nothing is there.
         @return: its bytes until it is complete, however long that takes.
-        @raise TeleportError: NOT_FOUND, nothing of it has come after L{MAX_LOOKS} looks.
+        @raise TeleportError: NOT_FOUND, nothing of it has come.
         """
-        offset = looks = 0
+        offset, left = 0, -1
         while True:
             whole = await self.storage.is_complete(session)
             try:
@@ -145,8 +146,10 @@ class Archive:
                     offset += len(data)
                     yield data
             except TeleportError as error:
-                looks += 1
-                if error.kind is not Kind.NOT_FOUND or offset or looks >= MAX_LOOKS:
+                if error.kind is not Kind.NOT_FOUND or offset:
+                    raise
+                left = (await patience() if left < 0 else left) - 1
+                if left <= 0:
                     raise
             if whole:
                 return
