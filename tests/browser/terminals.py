@@ -120,6 +120,12 @@ class TerminalTest(PageTest):
         page.keyboard.type(command)
         page.keyboard.press("Enter")
 
+    def in_terminal(self, page: Page) -> None:
+        """
+        Waits until keys go to the terminal.
+        """
+        page.wait_for_function("() => document.activeElement.classList.contains('xterm-helper-textarea')")
+
     def state(self, page: Page) -> str:
         """
         @return: of the session in front.

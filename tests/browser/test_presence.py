@@ -80,6 +80,7 @@ class PresenceTests(TerminalTest):
         guard.keyboard.press("Enter")
         guard.get_by_role("dialog").get_by_role("button", name="Use a key or passkey").click()
         card.wait_for(state="detached")
+        self.in_terminal(guard)
         self.assertEqual(owner.get_by_role("alert", name="Are you there?").count(), 0)
         card.wait_for(timeout=60_000)  # half a minute later, when without the proof they would have been sent out
         self.assertEqual((self.state(guard), self.state(owner)), ("live", "live"))

@@ -5,6 +5,7 @@
 import { html, useEffect, useRef, useState } from "../html.js";
 import { harmless } from "../text.js";
 import { Button, Icon, Spinner } from "../ui/index.js";
+import { useFocusBack } from "./focus.js";
 
 /** @typedef {import("./tabs.js").Tab} Tab */
 
@@ -38,6 +39,11 @@ function Question({ tab, asked }) {
     // Keys of who only watches go nowhere: the question is where they are wanted.
     if (open && !session.writable && tab.active) card.current?.focus();
   }, [open, session, tab]);
+  useFocusBack(card, tab);
+  const decide = (/** @type {boolean} */ approved) => {
+    tab.screen.focus();
+    session.decide(asked.id, approved);
+  };
   return html`<section class="terminal-note file-question" role="status" aria-label="A file is asked about" tabindex="-1" ref=${card}>
     ${open ? html`<${Icon} name="file" />` : html`<${Spinner} />`}
     <div class="grow">
@@ -47,8 +53,8 @@ function Question({ tab, asked }) {
     </div>
     ${open &&
     html`<div class="row">
-      <${Button} size="small" disabled=${!ready} onClick=${() => session.decide(asked.id, false)}>Deny<//>
-      <${Button} size="small" kind="primary" disabled=${!ready} onClick=${() => session.decide(asked.id, true)}>Approve<//>
+      <${Button} size="small" disabled=${!ready} onClick=${() => decide(false)}>Deny<//>
+      <${Button} size="small" kind="primary" disabled=${!ready} onClick=${() => decide(true)}>Approve<//>
     </div>`}
   </section>`;
 }
@@ -65,12 +71,14 @@ function state({ approvers, missing, counts, said }, tab) {
 /** @param {{ tab: Tab, outcome: import("./questions.js").Outcome }} props */
 function Outcome({ tab, outcome }) {
   const { session } = tab;
+  const card = useRef(/** @type {HTMLElement | null} */ (null));
+  useFocusBack(card, tab);
   useEffect(() => {
     const timer = setTimeout(() => session.forget(outcome.id), OUTCOME_MS);
     return () => clearTimeout(timer);
   }, [session, outcome.id]);
   const path = harmless(outcome.location, PATH_LETTERS);
-  return html`<section class=${`terminal-note file-question ${outcome.granted ? "" : "is-warn"}`} role="status" aria-label="A file was asked about">
+  return html`<section class=${`terminal-note file-question ${outcome.granted ? "" : "is-warn"}`} role="status" aria-label="A file was asked about" ref=${card}>
     <${Icon} name=${outcome.granted ? "check" : "alert"} />
     <div class="grow">
       <strong>${outcome.granted ? "Approved: the file is copied." : "The file is not copied."}</strong>

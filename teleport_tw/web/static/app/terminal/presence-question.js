@@ -6,6 +6,7 @@ import { html, useEffect, useRef, useState } from "../html.js";
 import { Cancelled, withMfa } from "../mfa.js";
 import { harmless } from "../text.js";
 import { Button, Icon } from "../ui/index.js";
+import { useFocusBack } from "./focus.js";
 
 /** @param {{ tab: import("./tabs.js").Tab }} props */
 export function PresenceQuestion({ tab }) {
@@ -29,6 +30,7 @@ function Asked({ tab, until, facts }) {
   useEffect(() => {
     if (!session.writable && tab.active) card.current?.focus();
   }, [session, tab]);
+  useFocusBack(card, tab);
   const prove = async () => {
     setBusy(true);
     setProblem("");
