@@ -68,7 +68,9 @@ class User:
             "oidc_identities", "saml_identities", "github_identities",
         )  # fmt: skip
         if resource.name and not (len(resource.name) <= MAX_NAME and _NAME.match(resource.name)):
-            spec.wrong.append("metadata.name must be letters, digits and _.@+=:,- alone, at most 255 of them")
+            spec.wrong.append(
+                "a user's name (metadata.name) may have letters, digits and _.@+=:,- only, at most 255 of them"
+            )
         status, origin = spec.section("status"), spec.section("created_by")
         connector = origin.section("connector")
         ends = [moment for moment in (spec.time("expires"), resource.metadata.expires) if moment is not None]
