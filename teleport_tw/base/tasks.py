@@ -80,7 +80,8 @@ class Threads:
 
     def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """
-        @return: what the call returned, back on the reactor's thread.
+        @return: what the call returned, back on the reactor's thread. Given up, the call goes on in its thread: what
+            it uses must not be closed, nor used by the next one, before it is done.
         """
         return deferToThreadPool(self.reactor, self.pool, call, *args, **kwargs)
 
