@@ -43,6 +43,7 @@ function Asked({ tab, until, facts }) {
       const address = `/webapi/sites/${encodeURIComponent(facts.cluster)}/sessions/${encodeURIComponent(facts.id)}/presence`;
       await withMfa(asked, (proof) => api.post(address, proof));
       session.present();
+      if (tab.active) tab.screen.focus(); // the button that was pressed is not there any more
     } catch (error) {
       if (!(error instanceof Cancelled)) setProblem(error instanceof Error ? error.message : String(error));
     } finally {
